@@ -1,0 +1,48 @@
+"""Whether a callable is asynchronous, decided once: how it is then run beside the event loop."""
+
+import asyncio
+import collections.abc
+import functools
+import inspect
+import typing as t
+
+import anyio.to_thread
+
+__all__ = ["is_async", "is_async_generator", "is_generator", "run_in_thread", "underlying"]
+
+P = t.ParamSpec("P")
+R = t.TypeVar("R")
+
+
+def is_async(function: t.Any) -> bool:
+    """Tell whether calling this gives a coroutine, also through ``partial`` and ``__call__``."""
+    return _holds(asyncio.iscoroutinefunction, function)
+
+
+def is_async_generator(function: t.Any) -> bool:
+    """Tell whether calling this gives an asynchronous generator."""
+    return _holds(inspect.isasyncgenfunction, function)
+
+
+def is_generator(function: t.Any) -> bool:
+    """Tell whether calling this gives a generator."""
+    return _holds(inspect.isgeneratorfunction, function)
+
+
+def underlying(function: t.Any) -> t.Any:
+    """Give the function that is called in the end, beneath ``partial`` and ``__call__``."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) or inspect.isclass(function) else type(function).__call__
+
+
+def _holds(kind: collections.abc.Callable[[t.Any], bool], function: t.Any) -> bool:
+    return kind(underlying(function))
+
+
+async def run_in_thread(function: collections.abc.Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a blocking callable in a worker thread, with the caller's context variables, and give its result.
+
+    A thread can't be interrupted: a caller that is cancelled waits for it to end first.
+    """
+    return await anyio.to_thread.run_sync(functools.partial(function, *args, **kwargs))

@@ -1,0 +1,367 @@
+"""Every error that flama raises, as one tree.
+
+::
+
+    FlamaError
+    ├─ ApplicationError                  the program is wrong, or not in the state to do this
+    │  ├─ DependencyNotInstalled
+    │  ├─ SQLAlchemyError                a connection or transaction was misused
+    │  ├─ ComponentError                 a component is declared wrongly
+    │  │  └─ ComponentNotFound           nothing provides a handler's parameter
+    │  ├─ NotFoundException              no route of that name and those parameters
+    │  └─ SessionClosedError             a repository or iterator outlived its unit of work
+    ├─ HTTPException                     answered with its status
+    │  ├─ ValidationError         400    the request does not fit the handler's schema
+    │  ├─ DecodeError             400    the body is not what its content type says
+    │  ├─ MethodNotAllowedException 405
+    │  ├─ BodyTooLarge            413
+    │  ├─ NoCodecAvailable        415
+    │  └─ SerializationError      500    the handler's value does not fit its own schema
+    ├─ WebSocketException                closes the socket with its code
+    └─ RepositoryException               what a collection of records can answer
+       └─ ResourceException              … about one resource
+          ├─ IntegrityError              a constraint refused the write
+          ├─ NotFoundError
+          ├─ AlreadyExistsError
+          ├─ MultipleRecordsError
+          ├─ ConflictError               somebody else's write came between
+          │  └─ PreconditionFailedError
+          ├─ InvalidDataError            a value or a name that cannot be stored or asked for
+          │  └─ UnknownColumnError
+          ├─ PermissionDeniedError
+          │  └─ UnauthenticatedError
+          ├─ UnavailableError            the backend did not answer
+          │  └─ TooManyRequestsError
+          └─ InvalidResponseError        the backend answered what it may not
+
+How each of them travels over HTTP is one table, in :mod:`flama.rest.errors`.
+"""
+
+import collections.abc
+import http
+import typing as t
+
+__all__ = [
+    "AlreadyExistsError",
+    "ApplicationError",
+    "BodyTooLarge",
+    "ComponentError",
+    "ComponentNotFound",
+    "ConflictError",
+    "DecodeError",
+    "DependencyNotInstalled",
+    "Empty",
+    "FlamaError",
+    "HTTPException",
+    "IntegrityError",
+    "IntegrityKind",
+    "InvalidDataError",
+    "InvalidResponseError",
+    "MethodNotAllowedException",
+    "MultipleRecordsError",
+    "NoCodecAvailable",
+    "NotFoundError",
+    "NotFoundException",
+    "PermissionDeniedError",
+    "PreconditionFailedError",
+    "RepositoryException",
+    "ResourceException",
+    "SQLAlchemyError",
+    "SerializationError",
+    "SessionClosedError",
+    "TooManyRequestsError",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnknownColumnError",
+    "ValidationError",
+    "WebSocketException",
+]
+
+
+class FlamaError(Exception):
+    """The root of every error that flama raises."""
+
+
+class ApplicationError(FlamaError):
+    """The program is wrong, or not in the state to do what was asked."""
+
+
+class DependencyNotInstalled(ApplicationError):
+    """A feature was used whose optional dependency is not installed."""
+
+    def __init__(self, *, dependency: str, dependant: str = "") -> None:
+        super().__init__(f"{dependant or 'This'} needs the package '{dependency}', which is not installed")
+        self.dependency = dependency
+        self.dependant = dependant
+
+
+class SQLAlchemyError(ApplicationError):
+    """A connection or a transaction of the SQL module was misused."""
+
+
+class ComponentError(ApplicationError):
+    """A component is declared in a way that can never work."""
+
+
+class ComponentNotFound(ComponentError):
+    """Nothing provides a parameter of a handler."""
+
+
+class SessionClosedError(ApplicationError):
+    """A repository, or an iterator of one, was used after its unit of work had ended."""
+
+
+class NotFoundException(ApplicationError):
+    """No route has this name and takes these parameters."""
+
+    def __init__(self, name: str, params: collections.abc.Iterable[str] = ()) -> None:
+        super().__init__(f"No route '{name}' takes the parameters ({', '.join(sorted(params))})")
+        self.name = name
+
+
+class HTTPException(FlamaError):
+    """Answer the request with this status.
+
+    ``detail`` is the explanation sent to the client, a string or anything that JSON can hold; by default the
+    status's own phrase. ``headers`` are added to the response.
+    """
+
+    def __init__(
+        self,
+        status_code: int,
+        detail: t.Any = None,
+        headers: collections.abc.Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(status_code, detail)
+        self.status_code = status_code
+        self.detail = http.HTTPStatus(status_code).phrase if detail is None else detail
+        self.headers = dict(headers or {})
+
+    def __str__(self) -> str:
+        return f"{self.status_code}: {self.detail}"
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(status_code={self.status_code!r}, detail={self.detail!r})"
+
+
+class ValidationError(HTTPException):
+    """The request does not fit the schema; ``detail`` tells by field what was wrong."""
+
+    def __init__(self, detail: t.Any = None, status_code: int = 400) -> None:
+        super().__init__(status_code, detail)
+
+
+class DecodeError(HTTPException):
+    """The body is not what its content type says."""
+
+    def __init__(self, detail: t.Any = None) -> None:
+        super().__init__(400, detail)
+
+
+class MethodNotAllowedException(HTTPException):
+    """The path exists, but not for this method; the answer's ``Allow`` names those it has."""
+
+    def __init__(self, method: str, allowed: collections.abc.Iterable[str]) -> None:
+        super().__init__(405, headers={"allow": ", ".join(sorted(allowed))})
+        self.method = method
+
+
+class BodyTooLarge(HTTPException):
+    """The body is larger than the application takes; it was not read to its end."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"The body is larger than {limit} bytes")
+        self.limit = limit
+
+
+class NoCodecAvailable(HTTPException):
+    """Nothing here reads this content type."""
+
+    def __init__(self, content_type: str, supported: collections.abc.Iterable[str]) -> None:
+        super().__init__(415, f"Content type '{content_type}' is not one of {', '.join(supported)}")
+        self.content_type = content_type
+
+
+class SerializationError(HTTPException):
+    """What a handler returned does not fit the schema that it declares."""
+
+    def __init__(self, detail: t.Any = None) -> None:
+        super().__init__(500, detail)
+
+
+class WebSocketException(FlamaError):
+    """Close the socket with this code (RFC 6455, section 7.4) and reason."""
+
+    def __init__(self, code: int, reason: str | None = None) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason or ""
+
+
+class Empty(FlamaError):
+    """A page holds no element; kept for code written for the reference."""
+
+
+class RepositoryException(FlamaError):
+    """The root of what a collection of records can answer."""
+
+
+class ResourceException(RepositoryException):
+    """A repository could not do what it was asked for.
+
+    ``resource`` is the collection's name, ``id`` the record's key where one was meant, ``detail`` an explanation.
+    Every attribute travels over HTTP, so that the error is the same on the other side.
+    """
+
+    phrase: t.ClassVar[str] = "failed"
+
+    def __init__(self, *, resource: str, id: t.Any = None, detail: str = "") -> None:
+        super().__init__()
+        self.resource = resource
+        self.id = id
+        self.detail = detail
+
+    def __str__(self) -> str:
+        id = f" ({self.id})" if self.id else ""
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"Resource '{self.resource}'{id} {self.phrase}{detail}"
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}("{self}")'
+
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        return type(self).__new__, (type(self),), vars(self)
+
+
+IntegrityKind: t.TypeAlias = t.Literal["unique", "foreign_key", "not_null", "check"]
+
+
+class IntegrityError(ResourceException):
+    """A constraint refused the write.
+
+    ``kind``, ``constraint`` and ``fields`` say which, as far as the database tells.
+    """
+
+    phrase = "integrity failed"
+
+    def __init__(
+        self,
+        *,
+        resource: str,
+        id: t.Any = None,
+        detail: str = "",
+        kind: IntegrityKind | None = None,
+        constraint: str | None = None,
+        fields: collections.abc.Iterable[str] = (),
+    ) -> None:
+        super().__init__(resource=resource, id=id, detail=detail)
+        self.kind = kind
+        self.constraint = constraint
+        self.fields = tuple(fields)
+
+
+class NotFoundError(ResourceException):
+    """No record matches."""
+
+    phrase = "not found"
+
+
+class AlreadyExistsError(ResourceException):
+    """A record of this key is there already."""
+
+    phrase = "already exists"
+
+
+class MultipleRecordsError(ResourceException):
+    """More records match than the one that was meant."""
+
+    phrase = "multiple records found"
+
+
+class ConflictError(ResourceException):
+    """Somebody else's write came between; ``retryable`` when the whole unit may simply be tried again."""
+
+    phrase = "conflict"
+
+    def __init__(self, *, resource: str, id: t.Any = None, detail: str = "", retryable: bool = False) -> None:
+        super().__init__(resource=resource, id=id, detail=detail)
+        self.retryable = retryable
+
+
+class PreconditionFailedError(ConflictError):
+    """The record is no longer the version that the write was meant for."""
+
+    phrase = "precondition failed"
+
+
+class InvalidDataError(ResourceException):
+    """A value cannot be stored or asked for: out of range, too long, of the wrong form."""
+
+    phrase = "invalid data"
+
+
+class UnknownColumnError(InvalidDataError):
+    """Data, a filter or an order names what the resource does not have; ``columns`` are those that it has."""
+
+    phrase = "unknown column"
+
+    def __init__(
+        self,
+        *,
+        resource: str,
+        id: t.Any = None,
+        detail: str = "",
+        names: collections.abc.Iterable[str] = (),
+        columns: collections.abc.Iterable[str] = (),
+    ) -> None:
+        self.names = tuple(names)
+        self.columns = tuple(columns)
+        named = f"{', '.join(map(repr, self.names))}: it has {', '.join(self.columns)}"
+        super().__init__(resource=resource, id=id, detail=detail or named)
+
+
+class PermissionDeniedError(ResourceException):
+    """The caller may not do this."""
+
+    phrase = "permission denied"
+
+
+class UnauthenticatedError(PermissionDeniedError):
+    """The caller has not said who it is."""
+
+    phrase = "not authenticated"
+
+
+class UnavailableError(ResourceException):
+    """The backend did not answer.
+
+    ``retry_after`` is the number of seconds after which it asks to be tried again, if it said. ``maybe_applied``
+    is true for a write of which nobody can tell whether it was done.
+    """
+
+    phrase = "unavailable"
+
+    def __init__(
+        self,
+        *,
+        resource: str,
+        id: t.Any = None,
+        detail: str = "",
+        retry_after: float | None = None,
+        maybe_applied: bool = False,
+    ) -> None:
+        super().__init__(resource=resource, id=id, detail=detail)
+        self.retry_after = retry_after
+        self.maybe_applied = maybe_applied
+
+
+class TooManyRequestsError(UnavailableError):
+    """The backend asks for fewer requests."""
+
+    phrase = "too many requests"
+
+
+class InvalidResponseError(ResourceException):
+    """The backend answered what it may not: no JSON, another envelope, a page that does not advance."""
+
+    phrase = "invalid response"

@@ -1,0 +1,47 @@
+"""HTTP as handlers see it: requests that are read lazily, responses in every usual form."""
+
+from starlette.datastructures import Address, FormData, Headers, MutableHeaders, QueryParams, State, UploadFile
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from flama.http.request import Request
+from flama.http.response import (
+    APIErrorResponse,
+    APIResponse,
+    FileResponse,
+    HTMLResponse,
+    JSONResponse,
+    NDJSONResponse,
+    OpenAPIResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    ServerSentEvent,
+    ServerSentEventResponse,
+    StreamingResponse,
+)
+
+__all__ = [
+    "APIErrorResponse",
+    "APIResponse",
+    "Address",
+    "FileResponse",
+    "FormData",
+    "HTMLResponse",
+    "Headers",
+    "JSONResponse",
+    "MutableHeaders",
+    "NDJSONResponse",
+    "OpenAPIResponse",
+    "PlainTextResponse",
+    "QueryParams",
+    "RedirectResponse",
+    "Request",
+    "Response",
+    "ServerSentEvent",
+    "ServerSentEventResponse",
+    "State",
+    "StreamingResponse",
+    "UploadFile",
+    "WebSocket",
+    "WebSocketDisconnect",
+]

@@ -1,0 +1,173 @@
+"""Reading a request: its body once, whoever asks for it, never more of it than the application takes."""
+
+import collections.abc
+import typing as t
+import urllib.parse
+
+import msgspec
+import starlette.datastructures
+import starlette.requests
+
+from flama import exceptions, types
+
+__all__ = [
+    "BODY",
+    "CONTENT_TYPES",
+    "FORM",
+    "JSON",
+    "Request",
+    "STARTED",
+    "content_type",
+    "data",
+    "fields",
+    "query",
+    "read_body",
+    "read_form",
+]
+
+BODY: t.Final = "flama.body"
+"""Where a scope keeps the body once it is read."""
+
+FORM: t.Final = "flama.form"
+"""Where a scope keeps the form once it is read: it may hold temporary files, closed when the request ends."""
+
+STARTED: t.Final = "flama.started"
+"""Set in a scope once a response has begun: from then on an error can't be answered any more."""
+
+JSON: t.Final = "application/json"
+CONTENT_TYPES: t.Final = (JSON, "application/x-www-form-urlencoded", "multipart/form-data")
+
+
+class Request(starlette.requests.Request):
+    """An HTTP request; every attribute is computed when it is asked for.
+
+    The body may be read here as well as by a parameter of the handler: it is taken from the connection once.
+
+    :raises BodyTooLarge: when reading a body of more than ``limit`` bytes, after at most that many.
+    """
+
+    def __init__(
+        self,
+        scope: types.Scope,
+        receive: types.Receive = starlette.requests.empty_receive,
+        send: types.Send = starlette.requests.empty_send,
+        limit: int | None = None,
+    ) -> None:
+        super().__init__(scope, receive, send)
+        self._limit = limit
+
+    async def stream(self) -> collections.abc.AsyncGenerator[bytes, None]:
+        """Give the body in the pieces in which it arrives; the last is empty."""
+        if BODY in self.scope:
+            yield self.scope[BODY]
+            yield b""
+            return
+        _refuse_announced(self.scope, self._limit)
+        read = 0
+        async for chunk in super().stream():
+            read += len(chunk)
+            _refuse(read, self._limit)
+            yield chunk
+
+    async def body(self) -> bytes:
+        """Give the whole body."""
+        if BODY not in self.scope:
+            self.scope[BODY] = await super().body()
+        return t.cast(bytes, self.scope[BODY])
+
+
+async def read_body(scope: types.Scope, receive: types.Receive, limit: int | None) -> bytes:
+    """Give the whole body of a request.
+
+    :raises BodyTooLarge: it is larger than the limit; no more than that was read.
+    """
+    if BODY in scope:
+        return t.cast(bytes, scope[BODY])
+    _refuse_announced(scope, limit)
+    message = await receive()
+    body: bytes = message.get("body", b"")
+    _refuse(len(body), limit)
+    if message.get("more_body") or message["type"] != "http.request":
+        body = await _read_rest(message, receive, limit)
+    scope[BODY] = body
+    return body
+
+
+async def _read_rest(message: types.Message, receive: types.Receive, limit: int | None) -> bytes:
+    body = bytearray()
+    while True:
+        if message["type"] == "http.disconnect":
+            raise starlette.requests.ClientDisconnect
+        body += message.get("body", b"")
+        _refuse(len(body), limit)
+        if not message.get("more_body"):
+            return bytes(body)
+        message = await receive()
+
+
+async def read_form(scope: types.Scope, receive: types.Receive, limit: int | None) -> starlette.datastructures.FormData:
+    """Give the form that a request's body holds; its files are closed when the request ends."""
+    if FORM not in scope:
+        scope[FORM] = await Request(scope, receive, limit=limit).form(max_part_size=limit or 2**63)
+    return t.cast(starlette.datastructures.FormData, scope[FORM])
+
+
+async def data(scope: types.Scope, receive: types.Receive, limit: int | None) -> t.Any:
+    """Give what a request's body holds, decoded: the value of its JSON, or a form's fields by name.
+
+    :raises DecodeError: the body is no JSON.
+    :raises NoCodecAvailable: its content type is neither JSON nor a form.
+    """
+    if content_type(scope) != JSON:
+        return fields(await read_form(scope, receive, limit))
+    try:
+        return msgspec.json.decode(await read_body(scope, receive, limit) or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise exceptions.DecodeError(f"Invalid JSON: {error}") from error
+
+
+def fields(form: starlette.datastructures.FormData) -> dict[str, t.Any]:
+    """Give a form's fields by name; one that was sent several times is a list."""
+    return {name: values if len(values := form.getlist(name)) > 1 else values[0] for name in form}
+
+
+def content_type(scope: types.Scope) -> str:
+    """Give the one of :data:`CONTENT_TYPES` that a request's body has; JSON when it doesn't say.
+
+    :raises NoCodecAvailable: it is another.
+    """
+    sent = _header(scope, b"content-type")
+    if sent is None or sent == b"application/json":
+        return JSON
+    media_type = sent.split(b";")[0].strip().lower().decode("latin-1")
+    if media_type not in CONTENT_TYPES:
+        raise exceptions.NoCodecAvailable(media_type, CONTENT_TYPES)
+    return media_type
+
+
+def query(scope: types.Scope) -> dict[str, list[str]]:
+    """Give a request's query parameters, each with all its values."""
+    found: dict[str, list[str]] = {}
+    if text := scope["query_string"]:
+        for name, value in urllib.parse.parse_qsl(text.decode("latin-1"), keep_blank_values=True):
+            found.setdefault(name, []).append(value)
+    return found
+
+
+def _header(scope: types.Scope, name: bytes) -> bytes | None:
+    for key, value in scope["headers"]:
+        if key == name:
+            return t.cast(bytes, value)
+    return None
+
+
+def _refuse_announced(scope: types.Scope, limit: int | None) -> None:
+    """Refuse a body that is said to be too large, before reading any of it."""
+    announced = _header(scope, b"content-length")
+    if announced is not None and announced.isdigit():
+        _refuse(int(announced[:20]), limit)
+
+
+def _refuse(size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise exceptions.BodyTooLarge(limit)

@@ -1,0 +1,98 @@
+"""Components: what makes the values that functions ask for by type."""
+
+import collections.abc
+import dataclasses
+import inspect
+import typing as t
+
+from flama import concurrency, exceptions
+
+__all__ = ["Component", "Components", "Parameter", "signature"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Parameter:
+    """What a function asks for: a name, an annotation, perhaps a default.
+
+    ``keyword`` is true for a parameter that can only be passed by name.
+    """
+
+    name: str
+    annotation: t.Any
+    default: t.Any = inspect.Parameter.empty
+    keyword: bool = False
+
+    empty: t.ClassVar[t.Any] = inspect.Parameter.empty
+
+    @property
+    def required(self) -> bool:
+        """Whether the function can't do without."""
+        return self.default is self.empty
+
+
+def signature(function: collections.abc.Callable[..., t.Any]) -> tuple[tuple[Parameter, ...], t.Any]:
+    """Give a function's parameters, annotations evaluated and ``*args``, ``**kwargs`` left out, and what it returns.
+
+    :raises ApplicationError: an annotation is written as a string that names nothing in the function's module.
+    """
+    try:
+        hints = t.get_type_hints(concurrency.underlying(function), include_extras=True)
+    except NameError as error:
+        name = getattr(function, "__qualname__", function)
+        raise exceptions.ApplicationError(f"An annotation of '{name}' can't be evaluated: {error}") from error
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = tuple(
+        Parameter(p.name, hints.get(p.name, Parameter.empty), p.default, p.kind is inspect.Parameter.KEYWORD_ONLY)
+        for p in inspect.signature(function).parameters.values()
+        if p.kind not in variadic
+    )
+    return parameters, hints.get("return", Parameter.empty)
+
+
+class Component:
+    """Makes a value of the type that ``resolve`` is annotated to return.
+
+    A subclass defines ``resolve``, as a function, a coroutine function, or a generator of one value whose rest runs
+    when the request ends: in reverse order, with the exception that ended it thrown in, which it can't swallow. Its own
+    parameters are injected too; one annotated :class:`Parameter` receives the parameter that the value is for.
+
+    The value is made once a request, unless ``cacheable`` is false: then once for every parameter that asks.
+    """
+
+    cacheable: t.ClassVar[bool] = True
+    resolve: collections.abc.Callable[..., t.Any]
+
+    def __init_subclass__(cls, **kwargs: t.Any) -> None:
+        super().__init_subclass__(**kwargs)
+        by_type = "resolve" in vars(cls) and cls.can_handle_parameter is Component.can_handle_parameter
+        if by_type and inspect.signature(cls.resolve).return_annotation is inspect.Signature.empty:
+            raise exceptions.ComponentError(
+                f"Component '{cls.__qualname__}' must annotate what its 'resolve' returns, "
+                "or override 'can_handle_parameter'"
+            )
+
+    def can_handle_parameter(self, parameter: Parameter) -> bool:
+        """Tell whether this makes the value for a parameter: by default, when its annotation is the very type."""
+        return parameter.annotation is self._provides
+
+    def provider(self, parameter: Parameter) -> collections.abc.Callable[..., t.Any]:
+        """Give the callable that makes the value for this parameter: by default ``resolve``.
+
+        Called once, at start-up; whatever can be known of the parameter then needs no work in a request.
+        """
+        return self.resolve
+
+    @property
+    def _provides(self) -> t.Any:
+        _, returned = signature(self.resolve)
+        if concurrency.is_generator(self.resolve) or concurrency.is_async_generator(self.resolve):
+            return (*t.get_args(returned), returned)[0]
+        return returned
+
+
+class Components(tuple[Component, ...]):
+    """The components of an application; the first that can handle a parameter makes its value."""
+
+    def find(self, parameter: Parameter) -> Component | None:
+        """Give the component that makes this parameter's value, None when there is none."""
+        return next((component for component in self if component.can_handle_parameter(parameter)), None)

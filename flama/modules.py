@@ -1,0 +1,43 @@
+"""Modules: the named parts of an application that start and stop with it."""
+
+import collections.abc
+import typing as t
+
+from flama import exceptions, types
+
+__all__ = ["Module", "Modules"]
+
+
+class Module:
+    """A named part of an application, reached as ``app.<name>``.
+
+    A subclass sets ``name``. ``app`` is set when the application is built.
+    """
+
+    name: t.ClassVar[str]
+    app: types.App
+
+    def __init_subclass__(cls, **kwargs: t.Any) -> None:
+        super().__init_subclass__(**kwargs)
+        assert isinstance(getattr(cls, "name", None), str), f"Module {cls.__qualname__} must have a 'name'"
+
+    async def on_startup(self) -> None:
+        """Start; run before the application's own start-up handlers, in the order in which modules were given."""
+
+    async def on_shutdown(self) -> None:
+        """Stop; run in the reverse order, for the modules that started."""
+
+
+class Modules(dict[str, Module]):
+    """An application's modules by name, in the order in which they start.
+
+    :raises ApplicationError: two modules have the same name.
+    """
+
+    def __init__(self, app: types.App, modules: collections.abc.Iterable[Module] = ()) -> None:
+        super().__init__()
+        for module in modules:
+            if module.name in self:
+                raise exceptions.ApplicationError(f"Collision in module names: {module.name}")
+            module.app = app
+            self[module.name] = module

@@ -1,0 +1,111 @@
+"""Models that msgspec validates as schemas: its Structs, TypedDicts."""
+
+import collections.abc
+import re
+import typing as t
+
+import msgspec
+
+from flama import exceptions
+from flama.schemas.adapter import Shape, fields_of_form, invalid, plain
+
+__all__ = ["StructAdapter", "adapter"]
+
+
+class StructAdapter:
+    """A schema that msgspec validates."""
+
+    def __init__(self, shape: Shape) -> None:
+        struct = _partial(shape.schema) if shape.partial else shape.schema
+        self._type: t.Any = shape.whole(struct)
+        self._decoder: msgspec.json.Decoder[t.Any] = msgspec.json.Decoder(self._type)
+        self._fields = _annotations(struct)
+        self._plain = shape.plain
+        self._empty = b"[]" if shape.many else b"{}"
+
+    def decode(self, body: bytes) -> t.Any:
+        """Give the validated value of a body of JSON; nothing, or null, counts as an empty object or list."""
+        try:
+            return self._result(self._decoder.decode(self._empty if body.strip() in (b"", b"null") else body))
+        except msgspec.ValidationError as error:
+            raise exceptions.ValidationError(invalid([_error(error)])) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise exceptions.DecodeError(f"Invalid JSON: {error}") from error
+
+    def convert(self, form: collections.abc.Mapping[str, list[t.Any]]) -> t.Any:
+        """Give the validated value of a form."""
+        try:
+            return self._result(msgspec.convert(fields_of_form(form, self._fields), self._type, strict=False))
+        except msgspec.ValidationError as error:
+            raise exceptions.ValidationError(invalid([_error(error)])) from error
+
+    def encode(self, value: t.Any) -> bytes:
+        """Give the JSON of a value, under the names that the struct has for its fields."""
+        try:
+            return msgspec.json.encode(msgspec.convert(_sendable(value, self._type), self._type, from_attributes=True))
+        except msgspec.ValidationError as error:
+            raise exceptions.SerializationError(invalid([_error(error)])) from error
+
+    def _result(self, value: t.Any) -> t.Any:
+        return plain(value, _fields) if self._plain else value
+
+
+def adapter(shape: Shape) -> StructAdapter:
+    """Give the adapter for what an annotation asks for."""
+    return StructAdapter(shape)
+
+
+def _error(error: msgspec.ValidationError) -> dict[str, t.Any]:
+    message, _, place = str(error).partition(" - at `")
+    return {"type": "value_error", "loc": _loc(place), "msg": message}
+
+
+def _loc(place: str) -> list[str | int]:
+    """The keys of msgspec's path, as in ``$.items[0].name``."""
+    keys = re.findall(r"\.([^.\[`]+)|\[(\d+)\]", place)
+    return [name or int(index) for name, index in keys]
+
+
+def _annotations(schema: t.Any) -> dict[str, t.Any]:
+    """The fields' annotations, by the names under which they are sent."""
+    if not issubclass(schema, msgspec.Struct):
+        return t.get_type_hints(schema)
+    return {field.encode_name: field.type for field in msgspec.structs.fields(schema)}
+
+
+def _fields(value: t.Any) -> t.Any:
+    if not isinstance(value, msgspec.Struct):
+        return value
+    return {name: item for name, item in msgspec.structs.asdict(value).items() if item is not msgspec.UNSET}
+
+
+def _sendable(value: t.Any, annotation: t.Any) -> t.Any:
+    """The value with the names under which Structs are sent, where dictionaries have those of their fields."""
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        if not isinstance(value, dict):
+            return value
+        named = {field.name: field for field in msgspec.structs.fields(annotation)}
+        pairs = [(named.get(name), name, item) for name, item in value.items()]
+        return {f.encode_name if f else name: _sendable(item, f.type) if f else item for f, name, item in pairs}
+    inner = [argument for argument in t.get_args(annotation) if argument is not type(None)]
+    if isinstance(value, list | tuple | set | frozenset) and inner:
+        return [_sendable(item, inner[0]) for item in value]
+    if isinstance(value, dict) and t.get_origin(annotation) is not dict and inner:
+        return _sendable(value, inner[0])
+    return (
+        {key: _sendable(item, inner[-1]) for key, item in value.items()} if isinstance(value, dict) and inner else value
+    )
+
+
+def _partial(schema: t.Any) -> t.Any:
+    """The schema with every field of its own left to the sender."""
+    if not issubclass(schema, msgspec.Struct):
+        hints = t.get_type_hints(schema)
+        return t.TypedDict(f"Partial{schema.__name__}", hints, total=False)  # type: ignore[operator]
+    fields = msgspec.structs.fields(schema)
+    return msgspec.defstruct(
+        f"Partial{schema.__name__}",
+        [(field.name, t.Union[field.type, msgspec.UnsetType], msgspec.UNSET) for field in fields],  # noqa: UP007
+        rename={field.name: field.encode_name for field in fields},
+        forbid_unknown_fields=schema.__struct_config__.forbid_unknown_fields,
+    )

@@ -1,0 +1,175 @@
+"""Models that pydantic validates as schemas: its own, dataclasses."""
+
+import collections.abc
+import copy
+import dataclasses
+import operator
+import typing as t
+
+import pydantic
+import pydantic.fields
+import typing_extensions as te
+
+from flama import exceptions
+from flama.schemas.adapter import ERROR_LIMIT, INPUT_LIMIT, Shape, fields_of_form, invalid, plain, too_many
+
+__all__ = ["PydanticAdapter", "adapter", "parameter_reader"]
+
+
+class PydanticAdapter:
+    """A schema that pydantic validates."""
+
+    def __init__(self, shape: Shape) -> None:
+        model = _partial(shape.schema) if shape.partial else shape.schema
+        self._adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(shape.whole(model))
+        self._validate_json = self._adapter.validator.validate_json
+        self._partial = shape.partial
+        self._fields = _annotations(model)
+        self._is_dataclass = dataclasses.is_dataclass(model)
+        self._result = _result(shape, model)
+        self._empty = b"[]" if shape.many else b"{}"
+
+    def decode(self, body: bytes) -> t.Any:
+        """Give the validated value of a body of JSON; nothing, or null, counts as an empty object or list."""
+        try:
+            value = self._validate_json(body)
+        except pydantic.ValidationError as error:
+            if body.strip() in (b"", b"null"):
+                return self.decode(self._empty)
+            raise _refused(error, len(body)) from error
+        return self._result(value)
+
+    def convert(self, form: collections.abc.Mapping[str, list[t.Any]]) -> t.Any:
+        """Give the validated value of a form."""
+        try:
+            return self._result(self._adapter.validate_python(fields_of_form(form, self._fields)))
+        except pydantic.ValidationError as error:
+            inputs = all(isinstance(value, str) for values in form.values() for value in values)  # none of files
+            raise exceptions.ValidationError(invalid(_errors(error, inputs=inputs))) from error
+
+    def encode(self, value: t.Any) -> bytes:
+        """Give the JSON of a value, under the fields' aliases."""
+        try:
+            value = _attributes(value, self._fields) if self._is_dataclass else value
+            valid = self._adapter.validate_python(value, from_attributes=True, by_alias=True, by_name=True)
+        except pydantic.ValidationError as error:
+            raise exceptions.SerializationError(invalid(_errors(error, inputs=False))) from error
+        return self._adapter.dump_json(valid, by_alias=True, exclude_unset=self._partial)
+
+
+def adapter(shape: Shape) -> PydanticAdapter:
+    """Give the adapter for what an annotation asks for."""
+    return PydanticAdapter(shape)
+
+
+def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callable[[t.Any], t.Any]:
+    """Give the function that makes a value of this type from a string, or from ``many``."""
+    validator = pydantic.TypeAdapter(annotation).validator
+    bare = t.get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+    is_literal = t.get_origin(bare) is t.Literal
+    validate = validator.validate_python if many or is_literal else validator.validate_strings
+
+    def read(value: t.Any) -> t.Any:
+        try:
+            return validate(value)
+        except pydantic.ValidationError as error:
+            raise ValueError(_errors(error, inputs=True)) from error
+
+    members = {str(member): member for member in t.get_args(bare)} if is_literal else {}
+    return (lambda text: read(members.get(text, text))) if members else read
+
+
+def _refused(error: pydantic.ValidationError, size: int) -> exceptions.HTTPException:
+    errors = _errors(error, inputs=size <= INPUT_LIMIT)
+    if errors[0]["type"] == "json_invalid":
+        return exceptions.DecodeError(errors[0]["msg"])
+    return exceptions.ValidationError(invalid(errors))
+
+
+def _annotations(model: t.Any) -> dict[str, t.Any]:
+    """The fields' annotations, by each name under which they may be sent."""
+    if not issubclass(model, pydantic.BaseModel):
+        return t.get_type_hints(model)
+    named = {name: field.annotation for name, field in model.model_fields.items()}
+    return named | {field.alias: field.annotation for field in model.model_fields.values() if field.alias}
+
+
+def _attributes(value: t.Any, names: collections.abc.Iterable[str]) -> t.Any:
+    """What pydantic makes a dataclass of, when an object only has the same attributes."""
+    if isinstance(value, list):
+        return [_attributes(item, names) for item in value]
+    if isinstance(value, dict) or dataclasses.is_dataclass(value):
+        return value
+    return {name: getattr(value, name) for name in names if hasattr(value, name)} or value
+
+
+def _errors(error: pydantic.ValidationError, *, inputs: bool) -> list[dict[str, t.Any]]:
+    if (count := error.error_count()) > ERROR_LIMIT:
+        return [too_many(count)]
+    return t.cast(list[dict[str, t.Any]], error.errors(include_url=False, include_input=inputs))
+
+
+def _result(shape: Shape, model: t.Any) -> collections.abc.Callable[[t.Any], t.Any]:
+    """What the handler receives of a validated value: a function chosen once."""
+    if not shape.plain:
+        return lambda value: value
+    one = _record(model, shape.partial)
+    return (lambda values: [one(value) for value in values]) if shape.many else one
+
+
+def _record(model: t.Any, partial: bool) -> collections.abc.Callable[[t.Any], t.Any]:
+    if _is_flat(model) and not partial:
+        return operator.attrgetter("__dict__")  # nobody else has the model: its dictionary is the caller's
+    return lambda value: plain(value, _fields_sent if partial else _fields)
+
+
+def _is_flat(model: t.Any) -> bool:
+    """Whether the model's own dictionary is all there is: no model in a field, no extra fields, no root."""
+    return (
+        issubclass(model, pydantic.BaseModel)
+        and not issubclass(model, pydantic.RootModel)
+        and model.model_config.get("extra") != "allow"
+        and all(_is_scalar(field.annotation) for field in model.model_fields.values())
+    )
+
+
+def _is_scalar(annotation: t.Any) -> bool:
+    if arguments := t.get_args(annotation):
+        return all(_is_scalar(argument) for argument in arguments if isinstance(argument, type) or t.get_args(argument))
+    return isinstance(annotation, type) and not (
+        issubclass(annotation, pydantic.BaseModel) or dataclasses.is_dataclass(annotation)
+    )
+
+
+def _fields(value: t.Any) -> t.Any:
+    match value:
+        case pydantic.RootModel():
+            return _fields(value.root)
+        case pydantic.BaseModel():
+            return {**vars(value), **(value.model_extra or {})}
+        case _ if dataclasses.is_dataclass(value):
+            return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return value
+
+
+def _fields_sent(value: t.Any) -> t.Any:
+    if isinstance(value, pydantic.BaseModel) and type(value).__name__.startswith("Partial"):
+        return {name: getattr(value, name) for name in value.model_fields_set}
+    return _fields(value)
+
+
+def _partial(schema: t.Any) -> t.Any:
+    """The schema with every field of its own left to the sender."""
+    if isinstance(schema, type) and issubclass(schema, pydantic.BaseModel):
+        fields: dict[str, t.Any] = {
+            name: (field.annotation, _optional(field)) for name, field in schema.model_fields.items()
+        }
+        return pydantic.create_model(f"Partial{schema.__name__}", __base__=schema, **fields)
+    hints = t.get_type_hints(schema, include_extras=True)
+    return te.TypedDict(f"Partial{schema.__name__}", hints, total=False)  # type: ignore[operator]
+
+
+def _optional(field: pydantic.fields.FieldInfo) -> pydantic.fields.FieldInfo:
+    optional = copy.copy(field)
+    optional.default, optional.default_factory = None, None
+    return optional

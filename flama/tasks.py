@@ -1,0 +1,77 @@
+"""Waiting for tasks that have to end, whatever is cancelled meanwhile."""
+
+import asyncio
+import collections.abc
+import typing as t
+
+__all__ = ["finished", "outlast", "stop"]
+
+R = t.TypeVar("R")
+
+_LIMIT: t.Final = 10.0
+
+_clean_ups: set[asyncio.Task[t.Any]] = set()  # the loop itself holds tasks by weak references only
+
+
+async def finished(
+    clean_up: collections.abc.Coroutine[t.Any, t.Any, R],
+    error: BaseException | None = None,
+    limit: float = _LIMIT,
+) -> R:
+    """Run clean-up to its end though the caller is cancelled, perhaps again and again; then let the cancellation on.
+
+    Once there is a cancellation, be it the ``error`` that made the clean-up necessary, the clean-up has ``limit``
+    seconds; after that it is cancelled itself.
+    """
+    task = asyncio.create_task(clean_up)
+    _clean_ups.add(task)
+    task.add_done_callback(_clean_ups.discard)
+    if isinstance(error, asyncio.CancelledError):
+        await _bounded(task, limit)
+        if not task.done():
+            raise error
+        return task.result()
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await _bounded(task, limit)
+        raise
+
+
+async def _bounded(task: asyncio.Task[t.Any], limit: float) -> None:
+    """Wait for a task, cancel it when its time is over, and leave it to itself when that doesn't help either."""
+    handle = asyncio.get_running_loop().call_later(limit, task.cancel)
+    try:
+        await outlast({task}, 2 * limit)
+    finally:
+        handle.cancel()
+
+
+async def stop(task: asyncio.Task[None]) -> None:
+    """Cancel the task, and wait for its end."""
+    task.cancel()
+    await outlast({task})
+
+
+async def outlast(
+    futures: collections.abc.Collection[asyncio.Future[t.Any]],
+    timeout: float | None = None,
+    *,
+    first: bool = True,
+) -> None:
+    """Wait for the first of them, or for all, through any cancellation; then raise that cancellation."""
+    loop = asyncio.get_running_loop()
+    deadline = None if timeout is None else loop.time() + timeout
+    enough, return_when = (any, asyncio.FIRST_COMPLETED) if first else (all, asyncio.ALL_COMPLETED)
+    cancelled: asyncio.CancelledError | None = None
+    # Looked at before each wait: who is cancelled at every turn of the loop would never come to see the end.
+    while not enough(future.done() for future in futures):
+        remaining = None if deadline is None else max(0, deadline - loop.time())
+        if remaining == 0:
+            break
+        try:
+            await asyncio.wait(futures, timeout=remaining, return_when=return_when)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
