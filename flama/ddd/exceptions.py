@@ -1,0 +1,41 @@
+"""What a repository answers when it can't do what it was asked for."""
+
+from flama.exceptions import (
+    AlreadyExistsError,
+    ConflictError,
+    Empty,
+    IntegrityError,
+    InvalidDataError,
+    InvalidResponseError,
+    MultipleRecordsError,
+    NotFoundError,
+    PermissionDeniedError,
+    PreconditionFailedError,
+    RepositoryException,
+    ResourceException,
+    SessionClosedError,
+    TooManyRequestsError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnknownColumnError,
+)
+
+__all__ = [
+    "AlreadyExistsError",
+    "ConflictError",
+    "Empty",
+    "IntegrityError",
+    "InvalidDataError",
+    "InvalidResponseError",
+    "MultipleRecordsError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "PreconditionFailedError",
+    "RepositoryException",
+    "ResourceException",
+    "SessionClosedError",
+    "TooManyRequestsError",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnknownColumnError",
+]

@@ -1,0 +1,224 @@
+"""What a driver's error means: the one table from codes to data errors."""
+
+import collections.abc
+import re
+import types
+import typing as t
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+
+from flama import exceptions
+
+__all__ = ["translated"]
+
+_Outcome: t.TypeAlias = exceptions.IntegrityKind | t.Literal["integrity", "conflict", "unavailable", "invalid"]
+
+# SQLSTATE, or its class: PostgreSQL, whichever the driver
+_BY_STATE: t.Final[dict[str, _Outcome]] = {
+    "08": "unavailable",
+    "22": "invalid",
+    "23": "integrity",
+    "23001": "foreign_key",
+    "23502": "not_null",
+    "23503": "foreign_key",
+    "23505": "unique",
+    "23514": "check",
+    "40001": "conflict",
+    "40P01": "conflict",
+    "53": "unavailable",
+    "55P03": "conflict",
+    "57": "unavailable",
+    "58": "unavailable",
+}
+# SQLite's extended result code, or its lower byte, the primary one
+_BY_RESULT: t.Final[dict[int, _Outcome]] = {
+    5: "conflict",
+    6: "conflict",
+    7: "unavailable",
+    8: "unavailable",
+    9: "unavailable",
+    10: "unavailable",
+    11: "unavailable",
+    13: "unavailable",
+    14: "unavailable",
+    18: "invalid",
+    19: "integrity",
+    20: "invalid",
+    25: "invalid",
+    26: "unavailable",
+    275: "check",
+    787: "foreign_key",
+    1299: "not_null",
+    1555: "unique",
+    2067: "unique",
+    2579: "unique",
+    3091: "invalid",
+}
+# error number: MySQL, MariaDB
+_BY_NUMBER: t.Final[dict[int, _Outcome]] = {
+    **dict.fromkeys((1062, 1169, 1586), "unique"),
+    **dict.fromkeys((1216, 1217, 1451, 1452), "foreign_key"),
+    **dict.fromkeys((1048, 1263, 1364), "not_null"),
+    **dict.fromkeys((3819, 4025), "check"),
+    **dict.fromkeys((1020, 1205, 1213), "conflict"),
+    **dict.fromkeys((1040, 1053, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2014, 2055, 3024), "unavailable"),
+    **dict.fromkeys((1264, 1265, 1292, 1366, 1367, 1406, 1411, 1426, 1690, 3140), "invalid"),
+}
+
+# The code tells the kind. Which constraint, which columns: SQLite, MySQL and MariaDB tell in their message alone, in a
+# fixed form, read where no value that a user wrote can stand.
+_SQLITE_NAMES: t.Final = (
+    re.compile(r"^CHECK constraint failed: (?P<constraint>\w+)$"),
+    re.compile(r"^UNIQUE constraint failed: index '(?P<constraint>.+)'$"),
+    re.compile(r"^(?:UNIQUE|NOT NULL) constraint failed: (?P<columns>.+)$"),
+)
+_MYSQL_NAMES: t.Final = (
+    re.compile(r"for key '(?:[^'.]+\.)?(?P<constraint>[^'.]+)'$"),
+    re.compile(r"^(?:Column|Field) '(?P<columns>[^']+)' (?:cannot be null|doesn't have a default value)$"),
+    re.compile(r"CONSTRAINT `(?P<constraint>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\) REFERENCES [^']*$"),
+    re.compile(r"^(?:CONSTRAINT|Check constraint) [`'](?:[^`']+\.)?(?P<constraint>[^`'.]+)[`'] "),
+)
+
+_REFUSALS: t.Final = (TypeError, ValueError, LookupError, ArithmeticError)
+
+
+class _Told(t.NamedTuple):
+    outcome: _Outcome | None
+    table: str | None = None
+    constraint: str | None = None
+    columns: collections.abc.Sequence[str] = ()
+
+
+class translated:
+    """Give a driver's error inside the block as the data error it means, with the driver's as its cause.
+
+    Without a ``resource``, it is the table that the database names. The tables are asked which columns a constraint
+    is on. What says that the program is wrong, such as a table that isn't there, stays as it is. With ``write``, a
+    lost connection leaves open whether the database did what it was told.
+    """
+
+    __slots__ = ("_resource", "_tables", "_write")
+
+    def __init__(self, resource: str | None, *tables: sa.Table, write: bool = False) -> None:
+        self._resource = resource
+        self._tables = tables
+        self._write = write
+
+    def __enter__(self) -> None:
+        """Watch the block."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
+    ) -> None:
+        """Translate what escapes it."""
+        meant = self._meaning(error) if error is not None else None
+        if meant is not None:
+            raise meant from getattr(error, "orig", None) or error
+
+    def _meaning(self, error: BaseException) -> Exception | None:
+        resource = self._resource or "database"
+        match error:
+            case exc.ResourceClosedError():
+                return exceptions.SessionClosedError(f"The unit of work of '{resource}' has ended")
+            case exc.PendingRollbackError():
+                return exceptions.UnavailableError(resource=resource, detail="the unit's connection is lost")
+            case exc.DBAPIError(orig=Exception() as driver):
+                told = _told_by_code(driver)
+                return self._error(told if told.outcome else _Told(_outcome_by_class(error, driver)))
+            case exc.TimeoutError() | OSError():
+                return self._error(_Told("unavailable"))
+            case exc.StatementError(orig=refusal) if isinstance(refusal, _REFUSALS):
+                return self._error(_Told("invalid"))
+            case OverflowError() | UnicodeError():
+                return self._error(_Told("invalid"))
+        return None
+
+    def _error(self, told: _Told) -> Exception | None:
+        resource = self._resource or told.table or "database"
+        match told.outcome:
+            case None:
+                return None
+            case "invalid":
+                return exceptions.InvalidDataError(resource=resource)
+            case "conflict":
+                return exceptions.ConflictError(resource=resource, retryable=True)
+            case "unavailable":
+                return exceptions.UnavailableError(resource=resource, maybe_applied=self._write)
+            case outcome:
+                fields = _fields(self._tables, told)
+                kind = None if outcome == "integrity" else outcome
+                return exceptions.IntegrityError(
+                    resource=resource, kind=kind, constraint=told.constraint, fields=fields
+                )
+
+
+def _told_by_code(driver: Exception) -> _Told:
+    match driver.args:
+        case (int(number), str(message), *_):
+            return _read(_BY_NUMBER.get(number), _MYSQL_NAMES, message)
+    result, state = getattr(driver, "sqlite_errorcode", None), getattr(driver, "sqlstate", None)
+    if result is not None:
+        return _read(_BY_RESULT.get(result) or _BY_RESULT.get(result & 0xFF), _SQLITE_NAMES, str(driver))
+    if state is None:
+        return _Told(None)
+    details: t.Any = getattr(driver, "diag", None) or driver.__cause__  # psycopg, asyncpg
+    table, constraint, column = (getattr(details, f"{name}_name", None) for name in ("table", "constraint", "column"))
+    outcome = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
+    return _Told(outcome, table, constraint, (column,) if column else ())
+
+
+def _read(outcome: _Outcome | None, names: collections.abc.Iterable[re.Pattern[str]], message: str) -> _Told:
+    found = next(filter(None, (pattern.search(message) for pattern in names)), None)
+    groups = found.groupdict() if found else {}
+    paths = [name.strip("` ").rpartition(".") for name in (groups.get("columns") or "").split(",") if name]
+    table = paths[0][0] or None if paths else None
+    return _Told(outcome, table, groups.get("constraint"), [column for _, _, column in paths])
+
+
+def _outcome_by_class(error: exc.DBAPIError, driver: Exception) -> _Outcome | None:
+    # what a driver refuses by itself, before the database sees it, has no code
+    if error.connection_invalidated:
+        return "unavailable"
+    if isinstance(error, exc.DataError) or isinstance(driver.__cause__, _REFUSALS):
+        return "invalid"
+    if "binding parameter" in str(driver):  # sqlite3
+        return "invalid"
+    return "unavailable" if isinstance(error, exc.OperationalError) else None
+
+
+def _fields(tables: collections.abc.Sequence[sa.Table], told: _Told) -> tuple[str, ...]:
+    if not tables:
+        return tuple(told.columns)
+    known = {table.name: table for table in (*tables[0].metadata.tables.values(), *tables)}
+    table = known.get(told.table or "", tables[0])
+    if told.columns:
+        keys = {column.name: column.key for column in table.columns}
+        return tuple(keys.get(name, name) for name in told.columns)
+    return _constrained(table, told.constraint) if told.constraint else ()
+
+
+def _constrained(table: sa.Table, name: str) -> tuple[str, ...]:
+    candidates: list[sa.Constraint | sa.Index] = [*table.constraints, *table.indexes]
+    for candidate in candidates:
+        columns = [column for column in getattr(candidate, "columns", ()) if isinstance(column, sa.Column)]
+        if name == candidate.name or (not candidate.name and name in _default_names(candidate, columns)):
+            return tuple(column.key for column in columns)
+    return ()
+
+
+def _default_names(
+    constraint: sa.Constraint | sa.Index, columns: collections.abc.Sequence[sa.Column[t.Any]]
+) -> collections.abc.Sequence[str]:
+    # what PostgreSQL and MySQL call a constraint that the table's definition leaves without a name
+    names = [column.name for column in columns]
+    joined = "_".join([columns[0].table.name, *names]) if columns else ""
+    match constraint:
+        case sa.PrimaryKeyConstraint():
+            return (f"{constraint.table.name}_pkey", "PRIMARY")
+        case sa.UniqueConstraint():
+            return (f"{joined}_key", *names[:1])
+        case sa.ForeignKeyConstraint():
+            return (f"{joined}_fkey",)
+        case _:
+            return (f"{joined}_check",)

@@ -1,0 +1,207 @@
+"""The module that owns an application's engine."""
+
+import asyncio
+import collections.abc
+import dataclasses
+import typing as t
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction, create_async_engine
+
+from flama import exceptions, modules
+from flama.sqlalchemy import failures
+from flama.sqlalchemy.metadata import metadata
+from flama.sqlalchemy.pool import FairPool
+
+__all__ = ["ConnectionManager", "SQLAlchemyModule", "SharedConnectionManager"]
+
+
+class ConnectionManager:
+    """Gives every unit of work a connection of its own."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def open(self) -> AsyncConnection:
+        """Check a connection out, waiting for one if all are in use."""
+        return await self._engine.connect()
+
+    async def close(self, connection: AsyncConnection) -> None:
+        """Give the connection back; what isn't committed is rolled back."""
+        await connection.close()
+
+    async def begin(self, connection: AsyncConnection) -> AsyncTransaction:
+        """Begin the connection's transaction."""
+        if connection.in_transaction():
+            raise exceptions.SQLAlchemyError("Transaction already started in this connection")
+        return await connection.begin()
+
+    async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
+        """Commit the transaction, or roll it back."""
+        if not transaction.is_active:
+            raise exceptions.SQLAlchemyError("Transaction not started")
+        await (transaction.rollback() if rollback else transaction.commit())
+
+
+@dataclasses.dataclass(slots=True)
+class _Share:
+    connection: AsyncConnection
+    owner: asyncio.Task[t.Any] | None
+    users: int = 1
+    transactions: list[AsyncTransaction] = dataclasses.field(default_factory=list)
+
+
+class SharedConnectionManager(ConnectionManager):
+    """Gives all units the one connection of an engine whose pool holds one, a task at a time.
+
+    What the same task opens again is the same connection, and a transaction within its transaction is a savepoint.
+    """
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        super().__init__(engine)
+        self._share: _Share | None = None  # who has the connection now
+
+    async def open(self) -> AsyncConnection:
+        """Give the connection, waiting until no other task has it."""
+        task = asyncio.current_task()
+        if self._share is not None and self._share.owner is task:
+            self._share.users += 1
+            return self._share.connection
+        connection = await super().open()
+        self._share = _Share(connection, task)
+        return connection
+
+    async def close(self, connection: AsyncConnection) -> None:
+        """Give the connection back; with the last of its users, what isn't committed is rolled back."""
+        share = self._shared(connection)
+        share.users -= 1
+        if share.users == 0:
+            self._share = None
+            await super().close(connection)
+
+    async def begin(self, connection: AsyncConnection) -> AsyncTransaction:
+        """Begin the connection's transaction, or a savepoint within it."""
+        share = self._shared(connection)
+        share.transactions = [open for open in share.transactions if open.is_active]
+        transaction = await (connection.begin_nested() if share.transactions else super().begin(connection))
+        share.transactions.append(transaction)
+        return transaction
+
+    async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
+        """Commit the innermost transaction, or roll it back."""
+        share = self._shared(transaction.connection)
+        if not share.transactions:
+            raise exceptions.SQLAlchemyError("Transaction not started")
+        if share.transactions[-1] is not transaction:
+            raise exceptions.SQLAlchemyError("Wrong transaction")
+        share.transactions.pop()
+        await super().end(transaction, rollback=rollback)
+
+    def _shared(self, connection: AsyncConnection) -> _Share:
+        if self._share is None:
+            raise exceptions.SQLAlchemyError("Connection not initialized")
+        if self._share.connection is not connection:
+            raise exceptions.SQLAlchemyError("Wrong connection")
+        return self._share
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Running:
+    engine: AsyncEngine
+    manager: ConnectionManager
+    dispose: collections.abc.Callable[[], collections.abc.Awaitable[None]]
+
+
+def _start(url: sa.URL, single_connection: bool, given: collections.abc.Mapping[str, t.Any]) -> _Running:
+    if not url.get_dialect().get_async_dialect_cls(url).is_async:
+        raise exceptions.ApplicationError(f"'{url.drivername}' is no asynchronous driver")
+    defaults: dict[str, t.Any] = {} if given.keys() & {"pool", "poolclass"} else {"poolclass": FairPool}
+    given = {**defaults, **given, **({"pool_size": 1, "max_overflow": 0} if single_connection else {})}
+    if url.get_backend_name() == "sqlite":
+        # aiosqlite is wanted only by those who keep their data in SQLite
+        from flama.sqlalchemy import sqlite  # noqa: PLC0415
+
+        engine, dispose = sqlite.create_engine(url, given)
+    else:
+        engine = create_async_engine(url, **given)
+        dispose = engine.dispose
+    if url.get_backend_name() == "postgresql":
+        failures.watch(engine)
+    manager = SharedConnectionManager if single_connection else ConnectionManager
+    return _Running(engine, manager(engine), dispose)
+
+
+class SQLAlchemyModule(modules.Module):
+    """Keeps an engine for as long as the application runs, as ``app.sqlalchemy``.
+
+    ``engine_args`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`. With ``single_connection``, units take
+    turns on one connection. A database in SQLite's memory has one connection by nature: each unit gets it to itself,
+    in the order of asking. An SQLite file is opened for a service: write-ahead log, foreign keys enforced, writers
+    wait for one another.
+
+    :raises ApplicationError: the URL is empty.
+    """
+
+    name = "sqlalchemy"
+    metadata = metadata
+
+    def __init__(
+        self,
+        database: str,
+        single_connection: bool = False,
+        engine_args: collections.abc.Mapping[str, t.Any] | None = None,
+    ) -> None:
+        if not database:
+            raise exceptions.ApplicationError("Database connection string must be provided")
+        self.database = database
+        self.single_connection = single_connection
+        self.engine_args = dict(engine_args or {})
+        self._running: _Running | None = None  # between start-up and shutdown
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine, while the application runs."""
+        return self._started.engine
+
+    @property
+    def connection_manager(self) -> ConnectionManager:
+        """What opens connections and transactions, while the application runs."""
+        return self._started.manager
+
+    async def on_startup(self) -> None:
+        """Make the engine; it connects when it is first used."""
+        self._running = _start(sa.make_url(self.database), self.single_connection, self.engine_args)
+
+    async def on_shutdown(self) -> None:
+        """Close every connection."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.dispose()
+
+    async def open_connection(self) -> AsyncConnection:
+        """Check a connection out, waiting for one if all are in use."""
+        return await self.connection_manager.open()
+
+    async def close_connection(self, connection: AsyncConnection) -> None:
+        """Give a connection back; what isn't committed is rolled back."""
+        await self.connection_manager.close(connection)
+
+    async def begin_transaction(self, connection: AsyncConnection) -> AsyncTransaction:
+        """Begin a transaction.
+
+        :raises SQLAlchemyError: the connection is in one already, and isn't shared.
+        """
+        return await self.connection_manager.begin(connection)
+
+    async def end_transaction(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
+        """Commit a transaction, or roll it back.
+
+        :raises SQLAlchemyError: it has ended already, or isn't the innermost of a shared connection.
+        """
+        await self.connection_manager.end(transaction, rollback=rollback)
+
+    @property
+    def _started(self) -> _Running:
+        if self._running is None:
+            raise exceptions.ApplicationError("SQLAlchemyModule not initialized")
+        return self._running
