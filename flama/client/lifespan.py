@@ -1,0 +1,103 @@
+"""The life of an application that no server runs."""
+
+import asyncio
+import collections.abc
+import typing as t
+
+from flama import types
+from flama.exceptions import ApplicationError
+from flama.tasks import outlast
+
+__all__ = ["ASGIApp", "LifespanContextManager"]
+
+#: Any application of ASGI, ours or another's.
+ASGIApp: t.TypeAlias = collections.abc.Callable[
+    [types.Scope, types.Receive, types.Send], collections.abc.Awaitable[None]
+]
+
+
+class LifespanContextManager:
+    """Start an ASGI application on entering, and shut it down on leaving, whatever happened in between.
+
+    An application that doesn't speak the lifespan protocol is let be. ``state`` is what the application wants its
+    requests to find. ``timeout`` bounds the start-up and the shutdown, in seconds.
+
+    :raises ApplicationError: start-up or shutdown failed, with the application's own message, or took too long.
+    """
+
+    def __init__(self, app: ASGIApp, timeout: float = 60.0) -> None:
+        self.app = app
+        self.timeout = timeout
+        self.state: dict[str, t.Any] = {}
+
+    async def __aenter__(self) -> t.Self:
+        self.state.clear()
+        self._received = False
+        self._inbox: asyncio.Queue[types.Message] = asyncio.Queue()
+        self._task = asyncio.create_task(self._run())
+        ends: list[asyncio.Future[t.Any]] = [self._ask("startup"), self._task]
+        try:
+            await asyncio.wait(ends, timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            await self._leave()
+            raise
+        await self._conclude("startup")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._leave()
+
+    async def _leave(self) -> None:
+        if not self._answer.done():  # cancelled while it was starting
+            await self._end()
+            return
+        answer = self._ask("shutdown")
+        try:
+            await outlast({answer, self._task}, self.timeout)
+        finally:
+            await self._conclude("shutdown")
+
+    def _ask(self, phase: str) -> asyncio.Future[types.Message]:
+        self._answer: asyncio.Future[types.Message] = asyncio.get_running_loop().create_future()
+        self._inbox.put_nowait({"type": f"lifespan.{phase}"})
+        return self._answer
+
+    async def _conclude(self, phase: str) -> None:
+        message = self._answer.result() if self._answer.done() else None
+        if message is not None and message["type"] == "lifespan.startup.complete":
+            return
+        late = message is None and not self._task.done()
+        error = await self._end(self.timeout if phase == "shutdown" and not late else 0)
+        if late:
+            raise ApplicationError(f"Lifespan {phase} took longer than {self.timeout:g} seconds") from error
+        if message is not None and message["type"] == f"lifespan.{phase}.failed":
+            raise ApplicationError(f"Lifespan {phase} failed: {message.get('message') or error}") from error
+        if isinstance(error, ApplicationError) or (error and self._received and not isinstance(error, _NoLifespan)):
+            raise ApplicationError(f"Lifespan {phase} failed: {error}") from error
+
+    async def _end(self, patience: float = 0) -> BaseException | None:
+        """End the application's task, and give the error that it ended with."""
+        if patience and not self._task.done():
+            await outlast({self._task}, patience)
+        self._task.cancel()
+        await outlast({self._task}, self.timeout)
+        return None if self._task.cancelled() or not self._task.done() else self._task.exception()
+
+    async def _run(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
+        await self.app(scope, self._receive, self._send)
+
+    async def _receive(self) -> types.Message:
+        message = await self._inbox.get()
+        self._received = True
+        return message
+
+    async def _send(self, message: types.Message) -> None:
+        if not message["type"].startswith("lifespan."):
+            raise _NoLifespan(f"'{message['type']}' is no answer to the lifespan protocol")
+        if not self._answer.done():
+            self._answer.set_result(message)
+
+
+class _NoLifespan(Exception):
+    """The application doesn't look at the scope's type."""

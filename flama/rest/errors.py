@@ -1,0 +1,187 @@
+"""Errors on the wire: a repository's error as status, body and headers."""
+
+import collections.abc
+import contextlib
+import datetime
+import email.utils
+import http
+import math
+import typing as t
+
+import msgspec
+
+from flama import exceptions
+from flama.exceptions import ResourceException
+
+__all__ = ["STATUS", "decode", "encode"]
+
+#: The status of each error. Of those that share one, the first is what a status alone is taken for.
+STATUS: t.Final[collections.abc.Mapping[type[ResourceException], int]] = {
+    exceptions.IntegrityError: 400,
+    exceptions.UnauthenticatedError: 401,
+    exceptions.PermissionDeniedError: 403,
+    exceptions.NotFoundError: 404,
+    exceptions.ConflictError: 409,
+    exceptions.AlreadyExistsError: 409,
+    exceptions.MultipleRecordsError: 409,
+    exceptions.PreconditionFailedError: 412,
+    exceptions.InvalidDataError: 422,
+    exceptions.UnknownColumnError: 422,
+    exceptions.TooManyRequestsError: 429,
+    exceptions.ResourceException: 500,
+    exceptions.InvalidResponseError: 502,
+    exceptions.UnavailableError: 503,
+}
+
+_BY_NAME = {error.__name__: error for error in STATUS}
+
+_BY_STATUS: dict[int, type[ResourceException]] = {
+    **{status: error for error, status in reversed(list(STATUS.items()))},
+    405: exceptions.ResourceException,
+    408: exceptions.UnavailableError,
+    410: exceptions.NotFoundError,
+    413: exceptions.InvalidDataError,
+    414: exceptions.InvalidDataError,
+    428: exceptions.PreconditionFailedError,
+    500: exceptions.UnavailableError,
+    504: exceptions.UnavailableError,
+}
+
+_Seconds: t.Any = t.Annotated[float, msgspec.Meta(ge=0)]
+
+#: What of an error travels, and as what.
+_FIELDS: dict[str, t.Any] = {
+    "resource": str,
+    "id": str | int | float | bool | None,
+    "detail": str,
+    "kind": exceptions.IntegrityKind | None,
+    "constraint": str | None,
+    "fields": tuple[str, ...],
+    "names": tuple[str, ...],
+    "columns": tuple[str, ...],
+    "retryable": bool,
+    "retry_after": _Seconds | None,
+    "maybe_applied": bool,
+}
+
+_SEQUENCES = {"fields", "names", "columns"}
+
+# The body's "detail" is the whole sentence, as in every other answer that is an error.
+_KEYS = {"detail": "reason"}
+
+_STATUSES = {status.value for status in http.HTTPStatus}
+_MAX_DETAIL = 1_000
+_FOREVER = 1e9
+
+
+def encode(error: BaseException) -> tuple[int, dict[str, t.Any], dict[str, str]] | None:
+    """Give the status, the JSON body and the headers that answer a resource's error; None for any other.
+
+    ``detail`` is the sentence for people; the error's own detail travels as ``reason``. An id that JSON has no type
+    for travels as a string.
+    """
+    if not isinstance(error, ResourceException):
+        return None
+    known = next(cls for cls in type(error).__mro__ if issubclass(cls, ResourceException) and cls in STATUS)
+    status = STATUS[known]
+    body: dict[str, t.Any] = {"status_code": status, "detail": _unicode(str(error)), "error": known.__name__}
+    for name, value in vars(error).items():
+        if name in _FIELDS:
+            body[_KEYS.get(name, name)] = [_plain(item) for item in value] if name in _SEQUENCES else _plain(value)
+    retry_after = body.get("retry_after")
+    return status, body, {} if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
+
+
+def decode(
+    status: int,
+    body: bytes,
+    headers: collections.abc.Mapping[str, str],
+    *,
+    resource: str,
+    id: t.Any = None,
+    write: bool,
+) -> ResourceException:
+    """Give the error that an answer other than a success means.
+
+    The inverse of :func:`encode`, where the body is ours; else what the status says, for this ``resource`` and
+    ``id``. ``write`` tells that the request may have changed something. The body is not trusted: what isn't of its
+    field's type is left out. Header names are lower-case, or their mapping doesn't care.
+    """
+    content = _content(body)
+    error = _class(status, content, write=write)
+    fields: dict[str, t.Any]
+    if content.get("error") == error.__name__ and "resource" in content:
+        decoded = error(resource=resource)
+        fields = {name: content[key] for name in vars(decoded) if (key := _KEYS.get(name, name)) in content}
+    else:
+        decoded = error(resource=resource, id=id, detail=_detail(status, content, headers))
+        fields = {"maybe_applied": write and status >= 500}
+    fields.setdefault("retry_after", _retry_after(headers))
+    vars(decoded).update(_checked(fields, vars(decoded).keys()))
+    return decoded
+
+
+def _checked(fields: dict[str, t.Any], names: collections.abc.Collection[str]) -> dict[str, t.Any]:
+    checked = {}
+    for name in fields.keys() & names:
+        with contextlib.suppress(msgspec.ValidationError):
+            checked[name] = msgspec.convert(fields[name], _FIELDS[name])
+    return checked
+
+
+def _class(status: int, content: dict[str, t.Any], *, write: bool) -> type[ResourceException]:
+    named = _BY_NAME.get(name) if isinstance(name := content.get("error"), str) else None
+    if named is not None and STATUS[named] == status:
+        return named
+    if status == 400 and not write:
+        return exceptions.InvalidDataError
+    return _BY_STATUS.get(status, ResourceException if 400 <= status < 500 else exceptions.InvalidResponseError)
+
+
+def _content(body: bytes) -> dict[str, t.Any]:
+    try:
+        content = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _detail(
+    status: int,
+    content: dict[str, t.Any],
+    headers: collections.abc.Mapping[str, str],
+) -> str:
+    match content.get("detail"):
+        case None | "":
+            pass
+        case str(detail):
+            return detail[:_MAX_DETAIL]
+        case detail:
+            return msgspec.json.encode(detail).decode()[:_MAX_DETAIL]
+    phrase = http.HTTPStatus(status).phrase if status in _STATUSES else ""
+    location = f"to {headers['location']}" if 300 <= status < 400 and "location" in headers else ""
+    return " ".join(filter(None, (str(status), phrase, location)))[:_MAX_DETAIL]
+
+
+def _retry_after(headers: collections.abc.Mapping[str, str]) -> float | None:
+    """Give the seconds of a ``Retry-After`` (RFC 9110, section 10.2.3), which may also be a date."""
+    value = headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), _FOREVER)
+    try:
+        moment = email.utils.parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    now = datetime.datetime.now(datetime.UTC)
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or datetime.UTC) - now).total_seconds())
+
+
+def _plain(value: t.Any) -> t.Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if value is None or isinstance(value, bool | int | float) else _unicode(str(value))
+
+
+def _unicode(text: str) -> str:
+    """Give the text with what UTF-8 can't hold, lone surrogates, escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,87 @@
+"""The verbs of a REST resource: method, path, status, and the shapes of what is sent and answered."""
+
+import collections.abc
+import dataclasses
+import types
+import typing as t
+import urllib.parse
+
+import msgspec
+
+__all__ = ["Deleted", "Envelope", "OPERATIONS", "Operation", "Record", "Records", "path", "segment"]
+
+Record: t.TypeAlias = dict[str, t.Any]
+Records: t.TypeAlias = list[dict[str, t.Any]]
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    """How many records were deleted."""
+
+    deleted: int
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """One page of a collection; ``meta`` tells which, in the terms of its pagination."""
+
+    data: Records
+    meta: t.Any = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Operation:
+    """One verb on a path of a resource.
+
+    ``request`` and ``response`` are the types of the JSON bodies, None where there is no body. ``partial`` tells that
+    a record may be sent without some of its fields.
+    """
+
+    name: str
+    method: t.Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+    kind: t.Literal["collection", "element"]
+    status: int
+    request: t.Any = None
+    response: t.Any = None
+    partial: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change the resource."""
+        return self.method != "GET"
+
+
+#: Every operation by its name, which is the repository's method and the resource's as well.
+OPERATIONS: t.Final[collections.abc.Mapping[str, Operation]] = types.MappingProxyType(
+    {
+        operation.name: operation
+        for operation in (
+            Operation("create", "POST", "collection", 201, Record, Record),
+            Operation("list", "GET", "collection", 200, None, Envelope),
+            Operation("retrieve", "GET", "element", 200, None, Record),
+            Operation("update", "PUT", "element", 200, Record, Record),
+            Operation("partial_update", "PATCH", "element", 200, Record, Record, partial=True),
+            Operation("delete", "DELETE", "element", 204),
+            Operation("replace", "PUT", "collection", 200, Records, Records),
+            Operation("partial_replace", "PATCH", "collection", 200, Records, Records, partial=True),
+            Operation("drop", "DELETE", "collection", 200, None, Deleted),
+        )
+    }
+)
+
+
+def path(operation: Operation, id: t.Any = None) -> str:
+    """Give the operation's path, relative to its resource's.
+
+    :raises ValueError: no segment of a path can hold the id.
+    """
+    return f"/{segment(id)}/" if operation.kind == "element" else "/"
+
+
+def segment(id: t.Any) -> str:
+    """Give an id as one percent-encoded segment of a path, whatever it holds.
+
+    :raises ValueError: it is None, empty, ``.`` or ``..``, which would name another path, or not valid Unicode.
+    """
+    text = "" if id is None else str(id)
+    if text in {"", ".", ".."}:
+        raise ValueError(f"{id!r} cannot be the id of a record: its path would be another one")
+    return urllib.parse.quote(text, safe="")
