@@ -1,0 +1,273 @@
+"""The application: modules, components, middleware, routes, put together to be served."""
+
+import collections.abc
+import contextlib
+import typing as t
+
+from flama import concurrency, exceptions, types
+from flama.injection import Component, Components, Injector
+from flama.middleware import ErrorHandlers, Middleware, wrapped
+from flama.modules import Module, Modules
+from flama.routing.route import BaseRoute, Context, Endpoint, guarded
+from flama.routing.router import Mount, Router, Routes
+
+__all__ = ["Flama"]
+
+E = t.TypeVar("E", bound=types.Handler)
+_Find: t.TypeAlias = collections.abc.Callable[[types.Scope], Endpoint]
+_Static: t.TypeAlias = collections.abc.Mapping[t.Any, collections.abc.Mapping[t.Any, Endpoint]]
+_Lifespan: t.TypeAlias = collections.abc.Callable[["Flama"], contextlib.AbstractAsyncContextManager[t.Any]]
+_EventHandlers: t.TypeAlias = collections.abc.Mapping[str, collections.abc.Iterable[types.Handler]]
+
+_EVENTS: t.Final = ("startup", "shutdown")
+_MAX_BODY_SIZE: t.Final = 10 * 2**20
+
+
+class Flama(Routes):
+    """An ASGI application.
+
+    ``app.<name>`` is the module of that name. Handlers are compiled when the application starts: what nothing provides
+    fails there, by the names of the handler and the parameter.
+
+    ``lifespan`` is a function that takes the application and gives an asynchronous context manager; the application
+    serves while it is entered. ``events`` maps "startup" and "shutdown" to handlers. ``max_body_size`` is in bytes:
+    larger bodies are answered with 413 without being read to their end; None takes any. With ``debug``, errors that
+    nobody expected are answered with their traceback.
+
+    :raises ApplicationError: two modules have the same name.
+    """
+
+    def __init__(
+        self,
+        *,
+        routes: collections.abc.Iterable[BaseRoute | Mount] | None = None,
+        components: collections.abc.Iterable[Component] | None = None,
+        modules: collections.abc.Iterable[Module] | None = None,
+        middleware: collections.abc.Iterable[t.Any] | None = None,
+        debug: bool = False,
+        events: _EventHandlers | None = None,
+        lifespan: _Lifespan | None = None,
+        parent: "Flama | None" = None,
+        max_body_size: int | None = _MAX_BODY_SIZE,
+    ) -> None:
+        self.router = Router(routes or ())
+        self.modules = Modules(self, modules or ())
+        self.middleware: list[t.Any] = list(middleware or ())
+        self.events: dict[str, list[types.Handler]] = {event: [] for event in _EVENTS}
+        self.parent = parent
+        self.max_body_size = max_body_size
+        self._components = list(components or ())
+        self._errors = ErrorHandlers(debug=debug)
+        self._lifespan = lifespan
+        self._status = types.AppStatus.NOT_STARTED
+        self._built: tuple[_Static, _Find] | None = None
+        self._static: _Static = {}
+        self._find: _Find = self._refuse
+        for event, handlers in (events or {}).items():
+            for handler in handlers:
+                self.add_event_handler(event, handler)
+
+    async def __call__(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        """Serve one connection, or the whole life of the application.
+
+        :raises ApplicationError: the application has not been started, or has been shut down.
+        """
+        scope["app"] = self
+        targets = self._static.get(scope.get("raw_path"))
+        endpoint = None if targets is None else targets.get(scope.get("method"))
+        if endpoint is None or scope.get("root_path"):
+            endpoint = self._live if scope["type"] == "lifespan" else self._find(scope)
+        await endpoint(scope, receive, send)
+
+    def __getattr__(self, name: str) -> t.Any:
+        modules = vars(self).get("modules", {})
+        if name in modules:
+            return modules[name]
+        there_are = f"its modules are {', '.join(modules)}" if modules else "it has no modules"
+        raise AttributeError(f"'{type(self).__name__}' has no attribute '{name}': {there_are}", name=name, obj=self)
+
+    @property
+    def debug(self) -> bool:
+        """Whether errors that nobody expected are answered with their traceback."""
+        return self._errors.debug
+
+    @property
+    def status(self) -> types.AppStatus:
+        """Where the application stands in its life."""
+        return self._status
+
+    @property
+    def routes(self) -> list[BaseRoute | Mount]:
+        """The routes in the order in which they were declared."""
+        return self.router.routes
+
+    @property
+    def components(self) -> Components:
+        """The components: the application's own, then those of the one that it is mounted in."""
+        return Components((*self._components, *(self.parent.components if self.parent else ())))
+
+    @property
+    def injector(self) -> Injector:
+        """What calls functions with the application and its components."""
+        return Injector(self.components, {types.App: "app", type(self): "app"})
+
+    @property
+    def root(self) -> "Flama":
+        """The outermost application: the one that is mounted in no other."""
+        return self.parent.root if self.parent else self
+
+    def _add(self, route: BaseRoute | Mount) -> None:
+        if self._is_running and isinstance(route, Mount) and isinstance(route.app, Flama):
+            raise exceptions.ApplicationError("An application must be mounted before the outer one starts")
+        self.routes.append(route)
+        try:
+            self._changed()
+        except exceptions.ApplicationError:
+            self.routes.pop()
+            raise
+
+    def add_component(self, component: Component) -> None:
+        """Add a component; those added first are asked first."""
+        self._components.append(component)
+        self._changed()
+
+    def add_middleware(self, middleware: t.Any) -> None:
+        """Add a middleware inside of those that are there.
+
+        :raises ApplicationError: the application runs already.
+        """
+        if self._is_running:
+            raise exceptions.ApplicationError("Middleware must be added before the application starts")
+        self.middleware.append(middleware)
+
+    def add_exception_handler(self, key: int | type[Exception], handler: collections.abc.Callable[..., t.Any]) -> None:
+        """Let ``handler(scope, receive, send, exc)`` give the response for a status or a class of exceptions."""
+        self._errors.add(key, handler)
+
+    def add_event_handler(self, event: str, handler: types.Handler) -> None:
+        """Call a function at an event, "startup" or "shutdown"; it may ask for the application and for components.
+
+        Those of start-up run in order after the modules have started; those of shutdown in the reverse order, before
+        the modules stop, when start-up had come to its end.
+
+        :raises ApplicationError: there is no such event.
+        """
+        if event not in self.events:
+            raise exceptions.ApplicationError(f"Wrong event: {event}. The events are {', '.join(_EVENTS)}")
+        self.events[event].append(handler)
+
+    def on_event(self, event: str) -> collections.abc.Callable[[E], E]:
+        """Call the decorated function at an event."""
+
+        def decorate(handler: E) -> E:
+            self.add_event_handler(event, handler)
+            return handler
+
+        return decorate
+
+    def resolve_url(self, name: str, **parameters: t.Any) -> types.URL:
+        """Give the path of the route of this name, ``mount:route`` for one that is mounted.
+
+        :raises NotFoundException: no route of this name takes these parameters.
+        """
+        return types.URL(self.router.resolve(name, **parameters))
+
+    @property
+    def _is_running(self) -> bool:
+        still = (types.AppStatus.STARTING, types.AppStatus.READY, types.AppStatus.SHUTTING_DOWN)
+        return self._status in still
+
+    def _refuse(self, scope: types.Scope) -> Endpoint:
+        shut_down = self._status is types.AppStatus.SHUT_DOWN
+        state = "already shut down" if shut_down else "not ready to process requests yet"
+        raise exceptions.ApplicationError(f"Application is {state}.")
+
+    def _changed(self) -> None:
+        """Take back what was compiled; compile again at once when requests are being served."""
+        self._built = None
+        if self._status is types.AppStatus.READY:
+            self._serve()
+
+    def _serve(self) -> None:
+        self._built = self._built or self._compiled()
+        self._static, self._find = self._built
+
+    def _compiled(self) -> tuple[_Static, _Find]:
+        """What finds the endpoint for a connection: at once for a path without parameters, or by a search."""
+        context = Context(self.root, self.components, self._errors.answer, self.max_body_size)
+        router = self.router.compiled(context)
+        if not self.middleware:
+            return router.static_by_raw_path(), router.find
+
+        async def routed(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+            await router.find(scope)(scope, receive, send)
+
+        endpoint = guarded(wrapped(t.cast(types.App, routed), self.middleware), self._errors.answer)
+        return {}, lambda scope: endpoint
+
+    async def _live(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        """Speak the lifespan protocol of ASGI."""
+        await receive()
+        phase = "startup"
+        try:
+            async with self._running():
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+                phase = "shutdown"
+        except Exception as error:
+            message = f"{type(error).__name__}: {error}"
+            await send({"type": f"lifespan.{phase}.failed", "message": message})
+            raise exceptions.ApplicationError(f"Lifespan {phase} failed: {message}") from error
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @contextlib.asynccontextmanager
+    async def _running(self) -> collections.abc.AsyncGenerator[None, None]:
+        """Start, serve, stop: in order, and in the reverse order, whatever fails on the way."""
+        if self._is_running:
+            raise exceptions.ApplicationError(f"Trying to start application from '{self._status}' state")
+        self._status = types.AppStatus.STARTING
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                await self._start(stack)
+                self._status = types.AppStatus.READY
+                yield
+                self._stop_serving(types.AppStatus.SHUTTING_DOWN)
+        except BaseException:
+            self._stop_serving(types.AppStatus.FAILED)
+            raise
+        self._status = types.AppStatus.SHUT_DOWN
+
+    def _stop_serving(self, status: types.AppStatus) -> None:
+        self._static, self._find = {}, self._refuse
+        self._status = status
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
+        mounted = [route.app for route, _ in self.router.flat() if isinstance(route, Mount)]
+        inner = dict.fromkeys(app for app in mounted if isinstance(app, Flama))  # each once, wherever it is mounted
+        for app in inner:
+            app.parent = self
+        # what is wrong with a handler fails before anything has started
+        self._built = self._compiled()
+        calls = {event: [self._planned(handler) for handler in handlers] for event, handlers in self.events.items()}
+        middleware = [item for item in self.middleware if isinstance(item, Middleware)]
+        parts: list[Module | Middleware] = [*self.modules.values(), *middleware]
+        for part in parts:
+            await part.on_startup()
+            stack.push_async_callback(part.on_shutdown)
+        for call in calls["startup"]:
+            await call()
+        for call in calls["shutdown"]:
+            stack.push_async_callback(call)
+        if self._lifespan is not None:
+            await stack.enter_async_context(self._lifespan(self))
+        for app in inner:
+            await stack.enter_async_context(app._running())
+        self._serve()
+
+    def _planned(self, handler: types.Handler) -> collections.abc.Callable[[], collections.abc.Awaitable[None]]:
+        """What calls an event's handler with what it asks for."""
+        plan = self.injector.plan(handler)
+        call = "await handler({arguments})" if concurrency.is_async(handler) else "handler({arguments})"
+        source = f"async def run():\n  async with AsyncExitStack() as stack:\n    {{lines}}\n    {call}\n"
+        names = {"handler": handler, "app": self.root, "AsyncExitStack": contextlib.AsyncExitStack}
+        return t.cast("collections.abc.Callable[[], collections.abc.Awaitable[None]]", plan.function(source, **names))

@@ -1,0 +1,7 @@
+"""Routes: from a path to the handler that serves it."""
+
+from flama.routing.path import Path
+from flama.routing.route import BaseRoute, Route, WebSocketRoute
+from flama.routing.router import Mount, Router, Routes
+
+__all__ = ["BaseRoute", "Mount", "Path", "Route", "Router", "Routes", "WebSocketRoute"]

@@ -1,0 +1,270 @@
+"""A route: a path, its methods, a handler; compiled at start-up to one function that serves a request.
+
+What is compiled for ``async def get(id: int) -> dict`` is, but for names::
+
+    async def run(scope, receive, send):
+        try:
+            v0 = make0(scope)
+            result = await handler(v0)
+            body = json(result) if type(result) in _PLAIN else None
+            if body is None:
+                return await deliver(await answer(result), scope, receive, send)
+        except Exception as error:
+            return await failed(scope, receive, send, error)
+        await send({"type": "http.response.start", "status": 200, "headers": [CONTENT_TYPE, length]})
+        await send({"type": "http.response.body", "body": body})
+"""
+
+import collections.abc
+import contextlib
+import dataclasses
+import typing as t
+
+from flama import concurrency, exceptions, http, schemas, types
+from flama.http.request import FORM, STARTED
+from flama.http.response import answer, json
+from flama.injection import Component, Components, Injector, Plan
+from flama.injection.component import signature
+from flama.routing.components import BodyComponent, ConnectionComponent, ParameterComponent
+from flama.routing.matcher import WEBSOCKET
+from flama.routing.path import Path
+
+__all__ = ["BaseRoute", "Context", "Endpoint", "Failed", "Route", "WebSocketRoute", "guarded", "without_body"]
+
+Endpoint: t.TypeAlias = collections.abc.Callable[[types.Scope, types.Receive, types.Send], t.Awaitable[None]]
+Failed: t.TypeAlias = collections.abc.Callable[
+    [types.Scope, types.Receive, types.Send, Exception], collections.abc.Awaitable[None]
+]
+
+_PLAIN: t.Final = frozenset({dict, list, str, int, float, bool})
+"""What a handler may return that JSON can be made of at once."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Context:
+    """What a route needs of its application to be compiled."""
+
+    app: types.App
+    components: Components
+    failed: Failed
+    limit: int | None = None
+
+    def injector(self, path: Path) -> Injector:
+        """Give what makes the plans of a path's handlers: the application's components before the built-in ones."""
+        built_in: tuple[Component, ...] = (
+            ConnectionComponent(self.limit),
+            ParameterComponent(path),
+            BodyComponent(self.limit),
+        )
+        roots = {
+            types.Scope: "scope",
+            types.Receive: "receive",
+            types.Send: "send",
+            types.App: "app",
+            type(self.app): "app",
+        }
+        return Injector(Components((*self.components, *built_in)), roots)
+
+
+@dataclasses.dataclass(frozen=True)
+class BaseRoute:
+    """What all routes have: a path's template, a handler, a name; the handler's own when none is given."""
+
+    path: str
+    handler: types.Handler
+    name: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name under which a URL is built."""
+        return self.name or getattr(self.handler, "__name__", type(self.handler).__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Route(BaseRoute):
+    """Serves the requests of some methods for a path; GET brings HEAD along."""
+
+    methods: collections.abc.Collection[str] = ("GET",)
+    include_in_schema: bool = True
+    tags: collections.abc.Sequence[str] = ()
+
+    def endpoints(self, context: Context) -> dict[str, Endpoint]:
+        """Give by method the function that serves it.
+
+        :raises ComponentNotFound: nothing provides one of the handler's parameters.
+        """
+        plan = context.injector(Path(self.path)).plan(self.handler)
+        return dict.fromkeys(map(str.upper, self.methods), _compiled(plan, self.handler, context))
+
+
+@dataclasses.dataclass(frozen=True)
+class WebSocketRoute(BaseRoute):
+    """Serves the web sockets of a path."""
+
+    def endpoints(self, context: Context) -> dict[str, Endpoint]:
+        """Give the function that serves a socket, under the name that stands for its method."""
+        if not concurrency.is_async(self.handler):
+            raise exceptions.ApplicationError(f"The handler '{self.title}' of a web socket must be 'async def'")
+        plan = context.injector(Path(self.path)).plan(self.handler)
+        source = _function(plan, _stacked(plan, ["{lines}", "await handler({arguments})"]))
+        return {WEBSOCKET: plan.function(source, handler=self.handler, **_globals(context))}
+
+
+def _compiled(plan: Plan, handler: types.Handler, context: Context) -> Endpoint:
+    dump = _dump(handler)
+    source = _function(plan, _handling(plan, handler, dump is not None), _SENDING)
+    return t.cast(Endpoint, plan.function(source, handler=handler, dump=dump, **_globals(context)))
+
+
+def _dump(handler: types.Handler) -> collections.abc.Callable[[t.Any], bytes] | None:
+    """What makes JSON of a returned value: the schema that the handler is annotated to return, if one."""
+    adapter = schemas.adapter(schemas.without_none(signature(handler)[1]))
+    return None if adapter is None else adapter.encode
+
+
+def _handling(plan: Plan, handler: types.Handler, has_schema: bool) -> list[str]:
+    encoded = (
+        "dump(result) if not isinstance(result, UNENCODED)" if has_schema else "json(result) if type(result) in PLAIN"
+    )
+    made = [f"result = {_call(handler)}", f"body = {encoded} else None"]
+    if not plan.stacked:
+        return ["{lines}", *made, *_WITHOUT_BODY]
+    return [*_stacked(plan, ["{lines}", *made, *_STREAMED]), *_WITHOUT_BODY]
+
+
+def _call(handler: types.Handler) -> str:
+    if concurrency.is_async(handler):
+        return "await handler({arguments})"
+    if concurrency.is_async_generator(handler) or concurrency.is_generator(handler):
+        return "handler({arguments})"
+    return "await run_in_thread(handler, {arguments})"
+
+
+_WITHOUT_BODY: t.Final = [
+    "if body is None:",
+    "    return await deliver(await answer(result), scope, receive, send)",
+]
+
+# A stream may use what generator components made, so these end after it; a body that is complete is sent after them,
+# so that nothing is acknowledged which their end could still refuse.
+_STREAMED: t.Final = [
+    "if body is None:",
+    "    result = await answer(result)",
+    "    if isinstance(result, StreamingResponse):",
+    "        return await deliver(result, scope, receive, send)",
+]
+
+_SENDING: t.Final = [
+    "size = len(body)",
+    "length = LENGTHS[size] if size < KNOWN else content_length(size)",
+    'await send({"type": "http.response.start", "status": 200, "headers": [CONTENT_TYPE, length]})',
+    'await send({"type": "http.response.body", "body": body})',
+]
+
+_CLOSING: t.Final = ["finally:", "    if FORM in scope:", "        await scope[FORM].close()"]
+
+
+def _stacked(plan: Plan, body: list[str]) -> list[str]:
+    return ["async with AsyncExitStack() as stack:", *_indented(body)] if plan.stacked else body
+
+
+def _function(plan: Plan, handling: list[str], sending: collections.abc.Iterable[str] = ()) -> str:
+    body = [
+        "try:",
+        *_indented(handling),
+        "except Exception as error:",
+        "    return await failed(scope, receive, send, error)",
+        *(_CLOSING if _receives(plan) else ()),
+        *sending,
+    ]
+    return "\n".join(["async def run(scope, receive, send):", *_indented(body)])
+
+
+def _receives(plan: Plan) -> bool:
+    """Whether a request's body may be read: only then can there be a form to close."""
+    return any("receive" in line for line in (*plan.lines, plan.arguments))
+
+
+def _indented(lines: collections.abc.Iterable[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _content_length(size: int) -> tuple[bytes, bytes]:
+    return b"content-length", b"%d" % size
+
+
+_LENGTHS: t.Final = tuple(map(_content_length, range(2048)))
+
+
+def _globals(context: Context) -> dict[str, t.Any]:
+    return {
+        "AsyncExitStack": contextlib.AsyncExitStack,
+        "CONTENT_TYPE": (b"content-type", b"application/json"),
+        "FORM": FORM,
+        "KNOWN": len(_LENGTHS),
+        "LENGTHS": _LENGTHS,
+        "PLAIN": _PLAIN,
+        "StreamingResponse": http.StreamingResponse,
+        "UNENCODED": (http.Response, type(None)),
+        "answer": answer,
+        "app": context.app,
+        "content_length": _content_length,
+        "deliver": _deliver,
+        "failed": context.failed,
+        "json": json,
+        "run_in_thread": concurrency.run_in_thread,
+    }
+
+
+async def _deliver(response: http.Response, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+    """Send a response object; note when it begins, and leave no stream open behind it."""
+    try:
+        await response(scope, receive, _noting(scope, send))
+    finally:
+        if isinstance(response, http.StreamingResponse):
+            await _close(response.body_iterator)
+
+
+def _noting(scope: types.Scope, send: types.Send) -> types.Send:
+    async def noting(message: types.Message) -> None:
+        scope[STARTED] = True
+        await send(message)
+
+    return noting
+
+
+def guarded(app: Endpoint, failed: Failed) -> Endpoint:
+    """Give an application whose errors are answered, as long as it has not begun to answer itself."""
+
+    async def serve(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        try:
+            await app(scope, receive, _noting(scope, send))
+        except Exception as error:  # noqa: BLE001 - it raises what nobody expected again
+            await failed(scope, receive, send, error)
+
+    return serve
+
+
+async def _close(iterator: t.Any) -> None:
+    if aclose := getattr(iterator, "aclose", None):
+        await aclose()
+
+
+def without_body(endpoint: Endpoint) -> Endpoint:
+    """Give the endpoint for HEAD: what GET would answer, headers and all, without a body (RFC 9110, section 9.3.2)."""
+
+    async def head(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        async def bodiless(message: types.Message) -> None:
+            is_body = message["type"] == "http.response.body"
+            await send({"type": "http.response.body", "body": b""} if is_body else message)
+            if is_body and message.get("more_body"):
+                raise _Enough
+
+        with contextlib.suppress(_Enough):
+            await endpoint(scope, receive, bodiless)
+
+    return head
+
+
+class _Enough(Exception):
+    """Ends a stream of which nobody wants the rest."""

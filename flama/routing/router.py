@@ -1,0 +1,326 @@
+"""The router: an application's routes, declared by decorators or methods, found by path and method."""
+
+import abc
+import collections.abc
+import dataclasses
+import typing as t
+
+from flama import exceptions, types
+from flama.routing.matcher import WEBSOCKET, Matcher, split
+from flama.routing.path import Path
+from flama.routing.route import BaseRoute, Context, Endpoint, Route, WebSocketRoute, guarded, without_body
+
+__all__ = ["CompiledRouter", "Mount", "Router", "Routes"]
+
+H = t.TypeVar("H", bound=types.Handler)
+
+
+class _Options(t.TypedDict, total=False):
+    """What every route can be given beside its path and methods."""
+
+    name: str
+    include_in_schema: bool
+    tags: collections.abc.Sequence[str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Mount:
+    """Another application, ours or any ASGI one, under the paths that begin with ``path``.
+
+    Alternatively ``routes``, which are then served as if each had been declared with its path so prefixed.
+    """
+
+    path: str
+    app: "types.App | Router | None" = None
+    name: str = ""
+    routes: collections.abc.Sequence["BaseRoute | Mount"] = ()
+
+    @property
+    def prefix(self) -> str:
+        """The path without the slash at its end.
+
+        :raises ValueError: it has parameters.
+        """
+        if Path(self.path).parameters:
+            raise ValueError(f"The path '{self.path}' of a mount has parameters")
+        return self.path.rstrip("/")
+
+
+class Routes(abc.ABC):
+    """Declares routes: what an application and a router have in common.
+
+    Each decorator gives the function back as it is; ``@app.get(path)`` is ``app.add_get(path, function)``.
+    """
+
+    @abc.abstractmethod
+    def _add(self, route: BaseRoute | Mount) -> None:
+        """Take one more route."""
+
+    def add_route(
+        self,
+        path: str | None = None,
+        endpoint: types.Handler | None = None,
+        methods: collections.abc.Collection[str] | None = None,
+        *,
+        route: BaseRoute | None = None,
+        **options: t.Unpack[_Options],
+    ) -> None:
+        """Serve a path by a handler, for GET unless methods are given; or add a route that was made before."""
+        if route is None:
+            if path is None or endpoint is None:
+                raise exceptions.ApplicationError("A route needs a path and an endpoint, or 'route='")
+            route = Route(path, endpoint, methods=tuple(methods or ("GET",)), **options)
+        self._add(route)
+
+    def route(
+        self, path: str, methods: collections.abc.Collection[str] | None = None, **options: t.Unpack[_Options]
+    ) -> collections.abc.Callable[[H], H]:
+        """Serve a path by the decorated handler, for GET unless methods are given."""
+
+        def decorate(handler: H) -> H:
+            self.add_route(path, handler, methods, **options)
+            return handler
+
+        return decorate
+
+    def add_websocket_route(self, path: str, endpoint: types.Handler, *, name: str = "") -> None:
+        """Serve the web sockets of a path by a handler."""
+        self._add(WebSocketRoute(path, endpoint, name))
+
+    def websocket_route(self, path: str, *, name: str = "") -> collections.abc.Callable[[H], H]:
+        """Serve the web sockets of a path by the decorated handler."""
+
+        def decorate(handler: H) -> H:
+            self.add_websocket_route(path, handler, name=name)
+            return handler
+
+        return decorate
+
+    def mount(
+        self,
+        path: str | None = None,
+        app: "types.App | Router | None" = None,
+        *,
+        name: str = "",
+        mount: Mount | None = None,
+    ) -> None:
+        """Serve all paths that begin with this one by another application; or add a mount that was made before."""
+        if mount is None:
+            if path is None or app is None:
+                raise exceptions.ApplicationError("A mount needs a path and an app, or 'mount='")
+            mount = Mount(path, app, name)
+        self._add(mount)
+
+    def add_get(self, path: str, endpoint: types.Handler, **options: t.Unpack[_Options]) -> None:
+        """Serve GET requests for a path by a handler."""
+        self.add_route(path, endpoint, ("GET",), **options)
+
+    def get(self, path: str, **options: t.Unpack[_Options]) -> collections.abc.Callable[[H], H]:
+        """Serve GET requests for a path by the decorated handler."""
+        return self.route(path, ("GET",), **options)
+
+    def add_post(self, path: str, endpoint: types.Handler, **options: t.Unpack[_Options]) -> None:
+        """Serve POST requests for a path by a handler."""
+        self.add_route(path, endpoint, ("POST",), **options)
+
+    def post(self, path: str, **options: t.Unpack[_Options]) -> collections.abc.Callable[[H], H]:
+        """Serve POST requests for a path by the decorated handler."""
+        return self.route(path, ("POST",), **options)
+
+    def add_put(self, path: str, endpoint: types.Handler, **options: t.Unpack[_Options]) -> None:
+        """Serve PUT requests for a path by a handler."""
+        self.add_route(path, endpoint, ("PUT",), **options)
+
+    def put(self, path: str, **options: t.Unpack[_Options]) -> collections.abc.Callable[[H], H]:
+        """Serve PUT requests for a path by the decorated handler."""
+        return self.route(path, ("PUT",), **options)
+
+    def add_patch(self, path: str, endpoint: types.Handler, **options: t.Unpack[_Options]) -> None:
+        """Serve PATCH requests for a path by a handler."""
+        self.add_route(path, endpoint, ("PATCH",), **options)
+
+    def patch(self, path: str, **options: t.Unpack[_Options]) -> collections.abc.Callable[[H], H]:
+        """Serve PATCH requests for a path by the decorated handler."""
+        return self.route(path, ("PATCH",), **options)
+
+    def add_delete(self, path: str, endpoint: types.Handler, **options: t.Unpack[_Options]) -> None:
+        """Serve DELETE requests for a path by a handler."""
+        self.add_route(path, endpoint, ("DELETE",), **options)
+
+    def delete(self, path: str, **options: t.Unpack[_Options]) -> collections.abc.Callable[[H], H]:
+        """Serve DELETE requests for a path by the decorated handler."""
+        return self.route(path, ("DELETE",), **options)
+
+    def add_head(self, path: str, endpoint: types.Handler, **options: t.Unpack[_Options]) -> None:
+        """Serve HEAD requests for a path by a handler."""
+        self.add_route(path, endpoint, ("HEAD",), **options)
+
+    def head(self, path: str, **options: t.Unpack[_Options]) -> collections.abc.Callable[[H], H]:
+        """Serve HEAD requests for a path by the decorated handler."""
+        return self.route(path, ("HEAD",), **options)
+
+    def add_options(self, path: str, endpoint: types.Handler, **options: t.Unpack[_Options]) -> None:
+        """Serve OPTIONS requests for a path by a handler."""
+        self.add_route(path, endpoint, ("OPTIONS",), **options)
+
+    def options(self, path: str, **options: t.Unpack[_Options]) -> collections.abc.Callable[[H], H]:
+        """Serve OPTIONS requests for a path by the decorated handler."""
+        return self.route(path, ("OPTIONS",), **options)
+
+    def add_trace(self, path: str, endpoint: types.Handler, **options: t.Unpack[_Options]) -> None:
+        """Serve TRACE requests for a path by a handler."""
+        self.add_route(path, endpoint, ("TRACE",), **options)
+
+    def trace(self, path: str, **options: t.Unpack[_Options]) -> collections.abc.Callable[[H], H]:
+        """Serve TRACE requests for a path by the decorated handler."""
+        return self.route(path, ("TRACE",), **options)
+
+    def add_connect(self, path: str, endpoint: types.Handler, **options: t.Unpack[_Options]) -> None:
+        """Serve CONNECT requests for a path by a handler."""
+        self.add_route(path, endpoint, ("CONNECT",), **options)
+
+    def connect(self, path: str, **options: t.Unpack[_Options]) -> collections.abc.Callable[[H], H]:
+        """Serve CONNECT requests for a path by the decorated handler."""
+        return self.route(path, ("CONNECT",), **options)
+
+    def add_query(self, path: str, endpoint: types.Handler, **options: t.Unpack[_Options]) -> None:
+        """Serve QUERY requests for a path by a handler."""
+        self.add_route(path, endpoint, ("QUERY",), **options)
+
+    def query(self, path: str, **options: t.Unpack[_Options]) -> collections.abc.Callable[[H], H]:
+        """Serve QUERY requests for a path by the decorated handler."""
+        return self.route(path, ("QUERY",), **options)
+
+
+class Router(Routes):
+    """A collection of routes."""
+
+    def __init__(self, routes: collections.abc.Iterable[BaseRoute | Mount] = ()) -> None:
+        self.routes: list[BaseRoute | Mount] = list(routes)
+
+    def _add(self, route: BaseRoute | Mount) -> None:
+        self.routes.append(route)
+
+    def flat(self) -> collections.abc.Iterator[tuple[BaseRoute | Mount, str]]:
+        """Give each route with the name that a URL is built from; those of a mounted router among them."""
+        return _flat(self.routes, "", "")
+
+    def resolve(self, name: str, **parameters: t.Any) -> str:
+        """Give the path of the route of this name, percent-encoded; ``mount:route`` for one that is mounted.
+
+        :raises NotFoundException: no route of this name takes these parameters.
+        """
+        for path, title in self.named():
+            if title == name and path.parameters.keys() == parameters.keys():
+                return path.build(**parameters)
+        raise exceptions.NotFoundException(name, parameters)
+
+    def named(self) -> collections.abc.Iterator[tuple[Path, str]]:
+        """Give the path and the name of each route, those of mounted applications of ours among them."""
+        for route, title in self.flat():
+            inner = getattr(route.app, "router", None) if isinstance(route, Mount) else None
+            if isinstance(inner, Router):
+                yield from (
+                    (Path(route.path.rstrip("/") + path.template), title + name) for path, name in inner.named()
+                )
+            elif isinstance(route, BaseRoute):
+                yield Path(route.path), title
+
+    def compiled(self, context: Context) -> "CompiledRouter":
+        """Give what serves the routes.
+
+        :raises ComponentNotFound: nothing provides a parameter of one of the handlers.
+        """
+        compiled = CompiledRouter(context)
+        for route, _ in self.flat():
+            compiled.serve(route)
+        compiled.serve_heads()
+        return compiled
+
+
+class CompiledRouter(Matcher[Endpoint]):
+    """Finds for a connection the endpoint that serves it."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self._context = context
+        self._heads: list[tuple[str, Endpoint]] = []
+        self._mounts: dict[tuple[str, ...], types.App] = {}
+
+    def serve(self, route: BaseRoute | Mount) -> None:
+        """Serve one more route."""
+        match route:
+            case Route() | WebSocketRoute():
+                endpoints = route.endpoints(self._context)
+                self.add(Path(route.path), endpoints)
+                self._heads += [(route.path, endpoints["GET"])] if "GET" in endpoints else []
+            case Mount(app=app) if app is not None and not isinstance(app, Router):
+                self._mounts.setdefault(tuple(route.prefix.split("/")), app)
+
+    def serve_heads(self) -> None:
+        """Serve HEAD wherever GET is, and no route is there for it."""
+        for path, endpoint in self._heads:
+            self.add(Path(path), {"HEAD": without_body(endpoint)})
+
+    def missing(self, scope: types.Scope) -> Endpoint:
+        """Give the endpoint for a path that no route of ours serves: a mount's, or the one that says so."""
+        _, segments = split(scope)
+        deepest = max(map(len, self._mounts), default=0)
+        for length in range(min(len(segments) - 1, deepest), 0, -1):
+            if (app := self._mounts.get(tuple(segments[:length]))) is not None:
+                return guarded(_mounted(app, "/".join(segments[:length])), self._context.failed)
+        return self._refusal(scope, self.methods(scope) - {WEBSOCKET})
+
+    def _refusal(self, scope: types.Scope, methods: set[str]) -> Endpoint:
+        if scope["type"] == "websocket":
+            return _closed
+        if methods and scope["method"] == "OPTIONS":
+            return _options(methods)
+        return self._raising(
+            exceptions.MethodNotAllowedException(scope["method"], {*methods, "OPTIONS"})
+            if methods
+            else exceptions.HTTPException(404)
+        )
+
+    def _raising(self, error: exceptions.HTTPException) -> Endpoint:
+        async def refuse(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+            await self._context.failed(scope, receive, send, error)
+
+        return refuse
+
+
+def _flat(
+    routes: collections.abc.Iterable[BaseRoute | Mount], prefix: str, namespace: str
+) -> collections.abc.Iterator[tuple[BaseRoute | Mount, str]]:
+    for route in routes:
+        if isinstance(route, Mount):
+            name = f"{namespace}{route.name}:" if route.name else namespace
+            inner = route.app.routes if isinstance(route.app, Router) else route.routes
+            yield from _flat(inner, prefix + route.prefix, name)
+            if route.app is not None and not isinstance(route.app, Router):
+                yield dataclasses.replace(route, path=prefix + route.path), name
+        else:
+            yield dataclasses.replace(route, path=prefix + route.path), namespace + route.title
+
+
+def _mounted(app: types.App, prefix: str) -> Endpoint:
+    async def serve(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        await app({**scope, "root_path": scope.get("root_path", "").rstrip("/") + prefix}, receive, send)
+
+    return serve
+
+
+def _options(methods: set[str]) -> Endpoint:
+    allow = ", ".join(sorted({*methods, "OPTIONS"})).encode()
+
+    async def serve(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": [(b"allow", allow)]})
+        await send({"type": "http.response.body", "body": b""})
+
+    return serve
+
+
+async def _closed(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+    """Refuse a web socket before it is accepted, which a server turns into 403."""
+    await receive()
+    await send({"type": "websocket.close", "code": 1000, "reason": ""})
