@@ -1,0 +1,140 @@
+"""Who may import whom."""
+
+import ast
+import re
+
+import pytest
+
+from tests.support import source
+
+# A room imports from rooms of lower layers. Rooms of one layer do not know one another.
+LAYERS = (
+    {"exceptions", "types"},
+    {"concurrency", "modules", "query", "schemas", "tasks"},
+    {"background", "http", "injection"},
+    {"client", "memory", "rest", "sqlalchemy"},
+    {"ddd", "middleware", "routing"},
+    {"pagination"},
+    {"openapi", "resources"},
+    {"applications", "testing"},
+    {""},  # the façade
+)
+_LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
+
+
+def room(name):
+    return (name.split(".") + [""])[1]
+
+
+def violations(modules):
+    names = {module.name for module in modules}
+    return sorted(
+        f"{module.name} imports {imported}"
+        for module in modules
+        for imported in module.imports(names)
+        if room(imported) != room(module.name) and _LAYER[room(imported)] >= _LAYER[room(module.name)]
+    )
+
+
+def circle(modules):
+    names = {module.name for module in modules}
+    return source.cycle({module.name: module.imports(names) for module in modules})
+
+
+def type_checking(modules):
+    return [
+        module.name
+        for module in modules
+        if not module.is_facade
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Name | ast.Attribute | ast.alias)
+        and "TYPE_CHECKING" in (getattr(node, "id", ""), getattr(node, "attr", ""), getattr(node, "name", ""))
+    ]
+
+
+def test_every_module_has_a_room_in_the_plan():
+    unplanned = {module.name for module in source.modules() if room(module.name) not in _LAYER}
+
+    assert unplanned == set()
+
+
+def test_a_room_imports_only_from_lower_layers():
+    assert violations(source.modules()) == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circle(source.modules()) == []
+
+
+def test_nothing_is_imported_for_types_alone_but_by_lazy_facades():
+    assert type_checking(source.modules()) == []
+
+
+def test_the_documentation_draws_the_same_layers():
+    page = (source.ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    rows = [set(re.findall(r"`(\w+)`", row)) for row in page.splitlines() if re.match(r"\| .*`", row)]
+
+    assert rows[0] == {"flama"}
+    assert rows[:0:-1] == list(LAYERS[:-1])
+
+
+UPWARDS = {
+    "an import of a higher layer": "import flama.ddd.components",
+    "an import from a higher layer": "from flama.ddd.components import WorkerComponent",
+    "a module imported from a package": "from flama import applications",
+    "the façade": "import flama",
+    "a neighbour": "from flama.client import Client",
+    "a relative import": "from ..ddd import components",
+    "an import inside a function": "def late():\n    import flama.applications",
+}
+
+
+@pytest.mark.parametrize("text", UPWARDS.values(), ids=UPWARDS)
+def test_the_layer_rule_notices(text):
+    rooms = [
+        source.Module("flama", "", is_package=True),
+        source.Module("flama.applications", ""),
+        source.Module("flama.client", ""),
+        source.Module("flama.ddd", "", is_package=True),
+        source.Module("flama.ddd.components", ""),
+        source.Module("flama.rest", "", is_package=True),
+        source.Module("flama.rest.errors", text),
+    ]
+
+    found = violations(rooms)
+
+    assert [line.partition(" ")[0] for line in found] == ["flama.rest.errors"]
+
+
+def test_the_layer_rule_lets_pass_what_is_lower_or_in_the_same_room():
+    rooms = [
+        source.Module("flama.exceptions", ""),
+        source.Module("flama.rest", "", is_package=True),
+        source.Module("flama.rest.operations", ""),
+        source.Module("flama.rest.errors", "from flama import exceptions\nfrom . import operations"),
+    ]
+
+    assert violations(rooms) == []
+
+
+def test_the_circle_rule_notices_three_modules_in_a_circle():
+    rooms = [
+        source.Module("flama.rest.a", "from flama.rest import b"),
+        source.Module("flama.rest.b", "import flama.rest.c"),
+        source.Module("flama.rest.c", "from flama.rest.a import name"),
+    ]
+
+    assert circle(rooms) == ["flama.rest.a", "flama.rest.b", "flama.rest.c", "flama.rest.a"]
+
+
+@pytest.mark.parametrize("text", ["from typing import TYPE_CHECKING", "import typing as t\nif t.TYPE_CHECKING: ..."])
+def test_the_rule_on_imports_for_types_notices(text):
+    assert "flama.client" in type_checking([source.Module("flama.client", text)])
+
+
+def test_the_rule_on_imports_for_types_spares_lazy_facades_alone():
+    imports = "import typing as t\nif t.TYPE_CHECKING: ..."
+    lazy = source.Module("flama", f"{imports}\ndef __getattr__(name): ...", is_package=True)
+    eager = source.Module("flama.ddd", imports, is_package=True)
+
+    assert type_checking([lazy, eager]) == ["flama.ddd"]

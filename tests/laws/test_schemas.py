@@ -1,0 +1,122 @@
+"""What a schema takes and gives is the same whichever library the model is of."""
+
+import dataclasses
+import datetime
+import decimal
+import typing as t
+import uuid
+
+import hypothesis
+import msgspec
+import pydantic
+import typing_extensions as te
+from hypothesis import strategies as st
+
+from flama import exceptions, schemas, types
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=10)
+# The years that both libraries write with four digits; microseconds are what both keep.
+MOMENTS = st.datetimes(
+    datetime.datetime(1000, 1, 1),  # noqa: DTZ001 - the zone is given beside
+    datetime.datetime(9000, 1, 1),  # noqa: DTZ001
+    timezones=st.just(datetime.UTC),
+)
+FIELDS = {
+    int: st.integers(-(2**63), 2**63 - 1),
+    str: TEXT,
+    bool: st.booleans(),
+    float: st.floats(allow_nan=False, allow_infinity=False),
+    uuid.UUID: st.uuids(),
+    datetime.date: st.dates(datetime.date(1000, 1, 1)),
+    datetime.datetime: MOMENTS,
+    decimal.Decimal: st.decimals(-(10**9), 10**9, places=3),
+    list[int]: st.lists(st.integers(-100, 100), max_size=3),
+    dict[str, int]: st.dictionaries(TEXT, st.integers(-100, 100), max_size=3),
+    str | None: st.none() | TEXT,
+    t.Literal["a", "b"]: st.sampled_from(["a", "b"]),
+}
+SPECIFICATIONS = st.lists(st.sampled_from(list(FIELDS)), min_size=1, max_size=5).map(
+    lambda annotations: {f"f{index}": annotation for index, annotation in enumerate(annotations)}
+)
+
+
+def models(fields):
+    """The same model, in each of the forms that are taken for a schema."""
+    return [
+        pydantic.create_model("Model", **{name: (annotation, ...) for name, annotation in fields.items()}),
+        dataclasses.make_dataclass("Data", fields.items()),
+        te.TypedDict("Dictionary", fields),
+        msgspec.defstruct("Item", fields.items()),
+    ]
+
+
+def as_dictionary(model, **options):
+    return schemas.adapter(t.Annotated[types.Schema, types.SchemaMetadata(model, **options)])
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(st.data())
+def test_a_value_that_was_encoded_is_decoded_as_it_was(data):
+    fields = data.draw(SPECIFICATIONS)
+    value = {name: data.draw(FIELDS[annotation]) for name, annotation in fields.items()}
+
+    for model in models(fields):
+        adapter = as_dictionary(model)
+        assert adapter.decode(adapter.encode(value)) == value
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(st.data())
+def test_all_libraries_read_what_each_of_them_writes(data):
+    fields = data.draw(SPECIFICATIONS)
+    value = {name: data.draw(FIELDS[annotation]) for name, annotation in fields.items()}
+    adapters = [as_dictionary(model) for model in models(fields)]
+
+    for writer in adapters:
+        for reader in adapters:
+            assert reader.decode(writer.encode(value)) == value
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(st.data())
+def test_a_partial_schema_gives_the_very_fields_that_were_sent(data):
+    fields = data.draw(SPECIFICATIONS)
+    sent = data.draw(st.sets(st.sampled_from(list(fields))))
+    value = {name: data.draw(FIELDS[fields[name]]) for name in sent}
+    body = msgspec.json.encode({**value, "unknown": 1})
+
+    for model in models(fields):
+        assert as_dictionary(model, partial=True).decode(body) == value
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["f0", "f1", "x"]), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@hypothesis.settings(max_examples=100, deadline=None)
+@hypothesis.given(SPECIFICATIONS, JSON.map(pydantic.TypeAdapter(t.Any).dump_json) | st.binary(max_size=30))
+def test_a_body_is_valid_or_refused_by_an_error_that_is_answered(fields, body):
+    for model in models(fields):
+        for annotation in (model, list[model], t.Annotated[types.Schema, types.SchemaMetadata(model, partial=True)]):
+            adapter = schemas.adapter(annotation)
+            try:
+                value = adapter.decode(body)
+            except (exceptions.ValidationError, exceptions.DecodeError) as error:
+                msgspec.json.encode(error.detail)  # it can be told to the client
+            else:
+                adapter.encode(value)
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(st.data())
+def test_a_model_that_was_decoded_holds_what_the_dictionary_does(data):
+    fields = data.draw(SPECIFICATIONS)
+    value = {name: data.draw(FIELDS[annotation]) for name, annotation in fields.items()}
+
+    for model in models(fields):
+        body = as_dictionary(model).encode(value)
+        decoded = schemas.adapter(model).decode(body)
+        assert (decoded if isinstance(decoded, dict) else {name: getattr(decoded, name) for name in fields}) == value

@@ -1,0 +1,125 @@
+"""Pages: how they are asked for, and what they come in."""
+
+import pytest
+
+from flama.exceptions import InvalidResponseError
+from flama.rest.operations import Envelope
+from flama.rest.pages import Page, Walk, envelope, parameters, requested
+
+
+def records(*ids):
+    return [{"id": id} for id in ids]
+
+
+def test_a_page_has_the_references_parameters():
+    assert parameters("page_number", Page(10, 20)) == {"page": "3", "page_size": "10"}
+    assert parameters("limit_offset", Page(10, 20, count=True)) == {"limit": "10", "offset": "20", "count": "true"}
+
+
+@pytest.mark.parametrize("style", ["page_number", "limit_offset"])
+def test_nothing_asked_is_the_first_ten(style):
+    assert requested(style, {}) == Page(10, 0, count=False)
+
+
+@pytest.mark.parametrize(
+    ("style", "query"),
+    [
+        ("page_number", {"page": "0"}),
+        ("page_number", {"page": "-1"}),
+        ("page_number", {"page": "1.5"}),
+        ("page_number", {"page": ""}),
+        ("page_number", {"page": "9" * 30}),
+        ("page_number", {"page": "٣"}),
+        ("page_number", {"page_size": "0"}),
+        ("limit_offset", {"limit": "0"}),
+        ("limit_offset", {"offset": "-1"}),
+        ("limit_offset", {"offset": "x" * 10_000}),
+        ("limit_offset", {"count": "perhaps"}),
+    ],
+)
+def test_what_is_no_page_is_refused_by_name(style, query):
+    [name] = query
+
+    with pytest.raises(ValueError, match=f"^{name} is .{{1,80}}$"):
+        requested(style, query)
+
+
+@pytest.mark.parametrize("value", ["true", "True", "1"])
+def test_the_count_is_asked_for(value):
+    assert requested("page_number", {"count": value}).count
+
+
+def test_an_envelope_is_the_references():
+    assert envelope("page_number", Page(2, 4), records(1, 2), 7) == {
+        "meta": {"page": 3, "page_size": 2, "count": 7},
+        "data": records(1, 2),
+    }
+    assert envelope("limit_offset", Page(2, 4), []) == {"meta": {"limit": 2, "offset": 4, "count": None}, "data": []}
+
+
+def test_a_walk_goes_from_page_to_page_until_one_is_short():
+    walk = Walk("page_number", 2, resource="/user")
+
+    assert walk.parameters() == {"page": "1", "page_size": "2"}
+    assert walk.take(Envelope(records(1, 2), {"page": 1, "page_size": 2})) == records(1, 2)
+    assert not walk.ended
+    assert walk.parameters() == {"page": "2", "page_size": "2"}
+    assert walk.take(Envelope(records(3), {"page": 2, "page_size": 2})) == records(3)
+    assert walk.ended
+
+
+def test_a_walk_takes_the_size_that_the_server_allows():
+    walk = Walk("page_number", 100, resource="/user")
+
+    walk.take(Envelope(records(1, 2), {"page": 1, "page_size": 2}))
+
+    assert not walk.ended
+    assert walk.parameters() == {"page": "2", "page_size": "2"}
+
+
+def test_a_walk_by_offset_goes_on_after_what_it_was_given():
+    walk = Walk("limit_offset", 100, resource="/user")
+
+    walk.take(Envelope(records(1, 2), None))
+
+    assert not walk.ended
+    assert walk.parameters() == {"limit": "100", "offset": "2"}
+
+
+def test_a_walk_ends_with_the_last_of_a_known_number():
+    walk = Walk("limit_offset", 2, resource="/user")
+
+    walk.take(Envelope(records(1, 2), {"count": 2}))
+
+    assert walk.ended
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "message"),
+    [
+        (Envelope(records(1, 2), {"page": 7}), None, "asked for page 1, it answered with page 7"),
+        (Envelope(records(1, 2)), Envelope(records(1, 2)), "page 2 repeats an earlier one"),
+        (
+            Envelope(records(1, 2), {"page_size": 2}),
+            Envelope(records(3), {"page_size": 1}),
+            "asked for page_size 2, it answered with page_size 1",
+        ),
+        (Envelope(records(1), {"count": 3, "page_size": 2}), None, "it ended after 1 records of 3"),
+        (Envelope(records(1, 2), {"count": 3}), Envelope([], {"count": 3}), "it ended after 2 records of 3"),
+    ],
+)
+def test_a_page_that_cannot_be_right_is_refused(first, second, message):
+    walk = Walk("page_number", 2, resource="/user")
+
+    with pytest.raises(InvalidResponseError, match=message):
+        for answer in filter(None, (first, second)):
+            walk.take(answer)
+
+
+@pytest.mark.parametrize("count", ["7", -1, True, 1.5, None, []])
+def test_a_count_that_is_no_number_counts_nothing(count):
+    walk = Walk("page_number", 2, resource="/user")
+
+    walk.take(Envelope(records(1), {"page_size": 2, "count": count}))
+
+    assert walk.ended

@@ -1,0 +1,183 @@
+"""What the module that owns the engine promises."""
+
+import asyncio
+
+import pytest
+import sqlalchemy as sa
+
+import flama.sqlalchemy
+from flama import exceptions
+from flama.sqlalchemy import SQLAlchemyModule
+from flama.sqlalchemy.pool import FairPool
+
+pytestmark = pytest.mark.anyio
+
+number_table = sa.Table("number", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
+
+
+@pytest.fixture(params=[False, True], ids=["a connection each", "a single connection"])
+async def module(request, tmp_path):
+    module = SQLAlchemyModule(f"sqlite+aiosqlite:///{tmp_path}/data.db", single_connection=request.param)
+    await module.on_startup()
+    async with module.engine.begin() as connection:
+        await connection.run_sync(number_table.metadata.create_all)
+    yield module
+    await module.on_shutdown()
+
+
+async def numbers(module):
+    connection = await module.open_connection()
+    found = (await connection.execute(sa.select(number_table.c.id).order_by(number_table.c.id))).scalars().all()
+    await module.close_connection(connection)
+    return found
+
+
+async def add(connection, number):
+    await connection.execute(number_table.insert().values(id=number))
+
+
+def test_the_metadata_are_shared(anyio_backend):
+    assert flama.sqlalchemy.metadata is SQLAlchemyModule.metadata
+    assert SQLAlchemyModule.name == "sqlalchemy"
+
+
+def test_an_empty_url_is_refused(anyio_backend):
+    with pytest.raises(exceptions.ApplicationError, match="connection string must be provided"):
+        SQLAlchemyModule("")
+
+
+async def test_engine_and_connections_are_there_while_it_runs():
+    module = SQLAlchemyModule("sqlite+aiosqlite://")
+
+    for _ in range(2):
+        with pytest.raises(exceptions.ApplicationError, match="SQLAlchemyModule not initialized"):
+            _ = module.engine
+        with pytest.raises(exceptions.ApplicationError, match="SQLAlchemyModule not initialized"):
+            _ = module.connection_manager
+        await module.on_startup()
+        async with module.engine.connect() as connection:
+            assert (await connection.execute(sa.text("SELECT 1"))).scalar() == 1
+        await module.on_shutdown()
+
+
+async def test_an_unknown_dialect_and_a_driver_that_is_not_asynchronous_fail_the_start():
+    with pytest.raises(sa.exc.NoSuchModuleError):
+        await SQLAlchemyModule("nosql://").on_startup()
+    for url in ("sqlite:///data.db", "postgresql+psycopg2://"):
+        with pytest.raises((exceptions.ApplicationError, ModuleNotFoundError)):
+            await SQLAlchemyModule(url).on_startup()
+
+
+async def test_a_transaction_is_committed_or_rolled_back(module):
+    for number, rollback in ((1, False), (2, True)):
+        connection = await module.open_connection()
+        transaction = await module.begin_transaction(connection)
+        await add(connection, number)
+        await module.end_transaction(transaction, rollback=rollback)
+        await module.close_connection(connection)
+
+    assert await numbers(module) == [1]
+
+
+async def test_closing_a_connection_rolls_its_open_transaction_back(module):
+    connection = await module.open_connection()
+    await module.begin_transaction(connection)
+    await add(connection, 1)
+    await module.close_connection(connection)
+
+    assert await numbers(module) == []
+
+
+async def test_a_transaction_ends_once(module):
+    connection = await module.open_connection()
+    transaction = await module.begin_transaction(connection)
+    await module.end_transaction(transaction)
+
+    with pytest.raises(exceptions.SQLAlchemyError, match="Transaction not started"):
+        await module.end_transaction(transaction)
+
+    await module.close_connection(connection)
+
+
+@pytest.mark.parametrize("module", [False], indirect=True)
+async def test_a_connection_has_one_transaction(module):
+    connection = await module.open_connection()
+    await module.begin_transaction(connection)
+
+    with pytest.raises(exceptions.SQLAlchemyError, match="Transaction already started in this connection"):
+        await module.begin_transaction(connection)
+
+    await module.close_connection(connection)
+
+
+@pytest.mark.parametrize("module", [True], indirect=True)
+async def test_an_inner_rollback_of_the_single_connection_is_respected(module):
+    outer, inner = await module.open_connection(), await module.open_connection()
+    first, second = await module.begin_transaction(outer), await module.begin_transaction(inner)
+    await add(inner, 1)
+    with pytest.raises(exceptions.SQLAlchemyError, match="Wrong transaction"):
+        await module.end_transaction(first)
+    await module.end_transaction(second, rollback=True)
+    await module.close_connection(inner)
+    await add(outer, 2)
+    await module.end_transaction(first)
+    await module.close_connection(outer)
+
+    assert inner is outer
+    assert await numbers(module) == [2]
+
+
+@pytest.mark.parametrize("module", [True], indirect=True)
+async def test_tasks_take_turns_on_the_single_connection(module):
+    using = 0
+
+    async def unit(number):
+        nonlocal using
+        connection = await module.open_connection()
+        using += 1
+        assert using == 1
+        transaction = await module.begin_transaction(connection)
+        await add(connection, number)
+        await module.end_transaction(transaction, rollback=number % 2 == 1)
+        using -= 1
+        await module.close_connection(connection)
+
+    await asyncio.gather(*(unit(number) for number in range(10)))
+
+    assert await numbers(module) == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("module", [True], indirect=True)
+async def test_another_connection_than_the_single_one_is_wrong(module):
+    connection = await module.open_connection()
+    other = module.engine.connect()
+
+    with pytest.raises(exceptions.SQLAlchemyError, match="Wrong connection"):
+        await module.close_connection(other)
+    await module.close_connection(connection)
+    with pytest.raises(exceptions.SQLAlchemyError, match="Connection not initialized"):
+        await module.close_connection(connection)
+
+
+async def test_engine_arguments_come_before_ours():
+    module = SQLAlchemyModule("sqlite+aiosqlite://", engine_args={"echo": True, "connect_args": {"timeout": 1}})
+    await module.on_startup()
+
+    assert module.engine.echo is True
+
+    await module.on_shutdown()
+
+
+@pytest.mark.parametrize("url", ["sqlite+aiosqlite://", "sqlite+aiosqlite:///data.db"])
+async def test_a_pool_can_be_tuned_or_replaced(url, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tuned = {"pool_pre_ping": True, "pool_recycle": 60, "pool_use_lifo": True, "pool_timeout": 1}
+
+    for engine_args in (tuned, {"poolclass": sa.StaticPool}, {"poolclass": sa.NullPool}):
+        module = SQLAlchemyModule(url, engine_args=engine_args)
+        await module.on_startup()
+        for _ in range(2):
+            async with module.engine.connect() as connection:
+                assert (await connection.execute(sa.text("SELECT 1"))).scalar() == 1
+        assert isinstance(module.engine.pool, engine_args.get("poolclass", FairPool))
+        await module.on_shutdown()
