@@ -8,17 +8,20 @@ from flama import concurrency, exceptions, types
 from flama.injection import Component, Components, Injector
 from flama.middleware import ErrorHandlers, Middleware, wrapped
 from flama.modules import Module, Modules
+from flama.routing.matcher import PERCENT
 from flama.routing.route import BaseRoute, Context, Endpoint, guarded
-from flama.routing.router import Mount, Router, Routes
+from flama.routing.router import CompiledRouter, Mount, Router, Routes
 
 __all__ = ["Flama"]
 
 E = t.TypeVar("E", bound=types.Handler)
 _Find: t.TypeAlias = collections.abc.Callable[[types.Scope], Endpoint]
+_Call: t.TypeAlias = collections.abc.Callable[[], collections.abc.Awaitable[None]]
 _Static: t.TypeAlias = collections.abc.Mapping[t.Any, collections.abc.Mapping[t.Any, Endpoint]]
 _Lifespan: t.TypeAlias = collections.abc.Callable[["Flama"], contextlib.AbstractAsyncContextManager[t.Any]]
 _EventHandlers: t.TypeAlias = collections.abc.Mapping[str, collections.abc.Iterable[types.Handler]]
 
+_NOTHING: t.Final[dict[str, Endpoint]] = {}
 _EVENTS: t.Final = ("startup", "shutdown")
 _MAX_BODY_SIZE: t.Final = 10 * 2**20
 
@@ -34,7 +37,7 @@ class Flama(Routes):
     larger bodies are answered with 413 without being read to their end; None takes any. With ``debug``, errors that
     nobody expected are answered with their traceback.
 
-    :raises ApplicationError: two modules have the same name.
+    :raises ApplicationError: two modules have the same name, or one that every application has.
     """
 
     def __init__(
@@ -60,9 +63,13 @@ class Flama(Routes):
         self._errors = ErrorHandlers(debug=debug)
         self._lifespan = lifespan
         self._status = types.AppStatus.NOT_STARTED
-        self._built: tuple[_Static, _Find] | None = None
+        self._built: CompiledRouter | None = None  # from start-up on
+        self._calls: dict[str, list[_Call]] = {}  # of the events' handlers
         self._static: _Static = {}
         self._find: _Find = self._refuse
+        for name in self.modules:
+            if name in vars(self) or hasattr(type(self), name):
+                raise exceptions.ApplicationError(f"A module can't be named '{name}': an application has that already")
         for event, handlers in (events or {}).items():
             for handler in handlers:
                 self.add_event_handler(event, handler)
@@ -73,9 +80,8 @@ class Flama(Routes):
         :raises ApplicationError: the application has not been started, or has been shut down.
         """
         scope["app"] = self
-        targets = self._static.get(scope.get("raw_path"))
-        endpoint = None if targets is None else targets.get(scope.get("method"))
-        if endpoint is None or scope.get("root_path"):
+        endpoint = self._static.get(scope["path"], _NOTHING).get(scope["method"]) if scope["type"] == "http" else None
+        if endpoint is None or scope.get("root_path") or PERCENT in (scope.get("raw_path") or b""):
             endpoint = self._live if scope["type"] == "lifespan" else self._find(scope)
         await endpoint(scope, receive, send)
 
@@ -119,17 +125,16 @@ class Flama(Routes):
     def _add(self, route: BaseRoute | Mount) -> None:
         if self._is_running and isinstance(route, Mount) and isinstance(route.app, Flama):
             raise exceptions.ApplicationError("An application must be mounted before the outer one starts")
+        if self._built is not None:
+            self._built.serve(route)
         self.routes.append(route)
-        try:
-            self._changed()
-        except exceptions.ApplicationError:
-            self.routes.pop()
-            raise
 
     def add_component(self, component: Component) -> None:
         """Add a component; those added first are asked first."""
         self._components.append(component)
-        self._changed()
+        self._built = None
+        if self._status is types.AppStatus.READY:
+            self._serve()
 
     def add_middleware(self, middleware: t.Any) -> None:
         """Add a middleware inside of those that are there.
@@ -182,34 +187,27 @@ class Flama(Routes):
         state = "already shut down" if shut_down else "not ready to process requests yet"
         raise exceptions.ApplicationError(f"Application is {state}.")
 
-    def _changed(self) -> None:
-        """Take back what was compiled; compile again at once when requests are being served."""
-        self._built = None
-        if self._status is types.AppStatus.READY:
-            self._serve()
+    def _compiled(self) -> CompiledRouter:
+        """What finds the endpoint for a connection."""
+        return self.router.compiled(Context(self.root, self.components, self._errors.answer, self.max_body_size))
 
     def _serve(self) -> None:
-        self._built = self._built or self._compiled()
-        self._static, self._find = self._built
+        self._built = router = self._built or self._compiled()
+        self._static, self._find = router.static, router.find
+        if self.middleware:
 
-    def _compiled(self) -> tuple[_Static, _Find]:
-        """What finds the endpoint for a connection: at once for a path without parameters, or by a search."""
-        context = Context(self.root, self.components, self._errors.answer, self.max_body_size)
-        router = self.router.compiled(context)
-        if not self.middleware:
-            return router.static_by_raw_path(), router.find
+            async def routed(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+                await router.find(scope)(scope, receive, send)
 
-        async def routed(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
-            await router.find(scope)(scope, receive, send)
-
-        endpoint = guarded(wrapped(t.cast(types.App, routed), self.middleware), self._errors.answer)
-        return {}, lambda scope: endpoint
+            endpoint = guarded(wrapped(t.cast(types.App, routed), self.middleware), self._errors.answer)
+            self._static, self._find = {}, lambda scope: endpoint
 
     async def _live(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         """Speak the lifespan protocol of ASGI."""
         await receive()
         phase = "startup"
         try:
+            self._prepare()
             async with self._running():
                 await send({"type": "lifespan.startup.complete"})
                 await receive()
@@ -223,8 +221,6 @@ class Flama(Routes):
     @contextlib.asynccontextmanager
     async def _running(self) -> collections.abc.AsyncGenerator[None, None]:
         """Start, serve, stop: in order, and in the reverse order, whatever fails on the way."""
-        if self._is_running:
-            raise exceptions.ApplicationError(f"Trying to start application from '{self._status}' state")
         self._status = types.AppStatus.STARTING
         try:
             async with contextlib.AsyncExitStack() as stack:
@@ -238,36 +234,44 @@ class Flama(Routes):
         self._status = types.AppStatus.SHUT_DOWN
 
     def _stop_serving(self, status: types.AppStatus) -> None:
-        self._static, self._find = {}, self._refuse
+        self._built, self._static, self._find = None, {}, self._refuse
         self._status = status
 
-    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
-        mounted = [route.app for route, _ in self.router.flat() if isinstance(route, Mount)]
-        inner = dict.fromkeys(app for app in mounted if isinstance(app, Flama))  # each once, wherever it is mounted
-        for app in inner:
-            app.parent = self
-        # what is wrong with a handler fails before anything has started
+    def _prepare(self) -> None:
+        """Compile all there is, so that what is wrong with a handler fails before anything has started."""
+        if self._is_running:
+            raise exceptions.ApplicationError(f"Trying to start application from '{self._status}' state")
+        self._status = types.AppStatus.FAILED  # unless all that follows is right
         self._built = self._compiled()
-        calls = {event: [self._planned(handler) for handler in handlers] for event, handlers in self.events.items()}
+        self._calls = {event: [self._planned(call) for call in calls] for event, calls in self.events.items()}
+        for app in self._mounted():
+            app.parent = self
+            app._prepare()
+
+    def _mounted(self) -> list["Flama"]:
+        mounted = (route.app for route, _ in self.router.flat() if isinstance(route, Mount))
+        return list(dict.fromkeys(app for app in mounted if isinstance(app, Flama)))  # once, wherever it is mounted
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         middleware = [item for item in self.middleware if isinstance(item, Middleware)]
         parts: list[Module | Middleware] = [*self.modules.values(), *middleware]
         for part in parts:
             await part.on_startup()
             stack.push_async_callback(part.on_shutdown)
-        for call in calls["startup"]:
+        for call in self._calls["startup"]:
             await call()
-        for call in calls["shutdown"]:
+        for call in self._calls["shutdown"]:
             stack.push_async_callback(call)
         if self._lifespan is not None:
             await stack.enter_async_context(self._lifespan(self))
-        for app in inner:
+        for app in self._mounted():
             await stack.enter_async_context(app._running())
         self._serve()
 
-    def _planned(self, handler: types.Handler) -> collections.abc.Callable[[], collections.abc.Awaitable[None]]:
+    def _planned(self, handler: types.Handler) -> _Call:
         """What calls an event's handler with what it asks for."""
         plan = self.injector.plan(handler)
         call = "await handler({arguments})" if concurrency.is_async(handler) else "handler({arguments})"
         source = f"async def run():\n  async with AsyncExitStack() as stack:\n    {{lines}}\n    {call}\n"
         names = {"handler": handler, "app": self.root, "AsyncExitStack": contextlib.AsyncExitStack}
-        return t.cast("collections.abc.Callable[[], collections.abc.Awaitable[None]]", plan.function(source, **names))
+        return t.cast(_Call, plan.function(source, **names))

@@ -88,7 +88,6 @@ class ErrorHandlers:
         by_class = self._by_class(error)
         if handler := self._handlers.get(response.status_code, by_class):
             response = await _called(handler, scope, receive, send, error)
-        scope[STARTED] = True
         await response(scope, receive, send)
         if by_class is None and (known is None or isinstance(error, exceptions.SerializationError)):
             raise error

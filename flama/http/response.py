@@ -90,8 +90,6 @@ class JSONResponse(Response):
         """
         try:
             return json(content)
-        except UnicodeEncodeError:  # lone surrogates, which JSON can escape and UTF-8 can't hold
-            return stdlib_json.dumps(msgspec.to_builtins(content, enc_hook=_builtin)).encode()
         except (TypeError, ValueError, RecursionError) as error:
             raise exceptions.SerializationError(str(error)) from error
 
@@ -131,6 +129,13 @@ class APIErrorResponse(JSONResponse):
     ) -> None:
         error = None if exception is None else type(exception).__name__
         super().__init__({"status_code": status_code, "detail": detail, "error": error}, status_code, headers)
+
+    def render(self, content: t.Any) -> bytes:
+        """Give the content as JSON; what of a text UTF-8 can't hold is escaped, since an error has to be told."""
+        try:
+            return json(content)
+        except UnicodeEncodeError:
+            return stdlib_json.dumps(msgspec.to_builtins(content, enc_hook=_builtin)).encode()
 
 
 class OpenAPIResponse(JSONResponse):
@@ -210,7 +215,8 @@ class ServerSentEventResponse(StreamingResponse):
 async def answer(value: t.Any) -> Response:
     """Give the response for what a handler returned.
 
-    A response is itself, None is 204 without a body, bytes are JSON already. An iterator is streamed: bytes and text as
+    A response is itself, None is 204 without a body, bytes are JSON already. An iterator, or whatever can be iterated
+    over asynchronously, is streamed: bytes and text as
     they are, anything else as JSON, one value a line; its first element is awaited before the response begins, so that
     an error there is answered as one. All else is JSON.
     """
@@ -221,7 +227,7 @@ async def answer(value: t.Any) -> Response:
             return Response(status_code=204)
         case bytes():
             return Response(value, media_type="application/json")
-        case collections.abc.AsyncIterator() | collections.abc.Iterator():
+        case collections.abc.AsyncIterable() | collections.abc.Iterator():
             return await _streamed(_Stream(value))
     return JSONResponse(value)
 

@@ -17,12 +17,12 @@ import urllib.parse
 from flama import types
 from flama.routing.path import Path, Reader
 
-__all__ = ["Matcher", "WEBSOCKET", "split"]
+__all__ = ["Matcher", "PERCENT", "WEBSOCKET", "split"]
 
 WEBSOCKET: t.Final = "WEBSOCKET"
 """The method under which a web socket's target is kept."""
 
-_PERCENT: t.Final = ord("%")  # as a number: CPython finds one in bytes eight times faster than b"%"
+PERCENT: t.Final = ord("%")  # as a number: CPython finds one in bytes eight times faster than b"%"
 
 T = t.TypeVar("T")
 
@@ -70,10 +70,14 @@ class _Table(t.NamedTuple, t.Generic[T]):
 
 
 class Matcher(t.Generic[T]):
-    """Finds the target for a path and a method."""
+    """Finds the target for a path and a method.
+
+    ``static`` holds those of the paths without parameters: for who has made sure that nothing in a path is quoted, and
+    that the application isn't mounted.
+    """
 
     def __init__(self) -> None:
-        self._static: dict[str, dict[str, T]] = {}
+        self.static: dict[str, dict[str, T]] = {}
         self._tables: dict[_Shape, _Table[T]] = {}
         self._by_length: dict[int, list[_Table[T]]] = {}
         self._longer: list[_Table[T]] = []
@@ -81,7 +85,7 @@ class Matcher(t.Generic[T]):
     def add(self, path: Path, targets: dict[str, T]) -> None:
         """Let a template lead to targets, by method; of two templates that are alike the first stays."""
         if not path.parameters:
-            self._static[path.template] = {**targets, **self._static.get(path.template, {})}
+            self.static[path.template] = {**targets, **self.static.get(path.template, {})}
             return
         shape = _Shape(tuple(not segment.parameters for segment in path.segments), path.is_open)
         if shape not in self._tables:
@@ -89,25 +93,18 @@ class Matcher(t.Generic[T]):
             self._order()
         self._tables[shape].add(path, targets)
 
-    def static_by_raw_path(self) -> dict[bytes, dict[str, T]]:
-        """Give the targets of the paths without parameters, by the path as it is usually sent.
-
-        Only for an application that isn't mounted; :meth:`find` finds them too, however they are sent.
-        """
-        return {urllib.parse.quote(path).encode(): targets for path, targets in self._static.items()}
-
     def find(self, scope: types.Scope) -> T:
         """Give the target for a connection, and put the path's parameters into its scope.
 
         Where the path as it was sent, ``raw_path``, quotes a slash, that slash belongs to its segment.
         """
-        if scope.get("root_path") or _PERCENT in (scope.get("raw_path") or b""):
+        if scope.get("root_path") or PERCENT in (scope.get("raw_path") or b""):
             path, segments = split(scope)
         else:
             path = scope["path"]
             segments = path.split("/")
         method: str = scope.get("method", WEBSOCKET)
-        if (targets := self._static.get(path)) is not None and method in targets:
+        if (targets := self.static.get(path)) is not None and method in targets:
             return targets[method]
         for key, entries in self._by_length.get(len(segments), self._longer):
             for read, found in entries.get(key(segments), ()):
@@ -129,7 +126,7 @@ class Matcher(t.Generic[T]):
     def methods(self, scope: types.Scope) -> set[str]:
         """Give the methods for which the path of a connection has a target."""
         path, segments = split(scope)
-        methods = set(self._static.get(path, ()))
+        methods = set(self.static.get(path, ()))
         for key, entries in self._by_length.get(len(segments), self._longer):
             methods.update(*(targets for read, targets in entries.get(key(segments), ()) if _reads(read, segments)))
         return methods
@@ -148,16 +145,17 @@ def split(scope: types.Scope) -> tuple[str, list[str]]:
     """Give a connection's path below where the application is mounted, and its segments.
 
     Where the path as it was sent quotes a slash, that slash belongs to its segment; no literal path is this one then,
-    and the path is given as an empty string.
+    and the path is given as an empty string. A ``raw_path`` that isn't the path any more, since somebody has rewritten
+    that, says nothing.
     """
     path: str = scope["path"]
     raw: bytes = scope.get("raw_path") or b""
     root: str = scope.get("root_path", "").rstrip("/")
     mounted = len(root) if path.startswith(root + "/") else 0
-    if b"%2f" not in raw.lower():
+    sent = [urllib.parse.unquote_to_bytes(segment).decode(errors="replace") for segment in raw.split(b"/")]
+    if b"%2f" not in raw.lower() or "/".join(sent) != path:
         return path[mounted:], path[mounted:].split("/")
-    segments = raw.split(b"/")[root.count("/") if mounted else 0 :]
-    return "", ["", *(urllib.parse.unquote_to_bytes(segment).decode(errors="replace") for segment in segments[1:])]
+    return "", ["", *sent[root.count("/") + 1 if mounted else 1 :]]
 
 
 def _reads(read: Reader, segments: list[str]) -> bool:

@@ -126,7 +126,14 @@ def _handling(plan: Plan, handler: types.Handler, has_schema: bool) -> list[str]
     encoded = (
         "dump(result) if not isinstance(result, UNENCODED)" if has_schema else "json(result) if type(result) in PLAIN"
     )
-    made = [f"result = {_call(handler)}", f"body = {encoded} else None"]
+    # what can't be encoded is left to the response, which says why not
+    made = [
+        f"result = {_call(handler)}",
+        "try:",
+        f"    body = {encoded} else None",
+        "except UNENCODABLE:",
+        "    body = None",
+    ]
     if not plan.stacked:
         return ["{lines}", *made, *_WITHOUT_BODY]
     return [*_stacked(plan, ["{lines}", *made, *_STREAMED]), *_WITHOUT_BODY]
@@ -205,6 +212,7 @@ def _globals(context: Context) -> dict[str, t.Any]:
         "LENGTHS": _LENGTHS,
         "PLAIN": _PLAIN,
         "StreamingResponse": http.StreamingResponse,
+        "UNENCODABLE": (TypeError, ValueError, RecursionError),
         "UNENCODED": (http.Response, type(None)),
         "answer": answer,
         "app": context.app,

@@ -232,10 +232,12 @@ class Router(Routes):
         :raises ComponentNotFound: nothing provides a parameter of one of the handlers.
         """
         compiled = CompiledRouter(context)
-        for route, _ in self.flat():
+        for route in self.routes:
             compiled.serve(route)
-        compiled.serve_heads()
         return compiled
+
+
+_SERVED: t.Final = (Route, WebSocketRoute)
 
 
 class CompiledRouter(Matcher[Endpoint]):
@@ -244,32 +246,34 @@ class CompiledRouter(Matcher[Endpoint]):
     def __init__(self, context: Context) -> None:
         super().__init__()
         self._context = context
-        self._heads: list[tuple[str, Endpoint]] = []
+        self._heads: Matcher[Endpoint] = Matcher()
         self._mounts: dict[tuple[str, ...], types.App] = {}
 
     def serve(self, route: BaseRoute | Mount) -> None:
-        """Serve one more route."""
-        match route:
-            case Route() | WebSocketRoute():
-                endpoints = route.endpoints(self._context)
-                self.add(Path(route.path), endpoints)
-                self._heads += [(route.path, endpoints["GET"])] if "GET" in endpoints else []
-            case Mount(app=app) if app is not None and not isinstance(app, Router):
-                self._mounts.setdefault(tuple(route.prefix.split("/")), app)
+        """Serve one more route, or those of a mounted router; all of them or none.
 
-    def serve_heads(self) -> None:
-        """Serve HEAD wherever GET is, and no route is there for it."""
-        for path, endpoint in self._heads:
-            self.add(Path(path), {"HEAD": without_body(endpoint)})
+        :raises ComponentNotFound: nothing provides a parameter of one of the handlers.
+        """
+        routes = [one for one, _ in _flat([route], "", "")]
+        endpoints = [(one.path, one.endpoints(self._context)) for one in routes if isinstance(one, _SERVED)]
+        for path, targets in endpoints:
+            self.add(Path(path), targets)
+            if "GET" in targets:
+                self._heads.add(Path(path), {"HEAD": without_body(targets["GET"])})
+        for mount in routes:
+            if isinstance(mount, Mount) and mount.app is not None and not isinstance(mount.app, Router):
+                self._mounts.setdefault(tuple(mount.prefix.split("/")), mount.app)
 
     def missing(self, scope: types.Scope) -> Endpoint:
-        """Give the endpoint for a path that no route of ours serves: a mount's, or the one that says so."""
+        """Give the endpoint for what no route of ours serves: HEAD where GET is, a mount's, or the one that says so."""
+        if scope.get("method") == "HEAD" and self._heads.methods(scope):
+            return self._heads.find(scope)
         _, segments = split(scope)
         deepest = max(map(len, self._mounts), default=0)
         for length in range(min(len(segments) - 1, deepest), 0, -1):
             if (app := self._mounts.get(tuple(segments[:length]))) is not None:
                 return guarded(_mounted(app, "/".join(segments[:length])), self._context.failed)
-        return self._refusal(scope, self.methods(scope) - {WEBSOCKET})
+        return self._refusal(scope, (self.methods(scope) | self._heads.methods(scope)) - {WEBSOCKET})
 
     def _refusal(self, scope: types.Scope, methods: set[str]) -> Endpoint:
         if scope["type"] == "websocket":

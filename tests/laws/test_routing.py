@@ -140,3 +140,26 @@ def test_a_uuid_is_read_in_all_its_usual_spellings(value):
 
         assert matcher.find(connection) == "found"
         assert connection["path_params"] == {"id": uuid.UUID(text)}
+
+
+def found(matcher, connection):
+    try:
+        return matcher.find(connection), connection.get("path_params")
+    except LookupError:
+        return None
+
+
+@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.given(
+    ROUTES, sent_paths(), st.lists(st.sampled_from(["api", "é", "a b", "v1.0"]), min_size=1, max_size=3), st.booleans()
+)
+def test_below_a_mount_a_path_is_found_as_it_would_be_above(routes, raw, root, slash):
+    matcher = Matcher()
+    for template, methods in routes:
+        matcher.add(Path(template), dict.fromkeys(methods, template))
+    prefix = "".join(f"/{urllib.parse.quote(segment)}" for segment in root)
+
+    mounted = scope(prefix + raw) | {"root_path": urllib.parse.unquote(prefix) + ("/" if slash else "")}
+
+    assert found(matcher, mounted) == found(matcher, scope(raw))
+    assert matcher.methods(mounted) == matcher.methods(scope(raw))

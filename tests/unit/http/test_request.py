@@ -790,6 +790,16 @@ async def test_an_announced_length_that_is_no_number_is_no_server_error(length):
     assert status in (204, 400, 413)
 
 
+@pytest.mark.parametrize("handler", [of_model, of_struct, of_body, of_data, of_request])
+async def test_a_body_over_the_limit_is_a_413_when_it_comes_unannounced_and_all_at_once(handler):
+    app = Flama(max_body_size=LIMIT)
+    app.add_post("/", handler)
+
+    status = await Sender(b" " * (LIMIT + 1), 1).post(app)
+
+    assert status == 413
+
+
 async def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not():
     for size, status in ((LIMIT, 204), (LIMIT + 1, 413)):
         response, _ = await received(types.Body, content=b"x" * size, limit=LIMIT)

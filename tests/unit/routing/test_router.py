@@ -224,6 +224,26 @@ async def test_an_id_is_one_segment_whatever_it_holds(id):
     assert (response.status_code, response.json()) == (200, {"id": id})
 
 
+@pytest.mark.parametrize(
+    ("quoted", "id"),
+    [
+        ("a%2fb", "a/b"),
+        ("%61%2F%62", "a/b"),
+        ("%2F", "/"),
+        ("%2f%2F", "//"),
+        ("%C3%A9%2F", "é/"),
+        ("%FF%2F", "\ufffd/"),
+    ],
+)
+async def test_a_quoted_slash_is_part_of_an_id_however_the_rest_is_quoted(quoted, id):
+    app = Flama()
+    app.add_get("/user/{id}/", lambda id: {"id": id})
+
+    response = await ask(app, "GET", f"/user/{quoted}/")
+
+    assert response.json() == {"id": id}
+
+
 def test_an_id_is_one_segment_over_a_socket_too(serve):
     app = Flama()
 
