@@ -3,8 +3,9 @@
 Every name is loaded when it is first used, so that ``import flama`` costs nothing of what isn't needed.
 """
 
-import importlib
 import typing as t
+
+from flama import facade
 
 if t.TYPE_CHECKING:
     from flama import (
@@ -50,25 +51,29 @@ __all__ = [
     "types",
 ]
 
-_HOMES: t.Final = {
-    "BackgroundProcessTask": "background",
-    "BackgroundTask": "background",
-    "BackgroundTasks": "background",
-    "BackgroundThreadTask": "background",
-    "Component": "injection",
-    "Components": "injection",
-    "Flama": "applications",
-    "Module": "modules",
-    "Modules": "modules",
-}
-
-
-def __getattr__(name: str) -> t.Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'flama' has no attribute '{name}'")
-    home = importlib.import_module(f"flama.{_HOMES.get(name, name)}")
-    return getattr(home, name) if name in _HOMES else home
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = facade.lazy(
+    __name__,
+    {
+        "BackgroundProcessTask": "flama.background",
+        "BackgroundTask": "flama.background",
+        "BackgroundTasks": "flama.background",
+        "BackgroundThreadTask": "flama.background",
+        "Component": "flama.injection",
+        "Components": "flama.injection",
+        "Flama": "flama.applications",
+        "Module": "flama.modules",
+        "Modules": "flama.modules",
+        "background": "flama.background",
+        "client": "flama.client",
+        "concurrency": "flama.concurrency",
+        "ddd": "flama.ddd",
+        "exceptions": "flama.exceptions",
+        "http": "flama.http",
+        "injection": "flama.injection",
+        "middleware": "flama.middleware",
+        "modules": "flama.modules",
+        "routing": "flama.routing",
+        "schemas": "flama.schemas",
+        "types": "flama.types",
+    },
+)

@@ -1,7 +1,8 @@
 """Domain-driven design: repositories, and the units of work that they take part in."""
 
-import importlib
 import typing as t
+
+from flama import facade
 
 if t.TYPE_CHECKING:
     from flama.ddd.components import WorkerComponent
@@ -23,25 +24,18 @@ __all__ = [
     "WorkerComponent",
 ]
 
-_HOMES: t.Final = {
-    "AbstractRepository": "flama.ddd.repositories.base",
-    "AbstractWorker": "flama.ddd.workers.base",
-    "BaseRepository": "flama.ddd.repositories.base",
-    "BaseWorker": "flama.ddd.workers.base",
-    "HTTPRepository": "flama.ddd.repositories.http",
-    "HTTPResourceManager": "flama.ddd.repositories.http",
-    "HTTPResourceRepository": "flama.ddd.repositories.http",
-    "HTTPWorker": "flama.ddd.workers.http",
-    "Worker": "flama.ddd.workers.base",
-    "WorkerComponent": "flama.ddd.components",
-}
-
-
-def __getattr__(name: str) -> t.Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = facade.lazy(
+    __name__,
+    {
+        "AbstractRepository": "flama.ddd.repositories.base",
+        "AbstractWorker": "flama.ddd.workers.base",
+        "BaseRepository": "flama.ddd.repositories.base",
+        "BaseWorker": "flama.ddd.workers.base",
+        "HTTPRepository": "flama.ddd.repositories.http",
+        "HTTPResourceManager": "flama.ddd.repositories.http",
+        "HTTPResourceRepository": "flama.ddd.repositories.http",
+        "HTTPWorker": "flama.ddd.workers.http",
+        "Worker": "flama.ddd.workers.base",
+        "WorkerComponent": "flama.ddd.components",
+    },
+)

@@ -32,7 +32,7 @@ class Module:
     @property
     def is_facade(self) -> bool:
         """Whether it is a package that gives its names lazily."""
-        return self.is_package and any(_defined(node) == ["__getattr__"] for node in self.tree.body)
+        return self.is_package and any("__getattr__" in _defined(node) for node in self.tree.body)
 
     @property
     def public(self) -> set[str]:
