@@ -8,8 +8,10 @@ from flama import concurrency, exceptions, types
 from flama.injection import Component, Components, Injector
 from flama.middleware import ErrorHandlers, Middleware, wrapped
 from flama.modules import Module, Modules
+from flama.openapi import Documentation, Served, document
 from flama.routing.matcher import PERCENT
-from flama.routing.route import BaseRoute, Context, Endpoint, guarded
+from flama.routing.path import Path
+from flama.routing.route import BaseRoute, Context, Endpoint, Route, guarded, without_body
 from flama.routing.router import CompiledRouter, Mount, Router, Routes
 
 __all__ = ["Flama"]
@@ -37,7 +39,12 @@ class Flama(Routes):
     larger bodies are answered with 413 without being read to their end; None takes any. With ``debug``, errors that
     nobody expected are answered with their traceback.
 
-    :raises ApplicationError: two modules have the same name, or one that every application has.
+    ``schema`` is the path at which the OpenAPI document of the application is served, and ``docs`` that of a page which
+    shows it; None serves none, and a route or a mount of the application's own on that path comes first. ``openapi``
+    is what the document says beside the routes: ``info``, ``servers``, ``tags``, ``security`` and whatever else it can.
+
+    :raises ApplicationError: two modules have the same name, or one that every application has; ``docs`` is given
+        without ``schema``.
     """
 
     def __init__(
@@ -50,6 +57,9 @@ class Flama(Routes):
         debug: bool = False,
         events: _EventHandlers | None = None,
         lifespan: _Lifespan | None = None,
+        openapi: collections.abc.Mapping[str, t.Any] | None = None,
+        schema: str | None = "/schema/",
+        docs: str | None = "/docs/",
         parent: "Flama | None" = None,
         max_body_size: int | None = _MAX_BODY_SIZE,
     ) -> None:
@@ -60,6 +70,9 @@ class Flama(Routes):
         self.parent = parent
         self.max_body_size = max_body_size
         self._components = list(components or ())
+        self._about = dict(openapi or {})
+        self._described: dict[str, dict[str, t.Any]] = {}  # holds the document; another takes its place when that ages
+        self._documentation = Documentation(schema, docs, lambda: self.openapi)
         self._errors = ErrorHandlers(debug=debug)
         self._lifespan = lifespan
         self._status = types.AppStatus.NOT_STARTED
@@ -118,6 +131,22 @@ class Flama(Routes):
         return Injector(self.components, {types.App: "app", type(self): "app"})
 
     @property
+    def openapi(self) -> dict[str, t.Any]:
+        """The OpenAPI document: of the routes, those of mounted applications of ours among them.
+
+        Made when it is first asked for while the application runs, and anew when routes or components were added.
+
+        :raises ApplicationError: a route can't be described.
+        """
+        described = self._described  # of now, whatever is added while the document is made in a thread
+        if "document" in described:
+            return described["document"]
+        made = document(self._served(), self._about)
+        if self._status is types.AppStatus.READY:
+            described["document"] = made
+        return made
+
+    @property
     def root(self) -> "Flama":
         """The outermost application: the one that is mounted in no other."""
         return self.parent.root if self.parent else self
@@ -128,13 +157,15 @@ class Flama(Routes):
         if self._built is not None:
             self._built.serve(route)
         self.routes.append(route)
+        self._forget_document()
+        if self._documentation.concerns(route):
+            self._rebuild()
 
     def add_component(self, component: Component) -> None:
         """Add a component; those added first are asked first."""
         self._components.append(component)
-        self._built = None
-        if self._status is types.AppStatus.READY:
-            self._serve()
+        self._forget_document()
+        self._rebuild()
 
     def add_middleware(self, middleware: t.Any) -> None:
         """Add a middleware inside of those that are there.
@@ -187,9 +218,39 @@ class Flama(Routes):
         state = "already shut down" if shut_down else "not ready to process requests yet"
         raise exceptions.ApplicationError(f"Application is {state}.")
 
+    @property
+    def _context(self) -> Context:
+        return Context(self.root, self.components, self._errors.answer, self.max_body_size)
+
     def _compiled(self) -> CompiledRouter:
         """What finds the endpoint for a connection."""
-        return self.router.compiled(Context(self.root, self.components, self._errors.answer, self.max_body_size))
+        router = self.router.compiled(self._context)
+        for path, served in self._documentation.endpoints(route for route, _ in self.router.flat()):
+            endpoint = guarded(served, self._errors.answer)
+            router.add(path, {"GET": endpoint, "HEAD": without_body(endpoint)})
+        return router
+
+    def _rebuild(self) -> None:
+        self._built = None
+        if self._status is types.AppStatus.READY:
+            self._serve()
+
+    def _served(self, prefix: str = "", namespace: str = "") -> collections.abc.Iterator[Served]:
+        """The routes as they are served, in the order in which they are tried: those of mounts after one's own."""
+        context, mounts = self._context, []
+        for route, name in self.router.flat():
+            if isinstance(route, Route):
+                yield Served(prefix + route.path, namespace + name, route, context.injector(Path(route.path)))
+            elif isinstance(route, Mount) and isinstance(route.app, Flama):
+                route.app.parent = self  # as it will be from start-up on: it has the components of this one
+                mounts.append(route.app._served(prefix + route.prefix, namespace + name))
+        for mounted in mounts:
+            yield from mounted
+
+    def _forget_document(self) -> None:
+        self._described = {}
+        if self.parent is not None:
+            self.parent._forget_document()
 
     def _serve(self) -> None:
         self._built = router = self._built or self._compiled()
@@ -235,6 +296,7 @@ class Flama(Routes):
 
     def _stop_serving(self, status: types.AppStatus) -> None:
         self._built, self._static, self._find = None, {}, self._refuse
+        self._described = {}
         self._status = status
 
     def _prepare(self) -> None:

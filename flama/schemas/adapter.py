@@ -17,6 +17,7 @@ __all__ = [
     "fields_of_form",
     "invalid",
     "is_many",
+    "json_schema",
     "parameter_reader",
     "plain",
     "too_many",
@@ -80,6 +81,18 @@ def parameter_reader(annotation: t.Any, *, many: bool = False) -> collections.ab
     It raises :class:`ValueError` with the library's errors; :func:`invalid` makes the answer from them.
     """
     return t.cast(collections.abc.Callable[[t.Any], t.Any], _module("pydantic").parameter_reader(annotation, many=many))
+
+
+def json_schema(annotation: t.Any, *, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Give the JSON Schema of a type, and by name those of the models in it, to which it refers as ``reference``.
+
+    ``reference`` is a format of the model's ``name``. With ``output`` the schema is of what is sent rather than taken.
+
+    :raises TypeError: the type, or one in it, has no form in JSON that its library knows.
+    """
+    shape = _shape(annotation) or Shape(annotation)
+    library = _library(shape.schema) if _is_model(shape.schema) or shape.plain else _library_of(annotation)
+    return t.cast(tuple[dict[str, t.Any], dict[str, t.Any]], library.json_schema(shape, output, reference))
 
 
 def is_many(annotation: t.Any) -> bool:
@@ -158,6 +171,15 @@ def _library(schema: t.Any) -> t.Any:
             f"{schema!r} is no schema: a pydantic model, msgspec Struct, dataclass or TypedDict would do"
         )
     return _module("msgspec" if hasattr(schema, "__struct_fields__") or _is_typed_dict(schema) else "pydantic")
+
+
+def _library_of(annotation: t.Any) -> t.Any:
+    """The library that knows a type which is no model, but may have some in it."""
+    return _module("msgspec" if _mentions_struct(annotation) else "pydantic")
+
+
+def _mentions_struct(annotation: t.Any) -> bool:
+    return hasattr(annotation, "__struct_fields__") or any(map(_mentions_struct, t.get_args(annotation)))
 
 
 def _is_typed_dict(annotation: t.Any) -> bool:

@@ -9,14 +9,14 @@ import msgspec
 from flama import exceptions
 from flama.schemas.adapter import Shape, fields_of_form, invalid, plain
 
-__all__ = ["StructAdapter", "adapter"]
+__all__ = ["StructAdapter", "adapter", "json_schema"]
 
 
 class StructAdapter:
     """A schema that msgspec validates."""
 
     def __init__(self, shape: Shape) -> None:
-        struct = _partial(shape.schema) if shape.partial else shape.schema
+        struct = _model(shape)
         self._type: t.Any = shape.whole(struct)
         self._decoder: msgspec.json.Decoder[t.Any] = msgspec.json.Decoder(self._type)
         self._fields = _annotations(struct)
@@ -53,6 +53,19 @@ class StructAdapter:
 def adapter(shape: Shape) -> StructAdapter:
     """Give the adapter for what an annotation asks for."""
     return StructAdapter(shape)
+
+
+def json_schema(shape: Shape, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Give the JSON Schema of what an annotation asks for, and those of the models in it by name."""
+    try:
+        schemas, named = msgspec.json.schema_components([shape.whole(_model(shape))], ref_template=reference)
+    except KeyError as error:
+        raise TypeError(f"{error.args[0]} has the name and the module of another model beside it") from error
+    return schemas[0], named
+
+
+def _model(shape: Shape) -> t.Any:
+    return _partial(shape.schema) if shape.partial else shape.schema
 
 
 def _error(error: msgspec.ValidationError) -> dict[str, t.Any]:

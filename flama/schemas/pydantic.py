@@ -7,20 +7,24 @@ import operator
 import typing as t
 
 import pydantic
+import pydantic.errors
 import pydantic.fields
+import pydantic.json_schema
+import starlette.datastructures
 import typing_extensions as te
+from pydantic_core import core_schema
 
 from flama import exceptions
 from flama.schemas.adapter import ERROR_LIMIT, INPUT_LIMIT, Shape, fields_of_form, invalid, plain, too_many
 
-__all__ = ["PydanticAdapter", "adapter", "parameter_reader"]
+__all__ = ["PydanticAdapter", "adapter", "json_schema", "parameter_reader"]
 
 
 class PydanticAdapter:
     """A schema that pydantic validates."""
 
     def __init__(self, shape: Shape) -> None:
-        model = _partial(shape.schema) if shape.partial else shape.schema
+        model = _model(shape)
         self._adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(shape.whole(model))
         self._validate_json = self._adapter.validator.validate_json
         self._partial = shape.partial
@@ -77,6 +81,47 @@ def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callab
 
     members = {str(member): member for member in t.get_args(bare)} if is_literal else {}
     return (lambda text: read(members.get(text, text))) if members else read
+
+
+def json_schema(shape: Shape, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Give the JSON Schema of what an annotation asks for, and those of the models in it by name."""
+    mode: t.Literal["serialization", "validation"] = "serialization" if output else "validation"
+    template = reference.format(name="{model}")
+    try:
+        adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(shape.whole(_model(shape)))
+        schemas, rest = pydantic.TypeAdapter.json_schemas(
+            [(0, mode, adapter)], ref_template=template, schema_generator=_Generator
+        )
+    except pydantic.errors.PydanticUserError as error:
+        raise TypeError(error.message) from error
+    return schemas[0, mode], rest.get("$defs", {})
+
+
+class _Generator(pydantic.json_schema.GenerateJsonSchema):
+    """Knows, beside what pydantic does, the files of a form, and which texts are numbers."""
+
+    def decimal_schema(self, schema: core_schema.DecimalSchema) -> dict[str, t.Any]:
+        described = super().decimal_schema(schema)
+        kinds = described.get("anyOf", [])
+        if any(limit in schema for limit in _LIMITS):  # which can't be told of a text
+            return next((kind for kind in kinds if kind["type"] == "number"), described)
+        for kind in kinds:
+            if kind["type"] == "string":
+                kind["pattern"] = _NUMBER
+        return described
+
+    def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> dict[str, t.Any]:
+        if issubclass(schema["cls"], starlette.datastructures.UploadFile):
+            return {"type": "string", "format": "binary"}
+        return super().is_instance_schema(schema)
+
+
+_LIMITS: t.Final = ("multiple_of", "le", "ge", "lt", "gt", "max_digits", "decimal_places")
+_NUMBER: t.Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
+
+
+def _model(shape: Shape) -> t.Any:
+    return _partial(shape.schema) if shape.partial else shape.schema
 
 
 def _refused(error: pydantic.ValidationError, size: int) -> exceptions.HTTPException:
@@ -164,7 +209,9 @@ def _partial(schema: t.Any) -> t.Any:
         fields: dict[str, t.Any] = {
             name: (field.annotation, _optional(field)) for name, field in schema.model_fields.items()
         }
-        return pydantic.create_model(f"Partial{schema.__name__}", __base__=schema, **fields)
+        return pydantic.create_model(
+            f"Partial{schema.__name__}", __base__=schema, __module__=schema.__module__, **fields
+        )
     hints = t.get_type_hints(schema, include_extras=True)
     return te.TypedDict(f"Partial{schema.__name__}", hints, total=False)  # type: ignore[operator]
 
@@ -172,4 +219,15 @@ def _partial(schema: t.Any) -> t.Any:
 def _optional(field: pydantic.fields.FieldInfo) -> pydantic.fields.FieldInfo:
     optional = copy.copy(field)
     optional.default, optional.default_factory = None, None
+    extra = optional.json_schema_extra
+    optional.json_schema_extra = lambda schema: _undefaulted(schema, extra)
     return optional
+
+
+def _undefaulted(schema: dict[str, t.Any], extra: t.Any) -> None:
+    """Describe a field without the default that only stands for its absence, otherwise as its author wants it."""
+    schema.pop("default", None)
+    if callable(extra):
+        extra(schema)
+    else:
+        schema.update(extra or {})

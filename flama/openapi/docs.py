@@ -1,0 +1,121 @@
+"""Serving the document, with a page that shows it to people."""
+
+import collections.abc
+import functools
+import html
+import pathlib
+import posixpath
+import typing as t
+
+from starlette.staticfiles import StaticFiles
+
+from flama import concurrency, exceptions, http, types
+from flama.openapi.definitions import JSON
+from flama.routing.path import Path
+from flama.routing.route import BaseRoute, Endpoint
+from flama.routing.router import Mount
+
+__all__ = ["Documentation"]
+
+_Document: t.TypeAlias = collections.abc.Callable[[], JSON]
+
+_ASSETS: t.Final = pathlib.Path(__file__).parent / "assets"
+_KINDS: t.Final = frozenset({".css", ".html", ".jpeg", ".js", ".png", ".svg"})
+
+_PAGE: t.Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" type="image/png" href="{assets}favicon-32x32.png">
+<link rel="stylesheet" href="{assets}swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="{assets}swagger-ui-bundle.js"></script>
+<script src="{assets}init.js" data-schema="{schema}"></script>
+</body>
+</html>
+"""
+
+
+class Documentation:
+    """The paths at which an application describes itself: its document, and the page that shows that.
+
+    None stands for one that isn't served. ``document`` is called in a thread when somebody asks.
+
+    :raises ApplicationError: there can't be a page without the document, at the same path, or at one with parameters.
+    """
+
+    def __init__(self, schema: str | None, docs: str | None, document: _Document) -> None:
+        if docs is not None and schema is None:
+            raise exceptions.ApplicationError(
+                f"The page at '{docs}' shows the document, which schema=None doesn't serve: give docs=None, too"
+            )
+        if schema is not None and (schema == docs or Path(schema).parameters or Path(docs or "/").parameters):
+            raise exceptions.ApplicationError(
+                f"The document at '{schema}' and its page at '{docs}' need a path each, without parameters"
+            )
+        self._schema, self._docs, self._document = schema, docs, document
+
+    def endpoints(
+        self, routes: collections.abc.Iterable[BaseRoute | Mount]
+    ) -> collections.abc.Iterator[tuple[Path, Endpoint]]:
+        """Give what is served by path: not at those that one of the ``routes`` has."""
+        taken = list(routes)
+        if self._schema is not None and not any(_has(route, self._schema) for route in taken):
+            yield Path(self._schema), self._serve_document
+        if self._docs is not None and not any(_has(route, self._docs) for route in taken):
+            yield Path(self._docs), self._serve_page
+            yield from _assets(self._docs)
+
+    def concerns(self, route: BaseRoute | Mount) -> bool:
+        """Tell whether a route has one of the paths."""
+        return any(path is not None and _has(route, path) for path in (self._schema, self._docs))
+
+    async def _serve_document(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        document = await concurrency.run_in_thread(self._document)
+        root = scope.get("root_path", "").rstrip("/")
+        servers = {"servers": [{"url": root}]} if root and "servers" not in document else {}
+        await http.OpenAPIResponse({**document, **servers})(scope, receive, send)
+
+    async def _serve_page(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        document = await concurrency.run_in_thread(self._document)
+        page = _page(t.cast(str, self._docs), t.cast(str, self._schema), document["info"]["title"])
+        await http.HTMLResponse(page)(scope, receive, send)
+
+
+def _has(route: BaseRoute | Mount, path: str) -> bool:
+    if isinstance(route, Mount):
+        return bool(route.prefix) and path.startswith(route.prefix + "/")
+    return route.path == path
+
+
+def _page(docs: str, schema: str, title: str) -> str:
+    """The page; its links are relative, so that they hold wherever the application is mounted."""
+    folder = posixpath.dirname(docs)
+    assets = _relative(docs.rstrip("/") + "/", folder)
+    values = {"title": title, "assets": assets, "schema": _relative(schema, folder)}
+    return _PAGE.format_map({name: html.escape(str(value)) for name, value in values.items()})
+
+
+def _relative(path: str, folder: str) -> str:
+    return posixpath.relpath(path, folder) + ("/" if path.endswith("/") else "")
+
+
+@functools.cache
+def _assets(docs: str) -> tuple[tuple[Path, Endpoint], ...]:
+    """The files that the page needs, by path: each has one of its own, so that they cost other paths nothing."""
+    files = StaticFiles(directory=_ASSETS)
+    names = [file.name for file in _ASSETS.iterdir() if file.suffix in _KINDS]
+    return tuple((Path(f"{docs.rstrip('/')}/{name}"), _file(files, name)) for name in names)
+
+
+def _file(files: StaticFiles, name: str) -> Endpoint:
+    async def serve(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        response = await files.get_response(name, {**scope, "method": "GET"})
+        response.headers["cache-control"] = "no-cache"  # keep it, but ask whether it has changed
+        await response(scope, receive, send)
+
+    return serve
