@@ -14,7 +14,7 @@ from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule, metadata
 
-__all__ = ["create", "with_driver", "with_flama", "with_sqlalchemy"]
+__all__ = ["create", "create_on", "with_driver", "with_flama", "with_sqlalchemy"]
 
 _encode = msgspec.json.Encoder().encode
 _user = re.compile(r"/user/([^/]+)/").fullmatch
@@ -45,7 +45,12 @@ class UserWorker(SQLAlchemyWorker):
 
 def create(file: str, records: list[dict[str, t.Any]]) -> None:
     """Make the database."""
-    engine = sa.create_engine(f"sqlite:///{file}")
+    create_on(f"sqlite:///{file}", records)
+
+
+def create_on(url: str | sa.URL, records: list[dict[str, t.Any]]) -> None:
+    """Make the table, with these records in it."""
+    engine = sa.create_engine(url)
     metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(user_table.insert(), records)

@@ -10,12 +10,14 @@ if t.TYPE_CHECKING:
     from flama.ddd.repositories.http import HTTPRepository, HTTPResourceManager, HTTPResourceRepository
     from flama.ddd.workers.base import AbstractWorker, BaseWorker, Worker
     from flama.ddd.workers.http import HTTPWorker
+    from flama.query import F
 
 __all__ = [
     "AbstractRepository",
     "AbstractWorker",
     "BaseRepository",
     "BaseWorker",
+    "F",
     "HTTPRepository",
     "HTTPResourceManager",
     "HTTPResourceRepository",
@@ -31,6 +33,7 @@ __getattr__, __dir__ = facade.lazy(
         "AbstractWorker": "flama.ddd.workers.base",
         "BaseRepository": "flama.ddd.repositories.base",
         "BaseWorker": "flama.ddd.workers.base",
+        "F": "flama.query",
         "HTTPRepository": "flama.ddd.repositories.http",
         "HTTPResourceManager": "flama.ddd.repositories.http",
         "HTTPResourceRepository": "flama.ddd.repositories.http",

@@ -26,6 +26,7 @@ _BY_STATE: t.Final[dict[str, _Outcome]] = {
     "23514": "check",
     "40001": "conflict",
     "40P01": "conflict",
+    "42846": "invalid",
     "53": "unavailable",
     "55P03": "conflict",
     "57": "unavailable",

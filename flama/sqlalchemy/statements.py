@@ -1,106 +1,208 @@
-"""What to read or write, as SQLAlchemy statements: filters, clauses, orders."""
+"""What to read or write, as SQLAlchemy statements apart from their values."""
 
 import collections.abc
+import datetime
+import decimal
+import functools
+import itertools
+import types
 import typing as t
+import uuid
 
 import sqlalchemy as sa
+from sqlalchemy.sql import operators
 
-from flama import exceptions
+from flama import exceptions, query
+from flama.sqlalchemy.conditions import known, where
 
 __all__ = [
     "Clauses",
     "Filters",
+    "Statement",
     "delete",
     "delete_one",
+    "identity",
+    "insert",
     "keys_of",
     "matching",
+    "native",
     "record_keys",
     "select",
+    "shaped",
     "update",
+    "value_name",
     "values",
+    "values_of_all",
 ]
 
-Clauses: t.TypeAlias = collections.abc.Iterable[t.Any]
+Clauses: t.TypeAlias = collections.abc.Collection[t.Any]
 Filters: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 
 _COLLECTIONS: t.Final = (list, tuple, set, frozenset)
 _TAKES_COLLECTIONS: t.Final = (sa.ARRAY, sa.JSON, sa.types.TypeDecorator, sa.types.UserDefinedType)
-_DIRECTIONS: t.Final = {"asc": sa.asc, "desc": sa.desc}
+_TABLES: t.Final = 1000
+
+# what is certainly no SQL expression; anything else is looked at
+_PLAIN: t.Final = frozenset(
+    (str, int, float, bool, types.NoneType, bytes, dict, list, tuple, decimal.Decimal, uuid.UUID)
+    + (datetime.date, datetime.datetime, datetime.time, datetime.timedelta)
+)
 
 
+class Statement(t.NamedTuple):
+    """A statement: what tells its shape, the values in it, and what makes the whole of it.
+
+    Statements of one ``key`` differ in their values alone, so that one of them, compiled, serves for all; None when
+    that can't be told. ``build`` gives SQLAlchemy's statement, values and all: each of them is a parameter, those of
+    ``data`` under their column's key, and the others, which follow, under :func:`value_name`. A value whose parameter
+    isn't there by that name, None apart, is one whose shape can't be told either. ``keys`` are those of the records
+    that the statement returns, in the order of its columns.
+
+    :raises UnknownColumnError: by ``build``: a filter names what the table doesn't have.
+    :raises InvalidDataError: by ``build``: a clause isn't one, or a filter compares a column with a collection.
+    """
+
+    key: collections.abc.Hashable | None
+    values: tuple[t.Any, ...]
+    build: collections.abc.Callable[[], t.Any]
+    data: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()
+
+
+def value_name(index: int) -> str:
+    """Give the name of a statement's parameter for a value that is no data, by its place among all values."""
+    return f"flama_{index}"
+
+
+@functools.lru_cache(_TABLES)
 def record_keys(table: sa.Table) -> tuple[str, ...]:
     """Give the keys of a record of this table, in the order in which every statement here returns its columns."""
-    return tuple(table.columns.keys())
+    return tuple(map(str, table.columns.keys()))  # SQLAlchemy's own are of a class that encoders don't take for text
 
 
-def select(
-    table: sa.Table,
-    clauses: Clauses,
-    filters: Filters,
-    *,
-    order_by: str | None = None,
-    order_direction: str = "asc",
-    limit: int | None = None,
-) -> sa.Select[t.Any]:
+def select(table: sa.Table, clauses: Clauses, filters: Filters, *, limit: int | None = None) -> Statement:
     """Read the records that match."""
-    statement = sa.select(*table.columns).where(*matching(table, clauses, filters)).limit(limit)
-    if order_direction not in _DIRECTIONS:
-        raise exceptions.InvalidDataError(
-            resource=table.name, detail=f"order_direction is {order_direction!r}: it is 'asc' or 'desc'"
-        )
-    if order_by is None:
-        return statement
-    _known(table, (order_by,))
-    return statement.order_by(_DIRECTIONS[order_direction](table.columns[order_by]))
+    key, given = shaped("select", table, clauses, filters, limit)
+    return Statement(
+        key,
+        given,
+        lambda: sa.select(*table.columns).where(*matching(table, clauses, filters)).limit(limit),
+        (),
+        record_keys(table),
+    )
 
 
-def update(table: sa.Table, data: _Data, conditions: collections.abc.Sequence[t.Any]) -> sa.Update:
-    """Change the records on which the conditions hold."""
-    return sa.update(table).where(*conditions).values(dict(data))
+def insert(table: sa.Table, row: _Data) -> Statement:
+    """Store a record, and return it."""
+    names, given = tuple(row), tuple(row.values())
+    key = ("insert", table, names) if _plain(given) else None
+    return Statement(
+        key, given, lambda: sa.insert(table).values(row).returning(*table.columns), names, record_keys(table)
+    )
 
 
-def delete(table: sa.Table, clauses: Clauses, filters: Filters) -> sa.Delete:
+def values_of_all(rows: collections.abc.Sequence[_Data]) -> list[tuple[t.Any, ...]] | None:
+    """Give the values of rows that have the same columns, as those of :func:`insert`; None with an SQL expression."""
+    found = [tuple(row.values()) for row in rows]
+    return found if all(map(_plain, found)) else None
+
+
+def update(table: sa.Table, data: _Data, clauses: Clauses, filters: Filters) -> Statement:
+    """Change the records that match, and return them."""
+    names, changes = tuple(data), tuple(data.values())
+    key, given = shaped("update", table, clauses if _plain(changes) else (None,), filters, names)
+    return Statement(
+        key,
+        changes + given,
+        lambda: (
+            sa.update(table)
+            .where(*matching(table, clauses, filters, len(names)))
+            .values(dict(data))
+            .returning(*table.columns)
+        ),
+        names,
+        record_keys(table),
+    )
+
+
+def delete(table: sa.Table, clauses: Clauses, filters: Filters) -> Statement:
     """Delete the records that match."""
-    return sa.delete(table).where(*matching(table, clauses, filters))
+    key, given = shaped("delete", table, clauses, filters)
+    return Statement(key, given, lambda: sa.delete(table).where(*matching(table, clauses, filters)))
 
 
-def delete_one(table: sa.Table, clauses: Clauses, filters: Filters) -> sa.Delete:
+def delete_one(table: sa.Table, clauses: Clauses, filters: Filters) -> Statement:
     """Delete the record that matches when it is the only one, else none."""
-    conditions = matching(table, clauses, filters)
-    # LIMIT: that there are two is all that has to be known of a million. The subquery's own FROM hides the outer one.
-    few = sa.select(sa.literal_column("1")).select_from(table).where(*conditions).limit(2).correlate(None).subquery()
-    only = sa.select(sa.func.count()).select_from(few).scalar_subquery() == 1
-    return sa.delete(table).where(*conditions, only)
+    key, given = shaped("delete_one", table, clauses, filters)
+    return Statement(key, given, lambda: _delete_one(table, matching(table, clauses, filters)))
 
 
-def matching(table: sa.Table, clauses: Clauses, filters: Filters) -> list[sa.ColumnElement[bool]]:
+def matching(
+    table: sa.Table, clauses: Clauses, filters: Filters, first: int = 0
+) -> collections.abc.Sequence[sa.ColumnElement[t.Any]]:
     """Give the conditions that clauses and filters put, all of which must hold.
+
+    The filters' values, and then those of the conditions among the clauses, are parameters under their
+    :func:`value_name`, counted from ``first``.
 
     :raises UnknownColumnError: a filter names what the table doesn't have, or a clause is about another table.
     :raises InvalidDataError: a clause isn't one, or a filter compares a column with a collection.
     """
-    _known(table, filters)
+    known(table, filters)
+    names = map(value_name, itertools.count(first))
     return [
-        *(_clause(table, clause) for clause in clauses),
-        *(_equal(table, table.columns[name], value) for name, value in filters.items()),
+        *[_equal(table, key, value, next(names)) for key, value in filters.items()],
+        *[_clause(table, clause, names) for clause in clauses],
     ]
 
 
-def values(table: sa.Table, data: t.Any) -> dict[str, t.Any]:
+def values(table: sa.Table, data: t.Any) -> _Data:
     """Give what to write: None as the key of a record means that there is none yet.
 
     :raises UnknownColumnError: the data name what the table doesn't have.
     """
     if not isinstance(data, collections.abc.Mapping):
         raise exceptions.InvalidDataError(resource=table.name, detail=f"a record is a mapping, not {data!r}")
-    _known(table, data)
-    columns = table.columns
-    return {
-        name: value
-        for name, value in data.items()
-        if value is not None or not columns[name].primary_key or columns[name].nullable
-    }
+    columns, never_null = _columns_of(table)
+    if not data.keys() <= columns:
+        known(table, data)
+    for name in never_null:
+        if name in data and data[name] is None:
+            return {name: value for name, value in data.items() if value is not None or name not in never_null}
+    return data
+
+
+def shaped(
+    verb: str, table: sa.Table, clauses: Clauses, filters: Filters, *more: t.Any
+) -> tuple[collections.abc.Hashable | None, tuple[t.Any, ...]]:
+    """Give the key and the values of a statement that does something with what matches; ``more`` tells what else."""
+    # by a value's type it is told whether it is null, and how it is compared
+    given = tuple(filters.values())
+    types = tuple(map(type, given))
+    if not clauses:
+        return (verb, table, tuple(filters), types, (), *more), given
+    conditions = [clause for clause in clauses if isinstance(clause, query.Condition)]
+    given = sum((condition.values for condition in conditions), given)
+    if len(conditions) != len(clauses):
+        return None, given
+    return (verb, table, tuple(filters), types, tuple([each.shape for each in conditions]), *more), given
+
+
+def native(table: sa.Table, clause: t.Any) -> sa.ColumnElement[t.Any]:
+    """Give an expression of SQLAlchemy's, which is about the table's columns alone.
+
+    :raises UnknownColumnError: it is about those of another.
+    :raises InvalidDataError: it isn't one.
+    """
+    if not isinstance(clause, (sa.ColumnElement, sa.TextClause)):
+        raise exceptions.InvalidDataError(
+            resource=table.name, detail=f"{clause!r} is neither a condition nor an SQLAlchemy clause"
+        )
+    foreign = [str(column) for column in _columns(clause) if column.table is not table]
+    if foreign:
+        raise exceptions.UnknownColumnError(resource=table.name, names=foreign, columns=table.columns.keys())
+    return t.cast("sa.ColumnElement[t.Any]", clause)
 
 
 def keys_of(table: sa.Table) -> list[sa.Column[t.Any]]:
@@ -114,29 +216,61 @@ def keys_of(table: sa.Table) -> list[sa.Column[t.Any]]:
     return columns
 
 
-def _known(table: sa.Table, names: collections.abc.Iterable[str]) -> None:
+def identity(table: sa.Table, clauses: Clauses, filters: Filters) -> t.Any:
+    """Give the key of the one record that is asked for: its value, or all by name; None when it isn't asked for by key.
+
+    It is what errors tell of the record.
+    """
+    keys = _keys_of(table)
+    if clauses or not keys or frozenset(filters) != keys:
+        return None
+    return next(iter(filters.values())) if len(keys) == 1 else dict(filters)
+
+
+def _plain(given: collections.abc.Iterable[t.Any]) -> bool:
+    return _PLAIN.issuperset(map(type, given)) or not any(map(_expression, given))
+
+
+def _expression(value: t.Any) -> bool:
+    return isinstance(value, sa.ClauseElement) or hasattr(value, "__clause_element__")
+
+
+def _delete_one(table: sa.Table, conditions: collections.abc.Sequence[sa.ColumnElement[t.Any]]) -> sa.Delete:
+    # LIMIT: that there are two is all that has to be known of a million. The subquery's own FROM hides the outer one.
+    few = sa.select(sa.literal_column("1")).select_from(table).where(*conditions).limit(2).correlate(None).subquery()
+    only = sa.select(sa.func.count()).select_from(few).scalar_subquery() == 1
+    return sa.delete(table).where(*conditions, only)
+
+
+@functools.lru_cache(_TABLES)
+def _keys_of(table: sa.Table) -> frozenset[str]:
+    return frozenset(column.key for column in table.primary_key.columns)
+
+
+@functools.lru_cache(_TABLES)
+def _columns_of(table: sa.Table) -> tuple[frozenset[str], tuple[str, ...]]:
     columns = table.columns
-    unknown = [name for name in names if name not in columns]
-    if unknown:
-        raise exceptions.UnknownColumnError(resource=table.name, names=unknown, columns=columns.keys())
+    never_null = (name for name, column in columns.items() if column.primary_key and not column.nullable)
+    return frozenset(columns.keys()), tuple(never_null)
 
 
-def _equal(table: sa.Table, column: sa.Column[t.Any], value: t.Any) -> sa.ColumnElement[bool]:
+def _equal(table: sa.Table, key: str, value: t.Any, name: str) -> sa.ColumnElement[bool]:
+    column = table.columns[key]
     if isinstance(value, _COLLECTIONS) and not isinstance(column.type, _TAKES_COLLECTIONS):
         raise exceptions.InvalidDataError(
             resource=table.name,
-            detail=f"'{column.key}' can't equal a {type(value).__name__}: say table.c.{column.key}.in_(...)",
+            detail=f"'{key}' can't equal a {type(value).__name__}: say {query.F[key]!r}.in_(...)",
         )
-    return t.cast("sa.ColumnElement[bool]", column == value)
+    # a value of another kind than the column's is compared as what it is: that depends on the value
+    as_column = column.type.coerce_compared_value(operators.eq, value) is column.type
+    named = value is not None and as_column and not _expression(value)
+    return column == (sa.bindparam(name, value, column.type) if named else value)
 
 
-def _clause(table: sa.Table, clause: t.Any) -> sa.ColumnElement[bool]:
-    if not isinstance(clause, (sa.ColumnElement, sa.TextClause)):
-        raise exceptions.InvalidDataError(resource=table.name, detail=f"{clause!r} isn't an SQLAlchemy clause")
-    foreign = [str(column) for column in _columns(clause) if column.table is not table]
-    if foreign:
-        raise exceptions.UnknownColumnError(resource=table.name, names=foreign, columns=table.columns.keys())
-    return t.cast("sa.ColumnElement[bool]", clause)
+def _clause(table: sa.Table, clause: t.Any, names: collections.abc.Iterator[str]) -> sa.ColumnElement[t.Any]:
+    if isinstance(clause, query.Condition):
+        return where(table, clause, names)
+    return native(table, clause)
 
 
 def _columns(element: t.Any) -> collections.abc.Iterator[sa.ColumnClause[t.Any]]:

@@ -38,7 +38,7 @@ def test_the_http_example_prints_what_it_did(tmp_path):
     assert run("http_repository.py", tmp_path) == [
         f"created: {tool}",
         f"retrieved: {tool}",
-        "gone: Resource 'tool' not found",
+        "gone: Resource 'tool' (jigsaw 2/3) not found",
     ]
 
 

@@ -16,9 +16,8 @@ import anyio
 import pytest
 import sqlalchemy as sa
 
-from flama import exceptions
+from flama import exceptions, tasks
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
-from flama import tasks
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
 

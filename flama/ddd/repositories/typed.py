@@ -1,0 +1,85 @@
+"""Repositories whose records are of a type of the user's."""
+
+import collections.abc
+import functools
+import importlib
+import types
+import typing as t
+
+import typing_extensions as te
+
+from flama import exceptions
+
+__all__ = ["Record", "TypedRepository", "records"]
+
+Record = te.TypeVar("Record", default=dict[str, t.Any])
+"""What a repository's records are: dictionaries, unless it is told otherwise."""
+
+_Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
+
+
+class TypedRepository(t.Generic[Record]):
+    """A repository that is told in brackets what its records are: a class of models, or none for dictionaries.
+
+    ``class Users(SQLAlchemyTableRepository[User])`` gives and takes values of ``User``, and so do its subclasses.
+    Wherever it takes one, it takes a dictionary as well, of whichever fields that has.
+    """
+
+    _record: t.ClassVar[t.Any] = dict  # the type, or the variable that still stands for it
+    _records: t.Any = None  # what makes the one of the other; None for dictionaries
+    _resource_name: str
+
+    def __init_subclass__(cls, **kwargs: t.Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._record = _record(cls)
+
+    @classmethod
+    def __class_getitem__(cls, item: t.Any) -> t.Any:
+        """Give the repository of records of this type: a class, which can be made, annotated with and inherited."""
+        alias = super().__class_getitem__(item)  # type: ignore[misc]
+        return alias if alias.__parameters__ else _class(alias)
+
+    def _read(self, records: list[dict[str, t.Any]]) -> list[Record]:
+        if self._records is None:
+            return t.cast("list[Record]", records)
+        try:
+            return t.cast("list[Record]", self._records.read(records))
+        except ValueError as error:
+            raise exceptions.InvalidResponseError(resource=self._resource_name, detail=str(error)) from error
+
+    def _data(self, record: t.Any, *, changes: bool = False) -> t.Any:
+        if self._records is None:
+            return record
+        try:
+            return self._records.data(record, changes=changes)
+        except ValueError as error:
+            raise exceptions.InvalidDataError(resource=self._resource_name, detail=str(error)) from error
+
+
+@functools.lru_cache(1000)
+def records(record: t.Any, encoded: frozenset[str] | None) -> t.Any:
+    """Give what :func:`flama.schemas.records.records` does: that room is entered only for who has a type of records."""
+    if isinstance(record, t.TypeVar):
+        return None
+    return importlib.import_module("flama.schemas.records").records(record, encoded=encoded)
+
+
+@functools.lru_cache(1000)
+def _class(alias: t.Any) -> t.Any:
+    origin, arguments = t.get_origin(alias), ", ".join(_name(argument) for argument in t.get_args(alias))
+    body = {"__module__": origin.__module__, "__doc__": origin.__doc__}
+    return types.new_class(f"{origin.__name__}[{arguments}]", (alias,), exec_body=lambda space: space.update(body))
+
+
+def _name(argument: t.Any) -> str:
+    return getattr(argument, "__name__", None) or repr(argument)
+
+
+def _record(cls: t.Any) -> t.Any:
+    for base in vars(cls).get("__orig_bases__", ()):
+        origin: t.Any = t.get_origin(base)
+        if isinstance(origin, type) and issubclass(origin, TypedRepository):
+            parameters = t.cast("t.Any", origin).__parameters__
+            variable = parameters[0] if origin is TypedRepository else origin._record
+            return dict(zip(parameters, t.get_args(base), strict=False)).get(variable, variable)
+    return cls._record

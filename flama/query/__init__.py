@@ -1,0 +1,28 @@
+"""Which records, in what order: plain values that every backend reads in its own way."""
+
+from flama.query.conditions import And, Comparison, Condition, Not, Or, compare
+from flama.query.fields import F, Field, Fields
+from flama.query.operators import OPERATORS, Operator
+from flama.query.orders import Order, in_order, orders, reverse
+from flama.query.positions import Beyond, after, before
+
+__all__ = [
+    "And",
+    "Beyond",
+    "Comparison",
+    "Condition",
+    "F",
+    "Field",
+    "Fields",
+    "Not",
+    "OPERATORS",
+    "Operator",
+    "Or",
+    "Order",
+    "after",
+    "before",
+    "compare",
+    "in_order",
+    "orders",
+    "reverse",
+]

@@ -1,0 +1,254 @@
+"""Conditions on records, as values that any backend can read."""
+
+import collections.abc
+import dataclasses
+import functools
+import typing as t
+
+from flama.query.operators import OPERATORS
+
+__all__ = ["And", "Comparison", "Condition", "Not", "Or", "Predicate", "as_mapping", "compare", "field", "named"]
+
+_Record: t.TypeAlias = collections.abc.Mapping[str, t.Any]
+# of a record: true, false, or unknown, which is None
+Predicate: t.TypeAlias = collections.abc.Callable[[_Record], bool | None]
+
+
+class Condition:
+    """What holds on some records and not on others: made by ``F``, joined by ``&``, ``|`` and ``~``.
+
+    It is frozen, hashable and picklable. Its logic has three values: what compares null with anything is unknown, so
+    is the negation of that, and a record matches only when the whole is true.
+    """
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names that it is about, each once."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> collections.abc.Hashable:
+        """What it has in common with conditions that say the same of other values of the same types."""
+        raise NotImplementedError
+
+    @property
+    def values(self) -> tuple[t.Any, ...]:
+        """The values that it compares with, in the order of its shape."""
+        raise NotImplementedError
+
+    @functools.cached_property
+    def predicate(self) -> Predicate:
+        """What tells whether it is true, false or unknown (None) of a mapping that has all its fields."""
+        return self._compiled()
+
+    def matches(self, record: t.Any) -> bool:
+        """Tell whether it is true of a record: a mapping, or an object with the fields as attributes.
+
+        :raises LookupError: the record lacks a field.
+        :raises TypeError: a value can't be compared with the record's.
+        """
+        return self.predicate(as_mapping(record)) is True
+
+    def _compiled(self) -> Predicate:
+        raise NotImplementedError
+
+    def __and__(self, other: object) -> "Condition":
+        return And(_joined(And, self, other)) if isinstance(other, Condition) else NotImplemented
+
+    def __or__(self, other: object) -> "Condition":
+        return Or(_joined(Or, self, other)) if isinstance(other, Condition) else NotImplemented
+
+    def __invert__(self) -> "Condition":
+        return Not(self)
+
+    def __bool__(self) -> bool:
+        raise TypeError(f"{self!r} has no truth of its own: join conditions by &, | and ~, each comparison in brackets")
+
+    def __reduce__(self) -> tuple[t.Any, ...]:
+        # not the predicate, which can't be pickled
+        return type(self), tuple(getattr(self, each.name) for each in dataclasses.fields(t.cast("t.Any", self)))
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Comparison(Condition):
+    """One field, compared by one operator; :func:`compare` checks the operand."""
+
+    field: str
+    operator: str
+    operand: t.Any = None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return (self.field,)
+
+    @property
+    def shape(self) -> collections.abc.Hashable:
+        return (self.operator, self.field, tuple(map(type, self.values)))
+
+    @property
+    def values(self) -> tuple[t.Any, ...]:
+        match self.operator:
+            case "isnull":
+                return ()
+            case "in":
+                return (*self.operand, *self.operand[-1:] * _missing(len(self.operand)))
+            case _:
+                return (self.operand,)
+
+    def _compiled(self) -> Predicate:
+        name, holds = self.field, OPERATORS[self.operator].holds(self.operand)
+        if self.operator == "isnull":
+            return lambda record: field(record, name) is None
+        if self.operator == "in" and not self.operand:
+            return lambda record: False
+        return lambda record: None if (value := field(record, name)) is None else holds(value)
+
+    def __repr__(self) -> str:
+        python = OPERATORS[self.operator].python
+        if not python.isidentifier():
+            return f"({named(self.field)} {python} {self.operand!r})"
+        return f"{named(self.field)}.{python}({'' if self.operator == 'isnull' else repr(self.operand)})"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class _Joined(Condition):
+    parts: tuple[Condition, ...]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.fields))
+
+    @property
+    def shape(self) -> collections.abc.Hashable:
+        return (type(self).__name__, *(part.shape for part in self.parts))
+
+    @property
+    def values(self) -> tuple[t.Any, ...]:
+        return tuple(value for part in self.parts for value in part.values)
+
+
+class And(_Joined):
+    """All of the conditions."""
+
+    def _compiled(self) -> Predicate:
+        return _deciding([part.predicate for part in self.parts], decisive=False)
+
+    def __repr__(self) -> str:
+        return f"({' & '.join(map(repr, self.parts))})"
+
+
+class Or(_Joined):
+    """At least one of the conditions."""
+
+    def _compiled(self) -> Predicate:
+        return _deciding([part.predicate for part in self.parts], decisive=True)
+
+    def __repr__(self) -> str:
+        return f"({' | '.join(map(repr, self.parts))})"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Not(Condition):
+    """The opposite of a condition; unknown where that is."""
+
+    part: Condition
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return self.part.fields
+
+    @property
+    def shape(self) -> collections.abc.Hashable:
+        return ("Not", self.part.shape)
+
+    @property
+    def values(self) -> tuple[t.Any, ...]:
+        return self.part.values
+
+    def _compiled(self) -> Predicate:
+        test = self.part.predicate
+        return lambda record: None if (true := test(record)) is None else not true
+
+    def __invert__(self) -> Condition:
+        return self.part
+
+    def __repr__(self) -> str:
+        return f"~{self.part!r}"
+
+
+def compare(name: str, operator: str, operand: t.Any = None) -> Condition:
+    """Give the condition that compares a field by an operator, under the name that it has on the wire.
+
+    :raises TypeError: the operand is none for this operator.
+    :raises ValueError: there is no such operator, or its operand means nothing, as NaN and null do.
+    """
+    if operator not in OPERATORS:
+        raise ValueError(f"there is no operator {operator!r}: there are {', '.join(OPERATORS)}")
+    row = OPERATORS[operator]
+    try:
+        return Comparison(name, operator, row.frozen(operand))
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{named(name)} {row.python}: {error}") from None
+
+
+def named(name: str) -> str:
+    """Give a field as a program names it."""
+    return f"F.{name}" if name.isidentifier() else f"F[{name!r}]"
+
+
+def as_mapping(record: t.Any) -> _Record:
+    """Give a record as a mapping, be it one already or an object with the fields as attributes."""
+    return record if isinstance(record, collections.abc.Mapping) else _Attributes(record)
+
+
+def field(record: _Record, name: str) -> t.Any:
+    """Give a field of a record.
+
+    :raises LookupError: the record lacks it.
+    """
+    try:
+        return record[name]
+    except KeyError:
+        has = f"it has {', '.join(map(str, record))}" if len(record) else "it is empty"
+        raise LookupError(f"a record has no {name!r}: {has}") from None
+
+
+class _Attributes(collections.abc.Mapping[str, t.Any]):
+    def __init__(self, record: t.Any) -> None:
+        self._record = record
+
+    def __getitem__(self, name: str) -> t.Any:
+        try:
+            return getattr(self._record, name)
+        except AttributeError:
+            raise KeyError(name) from None
+
+    def __iter__(self) -> collections.abc.Iterator[str]:
+        return (name for name in dir(self._record) if not name.startswith("_"))
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def _joined(kind: type[_Joined], *conditions: Condition) -> tuple[Condition, ...]:
+    # (a & b) & c is the same value as a & (b & c)
+    return tuple(part for each in conditions for part in (each.parts if isinstance(each, kind) else (each,)))
+
+
+def _missing(count: int) -> int:
+    # Lists of many lengths make few shapes: each is filled up to the next power of two.
+    return (1 << (count - 1).bit_length()) - count if count else 0
+
+
+def _deciding(tests: list[Predicate], *, decisive: bool) -> Predicate:
+    def decide(record: _Record) -> bool | None:
+        whole: bool | None = not decisive
+        for test in tests:
+            part = test(record)
+            if part is decisive:
+                return decisive
+            if part is None:
+                whole = None
+        return whole
+
+    return decide

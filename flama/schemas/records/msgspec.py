@@ -1,0 +1,82 @@
+"""Records that msgspec converts: its Structs, TypedDicts."""
+
+import collections.abc
+import dataclasses
+import datetime
+import decimal
+import enum
+import typing as t
+import uuid
+
+import msgspec
+
+from flama.schemas.records.base import Records
+
+__all__ = ["StructRecords", "TypedDictRecords", "records"]
+
+_Data: t.TypeAlias = dict[str, t.Any]
+# what JSON has another form for; what is neither this nor a model may be an SQL expression
+_ENCODED: t.Final = (
+    (dict, list, tuple, set, frozenset, msgspec.Struct, enum.Enum)
+    + (uuid.UUID, decimal.Decimal, datetime.date, datetime.time, datetime.timedelta)
+)  # fmt: skip
+
+
+class _MsgspecRecords(Records):
+    def read(self, records: list[_Data]) -> list[t.Any]:
+        try:
+            return t.cast("list[t.Any]", msgspec.convert(records, self.many))
+        except msgspec.ValidationError as error:
+            raise ValueError(f"no {self.type.__name__}: {error}") from error
+
+    def _encode(self, value: t.Any) -> t.Any:
+        if not isinstance(value, _ENCODED) and not dataclasses.is_dataclass(value):
+            return value
+        return msgspec.to_builtins(value)
+
+
+class TypedDictRecords(_MsgspecRecords):
+    """Records that are dictionaries of a declared form."""
+
+    def __init__(self, type: t.Any, encoded: collections.abc.Collection[str] | None) -> None:
+        super().__init__(type, dict.fromkeys(t.get_type_hints(type), msgspec.NODEFAULT), encoded)
+
+    def _opened(self, record: t.Any, changes: bool) -> None:
+        return None
+
+
+class StructRecords(_MsgspecRecords):
+    """Records that are msgspec's Structs."""
+
+    def __init__(self, type: t.Any, encoded: collections.abc.Collection[str] | None) -> None:
+        fields = msgspec.structs.fields(type)
+        super().__init__(type, {field.name: field.default for field in fields}, encoded)
+        sent = {field.name: field.encode_name for field in fields}
+        kept = {name: name for name in sent} if encoded is not None else sent
+        self._names = sent
+        self._renamed = encoded is not None and sent != kept
+        self._drops_more = encoded is not None and type.__struct_config__.forbid_unknown_fields
+
+    def read(self, records: list[_Data]) -> list[t.Any]:
+        if self._renamed or self._drops_more:
+            names = self._names
+            records = [{names[name]: value for name, value in record.items() if name in names} for record in records]
+        return super().read(records)
+
+    def _opened(self, record: t.Any, changes: bool) -> _Data | None:
+        if not isinstance(record, self.type):
+            return None
+        quiet = frozenset[str]() if changes else self._quiet
+        said = {
+            name: value
+            for name, value in msgspec.structs.asdict(record).items()
+            if value is not msgspec.UNSET and (value is not None or name not in quiet)
+        }
+        if self._encoded is None:
+            return {self._names.get(name, name): self._encode(value) for name, value in said.items()}
+        return {name: self._encode(value) if name in self._encoded else value for name, value in said.items()}
+
+
+def records(type: t.Any, encoded: collections.abc.Collection[str] | None) -> Records:
+    """Give the records of a type."""
+    return (StructRecords if hasattr(type, "__struct_fields__") else TypedDictRecords)(type, encoded)

@@ -1,0 +1,72 @@
+"""What there is to know of a table's columns before one writes to them."""
+
+import collections.abc
+import functools
+import typing as t
+
+import sqlalchemy as sa
+
+from flama.sqlalchemy.conditions import known
+
+__all__ = ["Columns", "column_keys", "json_columns", "unique_columns"]
+
+Columns: t.TypeAlias = str | sa.Column[t.Any] | collections.abc.Iterable[str | sa.Column[t.Any]]
+"""One column of a table, or several: the columns, or their keys."""
+
+_TABLES: t.Final = 1000
+
+
+def column_keys(table: sa.Table, columns: Columns) -> tuple[str, ...]:
+    """Give the keys of columns of a table, each once.
+
+    :raises UnknownColumnError: the table doesn't have them.
+    """
+    several: t.Any = (columns,) if isinstance(columns, (str, sa.Column)) else columns
+    names = tuple(dict.fromkeys(_key(table, column) for column in several))
+    known(table, names)
+    return names
+
+
+@functools.lru_cache(_TABLES)
+def json_columns(table: sa.Table) -> frozenset[str]:
+    """Give the keys of the columns that hold JSON, or texts, whole numbers or truth: what JSON has a form for.
+
+    A model, an Enum or a UUID has to be put in that form for them. The other columns take what Python has.
+    """
+    return frozenset(key for key, column in table.columns.items() if _takes_json(column.type))
+
+
+@functools.lru_cache(_TABLES)
+def unique_columns(table: sa.Table) -> tuple[frozenset[str], ...]:
+    """Give the sets of columns in which no two records are alike, by their keys, the primary key's first."""
+    constraints = [each.columns for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
+    indexes = [index.columns for index in table.indexes if index.unique and _is_plain(index)]
+    found = [sorted(column.key for column in columns) for columns in (*constraints, *indexes)]
+    primary = [column.key for column in table.primary_key]
+    return tuple(dict.fromkeys(frozenset(keys) for keys in (primary, *sorted(found)) if keys))
+
+
+def _key(table: sa.Table, column: t.Any) -> str:
+    if isinstance(column, sa.Column):
+        return str(column.key if column.table is table else column)
+    return str(column)
+
+
+def _is_plain(index: sa.Index) -> bool:
+    # one of all records, on columns alone
+    conditions = [value for name, value in index.dialect_kwargs.items() if name.endswith("_where")]
+    return all(isinstance(each, sa.Column) for each in index.expressions) and all(value is None for value in conditions)
+
+
+def _takes_json(type: sa.types.TypeEngine[t.Any]) -> bool:
+    match type:
+        case sa.JSON():
+            return True
+        case sa.ARRAY():
+            return _takes_json(type.item_type)
+        case sa.types.TypeDecorator():
+            return False
+    try:
+        return type.python_type in (str, int, bool)
+    except NotImplementedError:
+        return False

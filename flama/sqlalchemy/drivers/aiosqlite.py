@@ -1,0 +1,85 @@
+"""SQLite by way of aiosqlite: whatever a statement takes is one errand to the connection's thread."""
+
+import collections.abc
+import sqlite3
+import typing as t
+
+from flama.sqlalchemy.drivers.driver import Cursor, Driver
+from flama.sqlalchemy.shapes import Reader, Record, Shape
+
+__all__ = ["Aiosqlite"]
+
+
+class Aiosqlite(Driver):
+    """A connection of aiosqlite."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the database has begun a transaction."""
+        return bool(self._connection.in_transaction)
+
+    async def _records(self, shape: Shape, arguments: t.Any) -> list[Record]:
+        connection = self._connection
+        return shape.reader()(await connection._execute(_rows, connection._conn, shape.sql, arguments))
+
+    async def _affected(self, shape: Shape, arguments: t.Any) -> int:
+        connection = self._connection
+        return int(await connection._execute(_count, connection._conn, shape.sql, arguments))
+
+    async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
+        connection = self._connection
+        return shape.reader()(await connection._execute(_rows_of_many, connection._conn, shape.sql, rows))
+
+    async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+        connection = self._connection
+        cursor, rows = await connection._execute(_first, connection._conn, shape.sql, arguments, number)
+        return _Cursor(connection, cursor, shape.reader()), shape.reader()(rows)
+
+    async def _tell(self, command: str) -> None:
+        await self._connection._execute(_tell, self._connection._conn, command)
+
+
+class _Cursor(Cursor):
+    def __init__(self, connection: t.Any, cursor: sqlite3.Cursor, reader: Reader) -> None:
+        self._connection = connection
+        self._cursor = cursor
+        self._reader = reader
+
+    async def fetch(self, number: int) -> list[Record]:
+        return self._reader(await self._connection._execute(self._cursor.fetchmany, number))
+
+    async def close(self) -> None:
+        await self._connection._execute(self._cursor.close)
+
+
+def _rows(connection: sqlite3.Connection, sql: str, arguments: t.Any) -> list[t.Any]:
+    return connection.execute(sql, arguments).fetchall()
+
+
+def _count(connection: sqlite3.Connection, sql: str, arguments: t.Any) -> int:
+    return connection.execute(sql, arguments).rowcount
+
+
+def _rows_of_many(connection: sqlite3.Connection, sql: str, rows: collections.abc.Iterable[t.Any]) -> list[t.Any]:
+    cursor = connection.cursor()
+    execute, fetchone = cursor.execute, cursor.fetchone
+    found = []
+    for arguments in rows:
+        execute(sql, arguments)
+        found.append(fetchone())
+    cursor.close()
+    return found
+
+
+def _first(
+    connection: sqlite3.Connection, sql: str, arguments: t.Any, number: int
+) -> tuple[sqlite3.Cursor, list[t.Any]]:
+    cursor = connection.execute(sql, arguments)
+    return cursor, cursor.fetchmany(number)
+
+
+def _tell(connection: sqlite3.Connection, command: str) -> None:
+    # a savepoint that is no part of a transaction would commit when it is released
+    if not connection.in_transaction and connection.isolation_level is not None:
+        connection.execute("BEGIN IMMEDIATE")
+    connection.execute(command)

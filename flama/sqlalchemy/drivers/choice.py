@@ -1,0 +1,74 @@
+"""Whether a connection's driver may be spoken to without SQLAlchemy in between."""
+
+import typing as t
+
+import sqlalchemy as sa
+from sqlalchemy.engine.util import TransactionalContext
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flama.sqlalchemy.drivers.aiosqlite import Aiosqlite
+from flama.sqlalchemy.drivers.asyncpg import Asyncpg
+from flama.sqlalchemy.drivers.driver import Driver
+from flama.sqlalchemy.drivers.psycopg import Psycopg
+from flama.sqlalchemy.shapes import Shapes
+
+__all__ = ["driver_of"]
+
+_DRIVERS: t.Final[dict[tuple[str, str], type[Driver]]] = {
+    ("sqlite", "aiosqlite"): Aiosqlite,
+    ("postgresql", "asyncpg"): Asyncpg,
+    ("postgresql", "psycopg"): Psycopg,
+}
+# what is set on the driver's connection, and meant for it alone
+_HARMLESS: t.Final = frozenset(("isolation_level", "postgresql_readonly", "postgresql_deferrable"))
+
+
+def driver_of(connection: AsyncConnection) -> Driver | None:
+    """Give the driver of a connection; None when what its statements mean is SQLAlchemy's to say.
+
+    That is so for drivers that aren't known here, a connection or engine with somebody who listens to its statements,
+    with execution options or a log of statements, and for one that has no connection, or no transaction to go on with.
+    """
+    sync = connection.sync_connection
+    if sync is None or (fairy := sync._dbapi_connection) is None or not _open(sync) or not _unobserved(sync):
+        return None
+    info = fairy.info
+    driver: Driver | None = info.get("flama")
+    if driver is None or driver.adapter is not fairy.dbapi_connection:
+        driver = info["flama"] = _made(sync, fairy)
+    return driver
+
+
+def _open(connection: sa.Connection) -> bool:
+    transaction, nested = connection._transaction, connection._nested_transaction
+    if (transaction is not None and not transaction.is_active) or (nested is not None and not nested.is_active):
+        return False
+    if connection._trans_context_manager is not None:
+        TransactionalContext._trans_ctx_check(connection)
+    return True
+
+
+def _unobserved(connection: sa.Connection) -> bool:
+    if connection._echo or not _HARMLESS.issuperset(connection._execution_options):
+        return False
+    if (connection._has_events or connection.engine._has_events) and _heard(connection.dispatch):
+        return False
+    return not connection.dialect._has_events or not _run_by_others(connection.dialect.dispatch)
+
+
+def _heard(events: t.Any) -> bool:
+    return bool(
+        events.before_cursor_execute or events.after_cursor_execute or events.before_execute or events.after_execute
+    )
+
+
+def _run_by_others(events: t.Any) -> bool:
+    return bool(events.do_execute or events.do_execute_no_params or events.do_executemany)
+
+
+def _made(connection: sa.Connection, fairy: t.Any) -> Driver | None:
+    dialect = connection.dialect
+    made = _DRIVERS.get((dialect.name, dialect.driver))
+    if made is None or not type(dialect).__module__.startswith("sqlalchemy.dialects."):
+        return None
+    return made(fairy.dbapi_connection, Shapes.of(connection.engine.pool, dialect))

@@ -1,0 +1,207 @@
+"""What is common to all drivers that are spoken to without SQLAlchemy in between."""
+
+import abc
+import collections.abc
+import typing as t
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.util.concurrency import greenlet_spawn
+
+from flama.sqlalchemy.shapes import Arguments, Record, Shape, Shapes
+
+__all__ = ["Cursor", "Driver"]
+
+_Values: t.TypeAlias = collections.abc.Sequence[t.Any]
+
+
+class Cursor(abc.ABC):
+    """What a statement finds, some at a time, as a cursor in the database gives it."""
+
+    @abc.abstractmethod
+    async def fetch(self, number: int) -> list[Record]:
+        """Give so many of the next records; fewer when there are no more."""
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Close the cursor."""
+
+
+class Driver(abc.ABC):
+    """A driver's connection, on which shapes are run within the transaction that SQLAlchemy has begun or begins.
+
+    What goes wrong is SQLAlchemy's business as ever: its error is raised, its listeners are told, and a connection
+    that is lost, or whose statement was cancelled, is given up.
+    """
+
+    def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
+        self.shapes = shapes
+        self.adapter = adapter  # SQLAlchemy's, whose state is kept true
+        self._connection = adapter._connection
+
+    async def records(self, connection: AsyncConnection, shape: Shape, values: _Values) -> list[Record]:
+        """Run a statement and give the records that it returns."""
+        sync: t.Any = connection.sync_connection
+        try:
+            arguments = shape.arguments(values, sync)
+        except BaseException as error:
+            await self._refuse(connection, shape, error)
+            raise
+        if sync._transaction is None:
+            await _begin(sync)
+        try:
+            return await self._records(shape, arguments)
+        except BaseException as error:
+            await self._fail(connection, shape, arguments, error)
+            raise
+
+    async def affected(self, connection: AsyncConnection, shape: Shape, values: _Values) -> int:
+        """Run a statement and give how many records it changed."""
+        [arguments] = await self._arguments(connection, shape, (values,))
+        try:
+            return await self._affected(shape, arguments)
+        except BaseException as error:
+            await self._fail(connection, shape, arguments, error)
+            raise
+
+    async def records_of_many(
+        self, connection: AsyncConnection, shape: Shape, rows: collections.abc.Iterable[_Values]
+    ) -> list[Record]:
+        """Run a statement once for each row of values, and give the record that each of them returns, in order."""
+        arguments = await self._arguments(connection, shape, rows)
+        try:
+            return await self._records_of_many(shape, arguments)
+        except BaseException as error:
+            await self._fail(connection, shape, arguments, error)
+            raise
+
+    async def cursor(self, connection: AsyncConnection, shape: Shape, values: _Values) -> Cursor:
+        """Give a cursor for a statement, which runs when it first fetches."""
+        arguments = await self._arguments(connection, shape, (values,))
+        return _Watched(self, connection, shape, arguments[0])
+
+    async def savepoint(self, connection: AsyncConnection) -> None:
+        """Begin a savepoint, of which SQLAlchemy doesn't know: no other may be begun before it ends."""
+        sync: t.Any = connection.sync_connection
+        if sync._transaction is None:
+            await _begin(sync)
+        await self._told(connection, "SAVEPOINT flama")
+
+    async def release(self, connection: AsyncConnection) -> None:
+        """End the savepoint, and keep what was done since."""
+        await self._told(connection, "RELEASE SAVEPOINT flama")
+
+    async def undo(self, connection: AsyncConnection) -> None:
+        """End the savepoint, and undo what was done since."""
+        await self._told(connection, "ROLLBACK TO SAVEPOINT flama")
+        await self._told(connection, "RELEASE SAVEPOINT flama")
+
+    @property
+    @abc.abstractmethod
+    def in_transaction(self) -> bool:
+        """Whether the database has begun a transaction."""
+
+    @abc.abstractmethod
+    async def _records(self, shape: Shape, arguments: t.Any) -> list[Record]: ...
+
+    @abc.abstractmethod
+    async def _affected(self, shape: Shape, arguments: t.Any) -> int: ...
+
+    @abc.abstractmethod
+    async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]: ...
+
+    @abc.abstractmethod
+    async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]: ...
+
+    @abc.abstractmethod
+    async def _tell(self, command: str) -> None: ...
+
+    async def _told(self, connection: AsyncConnection, command: str) -> None:
+        try:
+            await self._tell(command)
+        except BaseException as error:
+            sync: t.Any = connection.sync_connection
+            await greenlet_spawn(_fail, sync, error, _Run(command, (), self.adapter))
+            raise
+
+    async def _arguments(
+        self, connection: AsyncConnection, shape: Shape, rows: collections.abc.Iterable[_Values]
+    ) -> list[Arguments]:
+        sync: t.Any = connection.sync_connection
+        try:
+            arguments = [shape.arguments(values, sync) for values in rows]
+        except BaseException as error:
+            await self._refuse(connection, shape, error)
+            raise
+        if sync._transaction is None:
+            await _begin(sync)
+        return arguments
+
+    async def _refuse(self, connection: AsyncConnection, shape: Shape, error: BaseException) -> None:
+        await greenlet_spawn(_fail, t.cast("sa.Connection", connection.sync_connection), error, _Run(shape.sql))
+
+    async def _fail(self, connection: AsyncConnection, shape: Shape, arguments: t.Any, error: BaseException) -> None:
+        sync: t.Any = connection.sync_connection
+        await greenlet_spawn(_fail, sync, error, _Run(shape.sql, arguments, self.adapter, shape.context(sync)))
+
+
+class _Watched(Cursor):
+    # Opened by its first fetch, so that a short result costs no more round trips than it must.
+
+    def __init__(self, driver: Driver, connection: AsyncConnection, shape: Shape, arguments: t.Any) -> None:
+        self._driver = driver
+        self._connection = connection
+        self._shape = shape
+        self._arguments = arguments
+        self._cursor: Cursor | None = None
+
+    async def fetch(self, number: int) -> list[Record]:
+        try:
+            if self._cursor is not None:
+                return await self._cursor.fetch(number)
+            self._cursor, records = await self._driver._cursor(self._shape, self._arguments, number)
+        except BaseException as error:
+            await self._driver._fail(self._connection, self._shape, self._arguments, error)
+            raise
+        return records
+
+    async def close(self) -> None:
+        cursor, self._cursor = self._cursor, None
+        if cursor is None:
+            return
+        try:
+            await cursor.close()
+        except BaseException as error:
+            await self._driver._fail(self._connection, self._shape, self._arguments, error)
+            raise
+
+
+class _Run(t.NamedTuple):
+    sql: str
+    arguments: t.Any = None
+    adapter: t.Any = None  # None when the driver was not reached
+    context: t.Any = None
+
+
+async def _begin(connection: sa.Connection) -> None:
+    if connection.dispatch.begin:  # who listens may want to run something
+        await greenlet_spawn(connection._autobegin)
+    else:
+        connection._autobegin()
+
+
+def _fail(connection: sa.Connection, error: BaseException, run: _Run) -> None:
+    # SQLAlchemy looks at the exception that is being handled
+    try:
+        _raise_as_adapter(error, run.adapter)
+    except BaseException as raised:  # noqa: BLE001
+        connection._handle_dbapi_exception(raised, run.sql, run.arguments, None, run.context)
+
+
+def _raise_as_adapter(error: BaseException, adapter: t.Any) -> None:
+    try:
+        raise error
+    except Exception as raised:
+        if adapter is None:
+            raise
+        adapter._handle_exception(raised)

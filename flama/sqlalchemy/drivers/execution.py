@@ -1,0 +1,55 @@
+"""How one statement is run to its end."""
+
+import collections.abc
+import typing as t
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flama.sqlalchemy.drivers.choice import driver_of
+from flama.sqlalchemy.drivers.streams import make_way
+from flama.sqlalchemy.statements import Statement
+
+__all__ = ["affected", "by_core", "records", "records_of_many"]
+
+_Record: t.TypeAlias = dict[str, t.Any]
+
+
+async def records(connection: AsyncConnection, statement: Statement) -> list[_Record]:
+    """Run a statement and give the records that it returns."""
+    await make_way(connection)
+    if (driver := driver_of(connection)) is not None and (shape := driver.shapes.get(statement)) is not None:
+        return await driver.records(connection, shape, statement.values)
+    result = await by_core(connection, statement.build())
+    return [dict(zip(statement.keys, row, strict=True)) for row in result.all()]
+
+
+async def affected(connection: AsyncConnection, statement: Statement) -> int:
+    """Run a statement and give how many records it changed."""
+    await make_way(connection)
+    if (driver := driver_of(connection)) is not None and (shape := driver.shapes.get(statement)) is not None:
+        return await driver.affected(connection, shape, statement.values)
+    return (await by_core(connection, statement.build())).rowcount
+
+
+async def records_of_many(
+    connection: AsyncConnection, first: Statement, values: collections.abc.Sequence[tuple[t.Any, ...]]
+) -> list[_Record] | None:
+    """Run statements of one shape, whose values these are, and give the record that each returns, in order.
+
+    None when SQLAlchemy has to run them.
+    """
+    await make_way(connection)
+    if (driver := driver_of(connection)) is not None and (shape := driver.shapes.get(first)) is not None:
+        return await driver.records_of_many(connection, shape, values)
+    return None
+
+
+async def by_core(
+    connection: AsyncConnection,
+    statement: sa.Executable,
+    parameters: collections.abc.Sequence[collections.abc.Mapping[str, t.Any]] | None = None,
+) -> sa.CursorResult[t.Any]:
+    """Run a statement as SQLAlchemy does."""
+    await make_way(connection)
+    return t.cast("sa.CursorResult[t.Any]", await connection.execute(statement, parameters))

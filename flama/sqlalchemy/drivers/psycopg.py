@@ -1,0 +1,69 @@
+"""PostgreSQL by way of psycopg."""
+
+import itertools
+import typing as t
+
+from flama.sqlalchemy.drivers.driver import Cursor, Driver
+from flama.sqlalchemy.shapes import Reader, Record, Shape, Shapes
+
+__all__ = ["Psycopg"]
+
+
+class Psycopg(Driver):
+    """A connection of psycopg."""
+
+    def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
+        super().__init__(adapter, shapes)
+        self._names = itertools.count()
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the database has begun a transaction."""
+        return bool(self._connection.info.transaction_status)  # 0 is idle
+
+    async def _records(self, shape: Shape, arguments: t.Any) -> list[Record]:
+        cursor = await self._connection.execute(shape.sql, arguments)
+        return _reader(shape, cursor)(await cursor.fetchall())
+
+    async def _affected(self, shape: Shape, arguments: t.Any) -> int:
+        return int((await self._connection.execute(shape.sql, arguments)).rowcount)
+
+    async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
+        cursor = self._connection.cursor()
+        await cursor.executemany(shape.sql, rows, returning=True)
+        reader = _reader(shape, cursor)
+        return reader([await cursor.fetchone() async for _ in cursor.results()])
+
+    async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+        cursor = self._connection.cursor(f"flama_{next(self._names)}")
+        try:
+            await cursor.execute(shape.sql, arguments)
+        except Exception:
+            await cursor.close()
+            raise
+        opened = _Cursor(cursor, _reader(shape, cursor))
+        return opened, await opened.fetch(number)
+
+    async def _tell(self, command: str) -> None:
+        await self._connection.execute(command)
+
+
+class _Cursor(Cursor):
+    def __init__(self, cursor: t.Any, reader: Reader) -> None:
+        self._cursor = cursor
+        self._reader = reader
+
+    async def fetch(self, number: int) -> list[Record]:
+        try:
+            rows = await self._cursor.fetchmany(number)
+        except Exception:
+            await self.close()
+            raise
+        return self._reader(rows)
+
+    async def close(self) -> None:
+        await self._cursor.close()
+
+
+def _reader(shape: Shape, cursor: t.Any) -> Reader:
+    return shape.reader(tuple(column.type_code for column in cursor.description or ()))

@@ -1,0 +1,147 @@
+"""How the records of a statement are read while it goes on."""
+
+import collections.abc
+import typing as t
+import weakref
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult
+
+from flama.sqlalchemy.drivers.choice import driver_of
+from flama.sqlalchemy.drivers.driver import Cursor
+from flama.sqlalchemy.statements import Statement
+
+__all__ = ["Stream", "close_streams", "make_way", "streaming"]
+
+_Record: t.TypeAlias = dict[str, t.Any]
+
+# A short result is read at once; a long one in few round trips, and in little memory.
+_FIRST: t.Final = 250
+_BATCH: t.Final = 1000
+# their protocol has no cursor that waits while another statement runs
+_ONE_AT_A_TIME: t.Final = frozenset(("mysql", "mariadb"))
+
+
+class Stream:
+    """The records that a statement finds, batch by batch, run when the first is asked for.
+
+    Its cursor closes with the last row, with :meth:`aclose`, with the transaction, and, when it was left unfinished
+    and dropped, before the connection's next statement.
+    """
+
+    def __init__(self, connection: AsyncConnection, statement: collections.abc.Callable[[], Statement]) -> None:
+        self._connection = connection
+        self._statement = statement
+        self._cursor: Cursor | None = None
+        self._ahead: list[_Record] = []
+        self._size = _FIRST
+        self._ended = False
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed, and the records with it."""
+        # asked for every record: that there is a connection is told by one look
+        sync: t.Any = self._connection.sync_connection
+        return sync is None or (sync._dbapi_connection is None and sync.closed)
+
+    async def batch(self) -> list[_Record]:
+        """Give the next records, none when there are no more."""
+        if self._ahead:
+            ahead, self._ahead = self._ahead, []
+            return ahead
+        if self._ended:
+            return []
+        size, self._size = self._size, _BATCH
+        try:
+            cursor = self._cursor or await self._open()
+            records = await cursor.fetch(size)
+        except BaseException:
+            self._forget()  # a fetch that fails or is cancelled closes the cursor
+            raise
+        if len(records) < size:
+            await self._close()
+        return records
+
+    async def aclose(self) -> None:
+        """Close the cursor."""
+        self._ahead = []
+        await self._close()
+
+    async def read_ahead(self) -> None:
+        """Read what is left into memory, so that the connection is free for something else."""
+        ahead: list[_Record] = []
+        while records := await self.batch():
+            ahead += records
+        self._ahead = ahead
+
+    async def _open(self) -> Cursor:
+        connection, statement = self._connection, self._statement()
+        await make_way(connection)
+        driver = driver_of(connection)
+        shape = driver.shapes.get(statement) if driver is not None else None
+        if driver is not None and shape is not None:
+            cursor = await driver.cursor(connection, shape, statement.values)
+        else:
+            cursor = _ByCore(await connection.stream(statement.build()), statement.keys)
+        self._cursor = cursor
+        _streams.setdefault(connection, {})[cursor] = weakref.ref(self)
+        return cursor
+
+    async def _close(self) -> None:
+        if cursor := self._forget():
+            await cursor.close()
+
+    def _forget(self) -> Cursor | None:
+        self._ended = True
+        cursor, self._cursor = self._cursor, None
+        if cursor is not None and (streams := _streams.get(self._connection)) is not None:
+            streams.pop(cursor, None)
+            if not streams:
+                del _streams[self._connection]
+        return cursor
+
+
+async def close_streams(connection: AsyncConnection) -> None:
+    """Close every cursor that is open on the connection."""
+    for cursor in _streams.pop(connection, ()):
+        if not connection.invalidated:
+            await cursor.close()
+
+
+# the cursors that are open on a connection, each for a stream that may have been dropped unfinished since
+_Streams: t.TypeAlias = dict[Cursor, weakref.ref[Stream]]
+_streams: weakref.WeakKeyDictionary[AsyncConnection, _Streams] = weakref.WeakKeyDictionary()
+
+
+def streaming(connection: AsyncConnection) -> bool:
+    """Tell whether a cursor is open on the connection."""
+    return bool(_streams) and connection in _streams
+
+
+async def make_way(connection: AsyncConnection) -> None:
+    """Make the connection free for a statement: close cursors that were dropped, and read ahead if it has to be."""
+    if not _streams or not (streams := _streams.get(connection)):
+        return
+    for cursor, reference in list(streams.items()):
+        stream = reference()
+        if stream is None:
+            del streams[cursor]
+            await cursor.close()
+        elif connection.dialect.name in _ONE_AT_A_TIME:
+            await stream.read_ahead()
+
+
+class _ByCore(Cursor):
+    def __init__(self, result: AsyncResult[t.Any], keys: tuple[str, ...]) -> None:
+        self._result = result
+        self._keys = keys
+
+    async def fetch(self, number: int) -> list[_Record]:
+        return [dict(zip(self._keys, row, strict=True)) for row in await self._result.fetchmany(number)]
+
+    async def close(self) -> None:
+        # SQLAlchemy drops asyncpg's cursor and leaves it open on the server until the transaction ends
+        unfinished: t.Any = self._result
+        cursor: t.Any = getattr(unfinished._real_result.cursor, "_cursor", None)
+        if getattr(cursor, "_portal_name", None):
+            await cursor._close_portal(None)
+        await self._result.close()

@@ -1,0 +1,110 @@
+"""What a write that fails leaves of its transaction."""
+
+import types
+import typing as t
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
+
+from flama.sqlalchemy import failures
+from flama.sqlalchemy.drivers.choice import driver_of
+from flama.sqlalchemy.drivers.driver import Driver
+from flama.sqlalchemy.drivers.streams import make_way, streaming
+
+__all__ = ["atomic"]
+
+# MySQL and MariaDB answer these by rolling back the whole transaction, and let the next statement begin another
+_TRANSACTION_LOST: t.Final = frozenset((1020, 1213))
+
+
+class atomic:
+    """Undo what the block wrote when it fails, with the transaction as usable as before.
+
+    A single statement undoes itself, except that PostgreSQL then refuses all others until the transaction, or a
+    savepoint in it, is rolled back. ``several`` says that the block runs more than one. A savepoint costs two round
+    trips; none is needed before the database has begun a transaction, as then the whole of it can be rolled back.
+    """
+
+    __slots__ = ("_alone", "_connection", "_driver", "_savepoint", "_several")
+
+    def __init__(self, connection: AsyncConnection, *, several: bool = False) -> None:
+        self._connection = connection
+        self._several = several
+        self._alone = False  # the block is all there is of the transaction
+        self._driver: Driver | None = None  # that began a savepoint
+        self._savepoint: AsyncTransaction | None = None
+
+    async def __aenter__(self) -> None:
+        """Begin a savepoint if one is needed."""
+        poisonous = self._connection.dialect.name == "postgresql"
+        if not poisonous and not self._several:
+            return
+        driver = driver_of(self._connection)
+        if await self._first(driver):
+            self._alone = True
+            return
+        await make_way(self._connection)
+        if driver is None:
+            self._savepoint = await self._connection.begin_nested()
+            return
+        await driver.savepoint(self._connection)
+        self._driver = driver
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
+    ) -> None:
+        """Keep what the block wrote, or undo it."""
+        if error is None:
+            await self._keep()
+        elif isinstance(error, exc.DBAPIError) and _lost_transaction(error):
+            await self._connection.rollback()
+        elif not self._connection.invalidated:
+            await self._undo(error)
+
+    async def _first(self, driver: Driver | None) -> bool:
+        if self._several and (driver is None or streaming(self._connection) or _by_itself(self._connection)):
+            return False
+        return not (driver.in_transaction if driver else await _begun(self._connection))
+
+    async def _keep(self) -> None:
+        if self._driver is not None:
+            await self._driver.release(self._connection)
+        elif self._savepoint is not None:
+            await self._savepoint.commit()
+
+    async def _undo(self, error: BaseException) -> None:
+        if self._driver is not None:
+            await self._driver.undo(self._connection)
+            failures.mend(_sync(self._connection))
+        elif self._savepoint is not None:
+            await self._savepoint.rollback()
+        elif self._alone and isinstance(error, Exception):
+            await self._connection.run_sync(_roll_back_driver)
+
+
+def _sync(connection: AsyncConnection) -> sa.Connection:
+    return t.cast("sa.Connection", connection.sync_connection)
+
+
+def _by_itself(connection: AsyncConnection) -> bool:
+    # each statement is a transaction by itself
+    return _sync(connection)._is_autocommit_isolation()
+
+
+async def _begun(connection: AsyncConnection) -> bool:
+    raw = await connection.get_raw_connection()
+    driver: t.Any = raw.driver_connection
+    if hasattr(driver, "is_in_transaction"):  # asyncpg
+        return bool(driver.is_in_transaction())
+    return bool(driver.info.transaction_status)  # psycopg: 0 is idle
+
+
+def _lost_transaction(error: exc.DBAPIError) -> bool:
+    number = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return number in _TRANSACTION_LOST
+
+
+def _roll_back_driver(connection: sa.Connection) -> None:
+    failures.mend(connection)
+    connection.dialect.do_rollback(connection.connection.dbapi_connection)  # type: ignore[arg-type]

@@ -1,0 +1,127 @@
+"""How each database is told to write, so that it gives what it wrote."""
+
+import collections.abc
+import typing as t
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flama.sqlalchemy import statements
+from flama.sqlalchemy.drivers.execution import affected, by_core, records, records_of_many
+from flama.sqlalchemy.drivers.transactions import atomic
+
+__all__ = ["delete_one", "dropped", "inserted", "updated"]
+
+_Record: t.TypeAlias = dict[str, t.Any]
+_Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
+_Rows: t.TypeAlias = collections.abc.Sequence[_Row]
+
+_VALUES: t.Final = 500
+
+
+async def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+    """Insert rows, whichever columns each of them has, all or none, and give them as stored, in their order."""
+    if len(rows) == 1:
+        async with atomic(connection):
+            return await _inserted_alike(connection, table, rows)
+    async with atomic(connection, several=True):
+        groups: dict[tuple[str, ...], list[int]] = {}
+        for index, row in enumerate(rows):
+            groups.setdefault(tuple(row), []).append(index)
+        if len(groups) == 1:
+            return await _inserted_alike(connection, table, rows)
+        stored: dict[int, _Record] = {}
+        for indexes in groups.values():
+            alike = await _inserted_alike(connection, table, [rows[index] for index in indexes])
+            stored.update(zip(indexes, alike, strict=True))
+        return [stored[index] for index in range(len(rows))]
+
+
+async def updated(
+    connection: AsyncConnection,
+    table: sa.Table,
+    data: _Row,
+    clauses: statements.Clauses,
+    filters: statements.Filters,
+) -> list[_Record]:
+    """Change the records that match, and give them as they then are."""
+    async with atomic(connection):
+        if connection.dialect.update_returning:
+            return await records(connection, statements.update(table, data, clauses, filters))
+        return await _updated_and_read(connection, table, data, statements.matching(table, clauses, filters))
+
+
+async def delete_one(
+    connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
+) -> int:
+    """Delete the record that matches if it is the only one; give how many match: 0, 1, or 2 for many."""
+    async with atomic(connection):
+        if _may_read_what_it_deletes(connection.dialect):
+            if await affected(connection, statements.delete_one(table, clauses, filters)) == 1:
+                return 1
+            # one that came in between was not there to be deleted
+            few = statements.select(table, clauses, filters, limit=2)
+            return 2 if len(await records(connection, few)) == 2 else 0
+        few = statements.select(table, clauses, filters, limit=2)
+        found = (await by_core(connection, few.build().with_for_update())).all()
+        if len(found) == 1:
+            await affected(connection, statements.delete(table, clauses, filters))
+        return len(found)
+
+
+async def dropped(connection: AsyncConnection, statement: statements.Statement) -> int:
+    """Run a statement that deletes, and give how many records it deleted."""
+    async with atomic(connection):
+        return await affected(connection, statement)
+
+
+async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+    if not connection.dialect.insert_returning:
+        return [await _inserted_and_read(connection, table, row) for row in rows]
+    first = statements.insert(table, rows[0])
+    if len(rows) == 1:
+        return await records(connection, first)
+    values = statements.values_of_all(rows)
+    if not rows[0] or values is None:
+        return [(await records(connection, statements.insert(table, row)))[0] for row in rows]
+    stored = await records_of_many(connection, first, values)
+    return stored if stored is not None else await _inserted_by_core(connection, table, rows)
+
+
+async def _inserted_by_core(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+    insert, keys = sa.insert(table), statements.record_keys(table)
+    stored: list[sa.Row[t.Any]] = []
+    if connection.dialect.insert_executemany_returning_sort_by_parameter_order:
+        in_order = insert.returning(*table.columns, sort_by_parameter_order=True)
+        stored.extend((await by_core(connection, in_order, rows)).all())
+    else:
+        for start in range(0, len(rows), _VALUES):
+            some = insert.values([dict(row) for row in rows[start : start + _VALUES]]).returning(*table.columns)
+            stored.extend((await by_core(connection, some)).all())
+    return [dict(zip(keys, row, strict=True)) for row in stored]
+
+
+async def _inserted_and_read(connection: AsyncConnection, table: sa.Table, row: _Row) -> _Record:
+    keys = statements.keys_of(table)
+    result = await by_core(connection, sa.insert(table).values(row))
+    same = [key == value for key, value in zip(keys, result.inserted_primary_key or (), strict=True)]
+    return (await _read(connection, table, *same))[0]
+
+
+async def _updated_and_read(
+    connection: AsyncConnection, table: sa.Table, data: _Row, conditions: collections.abc.Sequence[t.Any]
+) -> list[_Record]:
+    keys = statements.keys_of(table)
+    found = (await by_core(connection, sa.select(*keys).where(*conditions).with_for_update())).all()
+    await by_core(connection, sa.update(table).where(*conditions).values(dict(data)))
+    changed = [tuple(data.get(key.key, value) for key, value in zip(keys, row, strict=True)) for row in found]
+    return await _read(connection, table, sa.tuple_(*keys).in_(changed)) if changed else []
+
+
+async def _read(connection: AsyncConnection, table: sa.Table, *conditions: t.Any) -> list[_Record]:
+    rows = (await by_core(connection, sa.select(*table.columns).where(*conditions))).all()
+    return [dict(zip(statements.record_keys(table), row, strict=True)) for row in rows]
+
+
+def _may_read_what_it_deletes(dialect: sa.Dialect) -> bool:
+    return dialect.name not in ("mysql", "mariadb") or bool(getattr(dialect, "is_mariadb", False))

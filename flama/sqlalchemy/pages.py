@@ -1,0 +1,198 @@
+"""Which slice of a table's records to read, in which order, as statements apart from their values."""
+
+import collections.abc
+import functools
+import itertools
+import typing as t
+
+import sqlalchemy as sa
+
+from flama import exceptions, query
+from flama.sqlalchemy import conditions
+from flama.sqlalchemy.statements import (
+    Clauses,
+    Filters,
+    Statement,
+    matching,
+    native,
+    record_keys,
+    shaped,
+    value_name,
+)
+
+__all__ = ["OrderBy", "count", "exists", "page"]
+
+OrderBy: t.TypeAlias = (
+    str | query.Field | query.Order | sa.ColumnElement[t.Any] | collections.abc.Sequence[t.Any] | None
+)
+"""A column, by name (descending behind a dash), in a pair with its direction, or itself; or a sequence of them."""
+
+_Term: t.TypeAlias = query.Order | sa.ColumnElement[t.Any]
+
+_ORDERS: t.Final = 1000
+_MOST: t.Final = 2**63 - 1
+
+
+def page(
+    table: sa.Table,
+    clauses: Clauses,
+    filters: Filters,
+    *,
+    order_by: OrderBy = None,
+    order_direction: str = "asc",
+    limit: int | None = None,
+    offset: int | None = None,
+    after: t.Any = None,
+    before: t.Any = None,
+) -> Statement:
+    """Read, in order, those of the records that match which come after one record, before another, or both.
+
+    With a limit, they are the first of them, and when it's only said what they come before, the last of them. An order
+    is always brought to a decision by the primary key, which is that of a slice without another; records that are read
+    whole, without one, have none.
+
+    :raises InvalidDataError: an order isn't one, a limit or offset is no natural number, a record lacks a field.
+    :raises SQLAlchemyError: a place is named in a table without primary key.
+    """
+    limit, offset = _natural(table, "limit", limit), _natural(table, "offset", offset) or None
+    sliced = not (limit is None and offset is None and after is None and before is None)
+    ordered = sliced or order_by is not None or order_direction != "asc"
+    terms = _terms(table, order_by, order_direction) if ordered else ()
+    if after is not None or before is not None:
+        clauses = [*clauses, *_places(table, terms, after, before)]
+    backwards = before is not None and after is None and limit is not None
+    plain = clauses if all(isinstance(term, query.Order) for term in terms) else (*clauses, None)
+    key, given = shaped("page", table, plain, filters, terms, limit is None, offset is None, backwards)
+    cut = {name: number for name, number in (("limit", limit), ("offset", offset)) if number is not None}
+    names = {name: value_name(len(given) + place) for place, name in enumerate(cut)}
+
+    def build() -> sa.Select[t.Any]:
+        found: sa.Select[t.Any] = sa.select(*table.columns).where(*matching(table, clauses, filters))
+        for name, number in cut.items():
+            found = getattr(found, name)(sa.bindparam(names[name], number, sa.BigInteger))
+        return _backwards(table, found, terms) if backwards else found.order_by(*_ordered(table, terms))
+
+    return Statement(key, (*given, *cut.values()), build, (), record_keys(table))
+
+
+def count(table: sa.Table, clauses: Clauses, filters: Filters) -> Statement:
+    """Count the records that match."""
+    key, given = shaped("count", table, clauses, filters)
+    return Statement(
+        key,
+        given,
+        lambda: sa.select(sa.func.count()).select_from(table).where(*matching(table, clauses, filters)),
+        (),
+        ("count",),
+    )
+
+
+def exists(table: sa.Table, clauses: Clauses, filters: Filters) -> Statement:
+    """Read a row if any record matches."""
+    key, given = shaped("exists", table, clauses, filters)
+    return Statement(
+        key,
+        given,
+        lambda: sa.select(sa.literal_column("1")).select_from(table).where(*matching(table, clauses, filters)).limit(1),
+        (),
+        ("exists",),
+    )
+
+
+def _backwards(table: sa.Table, found: sa.Select[t.Any], terms: tuple[_Term, ...]) -> sa.Select[t.Any]:
+    last = found.order_by(*_ordered(table, query.reverse(_by_name(table, terms)))).subquery()
+    whole: sa.Select[t.Any] = sa.select(*last.columns)
+    return whole.order_by(*_ordered(last, terms))
+
+
+def _natural(table: sa.Table, what: str, number: int | None) -> int | None:
+    if number is None or (type(number) is int and 0 <= number <= _MOST):
+        return number
+    raise exceptions.InvalidDataError(resource=table.name, detail=f"{what} is {number!r}: it is a number from 0 on")
+
+
+def _places(
+    table: sa.Table, terms: tuple[_Term, ...], after: t.Any, before: t.Any
+) -> collections.abc.Iterator[query.Condition]:
+    if not table.primary_key:
+        raise exceptions.SQLAlchemyError(f"Table '{table.name}' has no primary key, and so no places to go on from")
+    orders = _by_name(table, terms)
+    for place, record in ((query.after, after), (query.before, before)):
+        if record is not None:
+            try:
+                yield place(orders, record)
+            except (LookupError, TypeError, ValueError) as error:
+                raise exceptions.InvalidDataError(resource=table.name, detail=f"{place.__name__}: {error}") from error
+
+
+def _by_name(table: sa.Table, terms: tuple[_Term, ...]) -> tuple[query.Order, ...]:
+    natives = [term for term in terms if not isinstance(term, query.Order)]
+    if natives:
+        raise exceptions.InvalidDataError(
+            resource=table.name, detail=f"after and before take an order by columns, not by {natives[0]}"
+        )
+    return t.cast("tuple[query.Order, ...]", terms)
+
+
+def _ordered(source: sa.FromClause, terms: tuple[_Term, ...]) -> list[sa.ColumnElement[t.Any]]:
+    return [
+        conditions.ordered(source.columns[term.field], term) if isinstance(term, query.Order) else term
+        for term in terms
+    ]
+
+
+def _terms(table: sa.Table, order_by: OrderBy, direction: str) -> tuple[_Term, ...]:
+    try:
+        return _read(table, _frozen(order_by, direction), direction)
+    except (TypeError, ValueError) as error:
+        raise exceptions.InvalidDataError(resource=table.name, detail=f"order_by: {error}") from error
+
+
+def _frozen(order_by: t.Any, direction: str) -> t.Any:
+    match order_by:
+        case list() | tuple():
+            return tuple(_frozen(each, direction) for each in order_by)
+        case query.Field():
+            return query.orders(order_by, direction)[0]
+    return order_by
+
+
+@functools.lru_cache(_ORDERS)
+def _read(table: sa.Table, order_by: t.Any, direction: str) -> tuple[_Term, ...]:
+    keys = [column.key for column in table.primary_key.columns]
+    said = order_by if isinstance(order_by, tuple) and not _is_pair(order_by) else (order_by,)
+    terms = [_named(table, each) for each in said if each is not None]
+    if any(_is_native(term) for term in terms):
+        orders = _mixed(terms, direction) + query.orders(keys=keys)
+    else:
+        orders = query.orders(terms, direction, keys)
+    conditions.known(table, (order.field for order in orders if isinstance(order, query.Order)))
+    return orders
+
+
+def _mixed(terms: list[t.Any], direction: str) -> tuple[_Term, ...]:
+    # what is SQLAlchemy's own stays as it is
+    each_read = [(term,) if _is_native(term) else query.orders([term], direction) for term in terms]
+    return tuple(itertools.chain.from_iterable(each_read))
+
+
+def _named(table: sa.Table, each: t.Any) -> t.Any:
+    match each:
+        case (sa.Column() as column, direction):
+            return _named(table, column), direction
+        case sa.Column() if each.table is table:
+            return each.key
+        case sa.ClauseElement():
+            return native(table, each)
+    return each
+
+
+def _is_native(term: t.Any) -> bool:
+    return isinstance(term, sa.ClauseElement)
+
+
+def _is_pair(order_by: tuple[t.Any, ...]) -> bool:
+    match order_by:
+        case (str() | sa.Column(), "asc" | "desc"):
+            return True
+    return False

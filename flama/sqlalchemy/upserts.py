@@ -1,0 +1,259 @@
+"""Records written whether they are there or not, by the database's own means."""
+
+import collections.abc
+import functools
+import secrets
+import typing as t
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flama import exceptions
+from flama.sqlalchemy import drivers, statements
+from flama.sqlalchemy.columns import Columns, column_keys, unique_columns
+from flama.sqlalchemy.drivers.execution import by_core, records_of_many
+
+__all__ = ["conflict_key", "got_or_created", "upserted"]
+
+_Record: t.TypeAlias = dict[str, t.Any]
+_Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
+_Keys: t.TypeAlias = tuple[str, ...]
+
+_INSERTS: t.Final[dict[str, t.Any]] = {"postgresql": postgresql.insert, "sqlite": sqlite.insert}
+_MYSQL: t.Final = ("mysql", "mariadb")
+_ATTEMPTS: t.Final = 10
+_TABLES: t.Final = 1000
+
+
+async def upserted(
+    connection: AsyncConnection,
+    table: sa.Table,
+    rows: collections.abc.Sequence[_Row],
+    *,
+    on: Columns | None = None,
+    set: Columns | None = None,
+    version: str | None = None,
+) -> list[_Record]:
+    """Insert rows, or change the records that are there in their place, all or none; give them as stored, in order.
+
+    ``on`` are the columns that tell which record is meant, by default the primary key; ``set`` those that change in a
+    record that is there, by default all that the row has but the key. Of a record that changes, ``version`` counts
+    up, and what Python gives ``onupdate`` is set. Rows without the primary key, where that is meant, are new.
+
+    :raises IntegrityError: a constraint refuses a row; among them, any other record that is alike where none may be.
+    :raises InvalidDataError: two rows mean the same record, or one lacks what tells which is meant.
+    :raises SQLAlchemyError: nothing makes the database refuse two records that are alike in ``on``.
+    """
+    key = conflict_key(table, on)
+    is_new = [on is None and not row.keys() >= frozenset(key) for row in rows]
+    _distinct(table, key, [row for row, new in zip(rows, is_new, strict=True) if not new])
+    changed = None if set is None else column_keys(table, set)
+    upserts = [_upsert(table, key, row, changed, version) for row in rows]
+    stored: dict[int, _Record] = {}
+    async with drivers.atomic(connection, several=len(rows) > 1):
+        for indexes in _alike(list(zip(is_new, rows, strict=True))):
+            if is_new[indexes[0]]:
+                records = await drivers.inserted(connection, table, [rows[index] for index in indexes])
+            else:
+                records = await _upserted_alike(connection, [upserts[index] for index in indexes])
+            stored.update(zip(indexes, records, strict=True))
+    return [stored[index] for index in range(len(rows))]
+
+
+async def got_or_created(
+    connection: AsyncConnection, table: sa.Table, row: _Row, *, on: Columns | None = None
+) -> tuple[_Record, bool]:
+    """Give the record that has this row's key, and False; or store the row, and give it as stored, and True.
+
+    :raises IntegrityError: a constraint refuses the row.
+    :raises InvalidDataError: the row lacks what tells which record is meant, or has null for it.
+    :raises SQLAlchemyError: nothing makes the database refuse two records that are alike in ``on``.
+    """
+    key = conflict_key(table, on)
+    _distinct(table, key, [row])
+    if nulls := [name for name in key if row[name] is None]:
+        raise exceptions.InvalidDataError(resource=table.name, detail=f"no record is meant by null as {_named(nulls)}")
+    upsert = _Upsert(table, key, row, (), {}, None)
+    if connection.dialect.name in _MYSQL:
+        async with drivers.atomic(connection):
+            return await _by_duplicate_key(connection, upsert)
+    same = statements.select(table, (), {name: row[name] for name in key})
+    for _ in range(_ATTEMPTS):
+        for record in await drivers.records(connection, same):
+            return record, False
+        async with drivers.atomic(connection):
+            for record in await drivers.records(connection, upsert.on_conflict(connection.dialect, update=False)):
+                return record, True
+    # each time it was stored by somebody else before it could be, and deleted before it could be read
+    raise exceptions.ConflictError(resource=table.name, retryable=True)
+
+
+def conflict_key(table: sa.Table, on: Columns | None) -> _Keys:
+    """Give the keys of the columns that tell which record is meant: the primary key's, unless others are named.
+
+    :raises UnknownColumnError: the table doesn't have them.
+    :raises SQLAlchemyError: nothing makes the database refuse two records that are alike in them.
+    """
+    keys = tuple(column.key for column in statements.keys_of(table)) if on is None else column_keys(table, on)
+    if frozenset(keys) not in (unique := unique_columns(table)):
+        has = ", ".join(f"({', '.join(sorted(each))})" for each in unique)
+        raise exceptions.SQLAlchemyError(
+            f"Table '{table.name}' has nothing unique on ({', '.join(keys)}); it has {has or 'nothing unique at all'}"
+        )
+    return keys
+
+
+class _Upsert(t.NamedTuple):
+    table: sa.Table
+    key: _Keys
+    row: _Row
+    changed: _Keys
+    touched: _Row  # what Python gives for other columns of a record that changes
+    version: str | None
+
+    def on_conflict(self, dialect: sa.Dialect, *, update: bool) -> statements.Statement:
+        if dialect.name not in _INSERTS:
+            raise exceptions.SQLAlchemyError(f"Nothing is known here of how {dialect.name} writes what may be there")
+        names, given = tuple(self.row), (*self.row.values(), *self.touched.values())
+        shape = ("upsert", dialect.name, update, self.table, names, self.key, self.changed, tuple(self.touched))
+        return statements.Statement(
+            (*shape, self.version) if statements._plain(given) else None,
+            given,
+            lambda: self._on_conflict(_INSERTS[dialect.name](self.table).values(self.row), update=update),
+            names,
+            statements.record_keys(self.table),
+        )
+
+    def on_duplicate_key(self, token: int) -> mysql.Insert:
+        # Any unique key leads here, not only the one that is meant: LAST_INSERT_ID keeps what it is given, and tells.
+        columns = self.table.columns
+        insert = mysql.insert(self.table).values(self.row)
+        same = sa.and_(*[columns[name].is_not_distinct_from(insert.inserted[name]) for name in self.key])
+        told = sa.func.last_insert_id(sa.func.if_(same, token, token + 1))
+        mark = columns[self.key[0]]
+        changes = {name: sa.func.if_(same, value, columns[name]) for name, value in self._changes(insert.inserted)}
+        return insert.on_duplicate_key_update([(mark.key, sa.func.if_(told == 0, mark, mark)), *changes.items()])
+
+    def _on_conflict(self, insert: t.Any, *, update: bool) -> t.Any:
+        columns = self.table.columns
+        target = [columns[name] for name in self.key]
+        if not update:
+            return insert.on_conflict_do_nothing(index_elements=target).returning(*columns)
+        # what sets the key to what it is gives the record back, which doing nothing doesn't
+        changes = dict(self._changes(insert.excluded)) or {self.key[0]: insert.excluded[self.key[0]]}
+        set = {columns[name]: value for name, value in changes.items()}
+        return insert.on_conflict_do_update(index_elements=target, set_=set).returning(*columns)
+
+    def _changes(self, sent: t.Any) -> collections.abc.Iterator[tuple[str, t.Any]]:
+        if not self.changed:
+            return
+        columns = self.table.columns
+        for name in self.changed:
+            yield name, sent[name]
+        for index, (name, value) in enumerate(self.touched.items(), len(self.row)):
+            expression = statements._expression(value)
+            yield name, value if expression else sa.bindparam(statements.value_name(index), value, columns[name].type)
+        if self.version is not None:
+            yield self.version, columns[self.version] + 1
+
+
+def _upsert(table: sa.Table, key: _Keys, row: _Row, changed: _Keys | None, version: str | None) -> _Upsert:
+    kept = {*key, version, *(() if changed is not None else (column.key for column in table.primary_key))}
+    names = tuple(name for name in (row if changed is None else changed) if name not in kept)
+    return _Upsert(table, key, row, names, _touched(table, row, {*names, *kept}) if names else {}, version)
+
+
+def _touched(table: sa.Table, row: _Row, others: collections.abc.Set[str | None]) -> _Record:
+    given = _Given(row)
+    return {
+        name: default.arg(given) if default.is_callable else default.arg
+        for name, default in _on_update(table)
+        if name not in others
+    }
+
+
+class _Given:
+    # what SQLAlchemy tells a default of the statement that it is for
+
+    def __init__(self, row: _Row) -> None:
+        self.current_parameters = dict(row)
+
+    def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> _Record:
+        return self.current_parameters
+
+
+async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.Sequence[_Upsert]) -> list[_Record]:
+    if connection.dialect.name in _MYSQL:
+        return [(await _by_duplicate_key(connection, upsert))[0] for upsert in upserts]
+    alike = [upsert.on_conflict(connection.dialect, update=True) for upsert in upserts]
+    if len(alike) > 1 and all(statement.key is not None for statement in alike):
+        stored = await records_of_many(connection, alike[0], [statement.values for statement in alike])
+        if stored is not None:
+            return stored
+    return [(await drivers.records(connection, statement))[0] for statement in alike]
+
+
+async def _by_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:
+    table, token = upsert.table, secrets.randbits(62) | 1 << 61
+    insert = upsert.on_duplicate_key(token)
+    columns = (*table.columns, sa.func.last_insert_id(type_=sa.BigInteger))
+    if connection.dialect.insert_returning:
+        rows = (await by_core(connection, insert.returning(*columns))).all()
+    else:
+        await by_core(connection, insert)
+        same = [table.columns[name] == upsert.row[name] for name in upsert.key]
+        rows = (await by_core(connection, sa.select(*columns).where(*same).with_for_update())).all()
+    if not rows or rows[0][-1] == token + 1:
+        return await _by_key(connection, upsert), False
+    return dict(zip(statements.record_keys(table), rows[0], strict=False)), rows[0][-1] != token
+
+
+async def _by_key(connection: AsyncConnection, upsert: _Upsert) -> _Record:
+    # the row is like another record than the one that is meant, too: if that is there, it is changed all the same
+    same = {name: upsert.row[name] for name in upsert.key}
+    if upsert.changed:
+        changes = {name: upsert.row[name] for name in upsert.changed if name in upsert.row}
+        if upsert.version is not None:
+            changes[upsert.version] = upsert.table.columns[upsert.version] + 1
+        found = await drivers.updated(connection, upsert.table, changes, (), same)
+    else:
+        found = await drivers.records(connection, statements.select(upsert.table, (), same))
+    if not found:
+        raise exceptions.IntegrityError(resource=upsert.table.name, kind="unique")
+    return found[0]
+
+
+def _alike(rows: collections.abc.Sequence[tuple[bool, _Row]]) -> collections.abc.Iterable[list[int]]:
+    groups: dict[tuple[bool, _Keys], list[int]] = {}
+    for index, (is_new, row) in enumerate(rows):
+        groups.setdefault((is_new, tuple(row)), []).append(index)
+    return groups.values()
+
+
+def _distinct(table: sa.Table, key: _Keys, rows: collections.abc.Sequence[_Row]) -> None:
+    seen: set[tuple[t.Any, ...]] = set()
+    for row in rows:
+        if missing := [name for name in key if name not in row]:
+            detail = f"{_named(missing)} tells which record is meant, and is missing"
+            raise exceptions.InvalidDataError(resource=table.name, detail=detail)
+        given = tuple(row[name] for name in key)
+        if None in given or not statements._plain(given) or not all(map(_is_hashable, given)):
+            continue  # null is like nothing else; of what else it is, the database may judge
+        if given in seen:
+            raise exceptions.InvalidDataError(resource=table.name, detail=f"two records have the same {_named(key)}")
+        seen.add(given)
+
+
+def _is_hashable(value: t.Any) -> bool:
+    return isinstance(value, collections.abc.Hashable)
+
+
+def _named(names: collections.abc.Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+@functools.lru_cache(_TABLES)
+def _on_update(table: sa.Table) -> tuple[tuple[str, t.Any], ...]:
+    defaults: list[tuple[str, t.Any]] = [(column.key, column.onupdate) for column in table.columns]
+    return tuple((name, default) for name, default in defaults if default is not None and not default.is_sequence)
