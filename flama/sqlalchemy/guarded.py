@@ -8,7 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions
 from flama.sqlalchemy import drivers, statements
-from flama.sqlalchemy.drivers.writes import _may_read_what_it_deletes
+from flama.sqlalchemy.drivers.writes import may_read_what_it_deletes
+from flama.sqlalchemy.pages import natural
 from flama.sqlalchemy.readings import locked, only
 
 __all__ = ["dropped", "updated"]
@@ -32,8 +33,9 @@ async def updated(
     """Change the records that match, ``version`` counting up in each, and give them as they then are.
 
     :raises MultipleRecordsError: more than ``at_most`` match; none is changed.
+    :raises InvalidDataError: ``at_most`` is no natural number.
     """
-    few = _Few(connection, table, clauses, filters, at_most)
+    few = _Few(connection, table, clauses, filters, natural(table, "max_affected", at_most))
     if not connection.dialect.update_returning:
         counted = {} if version is None else {version: table.columns[version] + 1}
         async with drivers.atomic(connection):
@@ -61,10 +63,11 @@ async def dropped(
     """Delete the records that match, and give how many they were.
 
     :raises MultipleRecordsError: more than ``at_most`` match; none is deleted.
+    :raises InvalidDataError: ``at_most`` is no natural number.
     """
-    few = _Few(connection, table, clauses, filters, at_most)
+    few = _Few(connection, table, clauses, filters, natural(table, "max_affected", at_most))
     statement = statements.delete(table, clauses, filters)
-    if not _may_read_what_it_deletes(connection.dialect):
+    if not may_read_what_it_deletes(connection.dialect):
         async with drivers.atomic(connection):
             await few.hold()
             return await drivers.affected(connection, statement)

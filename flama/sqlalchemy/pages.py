@@ -20,7 +20,7 @@ from flama.sqlalchemy.statements import (
     value_name,
 )
 
-__all__ = ["OrderBy", "count", "exists", "page"]
+__all__ = ["OrderBy", "count", "exists", "natural", "page"]
 
 OrderBy: t.TypeAlias = (
     str | query.Field | query.Order | sa.ColumnElement[t.Any] | collections.abc.Sequence[t.Any] | None
@@ -54,7 +54,7 @@ def page(
     :raises InvalidDataError: an order isn't one, a limit or offset is no natural number, a record lacks a field.
     :raises SQLAlchemyError: a place is named in a table without primary key.
     """
-    limit, offset = _natural(table, "limit", limit), _natural(table, "offset", offset) or None
+    limit, offset = natural(table, "limit", limit), natural(table, "offset", offset) or None
     sliced = not (limit is None and offset is None and after is None and before is None)
     ordered = sliced or order_by is not None or order_direction != "asc"
     terms = _terms(table, order_by, order_direction) if ordered else ()
@@ -105,7 +105,11 @@ def _backwards(table: sa.Table, found: sa.Select[t.Any], terms: tuple[_Term, ...
     return whole.order_by(*_ordered(last, terms))
 
 
-def _natural(table: sa.Table, what: str, number: int | None) -> int | None:
+def natural(table: sa.Table, what: str, number: int | None) -> int | None:
+    """Give a number of records, or None.
+
+    :raises InvalidDataError: it isn't one; ``what`` says what it was meant for.
+    """
     if number is None or (type(number) is int and 0 <= number <= _MOST):
         return number
     raise exceptions.InvalidDataError(resource=table.name, detail=f"{what} is {number!r}: it is a number from 0 on")

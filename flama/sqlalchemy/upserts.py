@@ -212,8 +212,8 @@ async def _by_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tup
 async def _by_key(connection: AsyncConnection, upsert: _Upsert) -> _Record:
     # the row is like another record than the one that is meant, too: if that is there, it is changed all the same
     same = {name: upsert.row[name] for name in upsert.key}
-    if upsert.changed:
-        changes = {name: upsert.row[name] for name in upsert.changed if name in upsert.row}
+    changes = {name: upsert.row[name] for name in upsert.changed if name in upsert.row}
+    if changes:
         if upsert.version is not None:
             changes[upsert.version] = upsert.table.columns[upsert.version] + 1
         found = await drivers.updated(connection, upsert.table, changes, (), same)
@@ -246,7 +246,11 @@ def _distinct(table: sa.Table, key: _Keys, rows: collections.abc.Sequence[_Row])
 
 
 def _is_hashable(value: t.Any) -> bool:
-    return isinstance(value, collections.abc.Hashable)
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True
 
 
 def _named(names: collections.abc.Iterable[str]) -> str:

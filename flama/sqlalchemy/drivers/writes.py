@@ -10,7 +10,7 @@ from flama.sqlalchemy import statements
 from flama.sqlalchemy.drivers.execution import affected, by_core, records, records_of_many
 from flama.sqlalchemy.drivers.transactions import atomic
 
-__all__ = ["delete_one", "dropped", "inserted", "updated"]
+__all__ = ["delete_one", "dropped", "inserted", "may_read_what_it_deletes", "updated"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
@@ -56,7 +56,7 @@ async def delete_one(
 ) -> int:
     """Delete the record that matches if it is the only one; give how many match: 0, 1, or 2 for many."""
     async with atomic(connection):
-        if _may_read_what_it_deletes(connection.dialect):
+        if may_read_what_it_deletes(connection.dialect):
             if await affected(connection, statements.delete_one(table, clauses, filters)) == 1:
                 return 1
             # one that came in between was not there to be deleted
@@ -123,5 +123,6 @@ async def _read(connection: AsyncConnection, table: sa.Table, *conditions: t.Any
     return [dict(zip(statements.record_keys(table), row, strict=True)) for row in rows]
 
 
-def _may_read_what_it_deletes(dialect: sa.Dialect) -> bool:
+def may_read_what_it_deletes(dialect: sa.Dialect) -> bool:
+    """Tell whether a DELETE may look at its own table in a subquery: MySQL's may not."""
     return dialect.name not in ("mysql", "mariadb") or bool(getattr(dialect, "is_mariadb", False))

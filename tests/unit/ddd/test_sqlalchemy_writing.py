@@ -363,6 +363,14 @@ async def test_as_many_as_may_be_affected_are(items):
     assert await items.drop(max_affected=2) == 2
 
 
+@pytest.mark.parametrize("number", ["2", -1, 1.5, True])
+async def test_how_many_may_be_affected_is_a_natural_number(items, number):
+    with pytest.raises(exceptions.InvalidDataError, match="max_affected"):
+        await items.drop(max_affected=number)
+    with pytest.raises(exceptions.InvalidDataError, match="max_affected"):
+        await items.update({"name": "A"}, max_affected=number)
+
+
 async def test_a_refused_write_leaves_the_unit_usable(items, connection):
     await items.create({"code": "a"}, {"code": "b"})
 
