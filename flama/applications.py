@@ -23,7 +23,6 @@ _Static: t.TypeAlias = collections.abc.Mapping[t.Any, collections.abc.Mapping[t.
 _Lifespan: t.TypeAlias = collections.abc.Callable[["Flama"], contextlib.AbstractAsyncContextManager[t.Any]]
 _EventHandlers: t.TypeAlias = collections.abc.Mapping[str, collections.abc.Iterable[types.Handler]]
 
-_NOTHING: t.Final[dict[str, Endpoint]] = {}
 _EVENTS: t.Final = ("startup", "shutdown")
 _MAX_BODY_SIZE: t.Final = 10 * 2**20
 
@@ -93,8 +92,14 @@ class Flama(Routes):
         :raises ApplicationError: the application has not been started, or has been shut down.
         """
         scope["app"] = self
-        endpoint = self._static.get(scope["path"], _NOTHING).get(scope["method"]) if scope["type"] == "http" else None
-        if endpoint is None or scope.get("root_path") or PERCENT in (scope.get("raw_path") or b""):
+        endpoint = None
+        try:
+            endpoints = self._static.get(scope["path"])
+            if endpoints is not None and not (scope["root_path"] or PERCENT in scope["raw_path"]):
+                endpoint = endpoints[scope["method"]]
+        except (KeyError, TypeError):  # another method, no request, or without what a server may leave out
+            pass
+        if endpoint is None:
             endpoint = self._live if scope["type"] == "lifespan" else self._find(scope)
         await endpoint(scope, receive, send)
 

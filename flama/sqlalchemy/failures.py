@@ -9,27 +9,44 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 __all__ = ["failed", "mend", "watch"]
 
-_failed: weakref.WeakSet[sa.Connection] = weakref.WeakSet()
+# the innermost transaction or savepoint, of those that SQLAlchemy knows, in which a statement last failed
+_failed: weakref.WeakKeyDictionary[sa.Connection, sa.engine.Transaction] = weakref.WeakKeyDictionary()
 
 
 def watch(engine: AsyncEngine) -> None:
     """Notice, from now on, which of the engine's transactions had a statement that failed."""
+    # nothing else is listened for: to know when a transaction ends would have every statement looked at
     event.listen(engine.sync_engine, "handle_error", _fail)
-    event.listen(engine.sync_engine, "rollback", mend)
-    event.listen(engine.sync_engine, "rollback_savepoint", mend)
 
 
 def failed(connection: AsyncConnection) -> bool:
     """Tell whether a statement failed since the connection last rolled back, be it to a savepoint."""
-    return connection.sync_connection in _failed
+    sync = connection.sync_connection
+    return sync is not None and sync in _failed and _failed[sync] in _open(sync)
 
 
-def mend(connection: sa.Connection, *details: t.Any) -> None:
+def mend(connection: sa.Connection) -> None:
     """Forget a failure that was rolled back."""
-    _failed.discard(connection)
+    _failed.pop(connection, None)
+
+
+def _open(connection: sa.Connection) -> list[sa.engine.Transaction]:
+    """The transaction that is open and its savepoints, the innermost first."""
+    found: list[sa.engine.Transaction] = []
+    savepoint: t.Any = connection.get_nested_transaction()
+    while savepoint is not None:
+        found.append(savepoint)
+        savepoint = savepoint._previous_nested
+    whole = connection.get_transaction()
+    return found if whole is None else [*found, whole]
 
 
 def _fail(context: sa.ExceptionContext) -> None:
     # without a code, it was the driver that refused, and the server knows nothing of it
-    if context.connection is not None and getattr(context.original_exception, "sqlstate", None):
-        _failed.add(context.connection)
+    connection = context.connection
+    if connection is None or not getattr(context.original_exception, "sqlstate", None):
+        return
+    # a savepoint that can't be released can't be rolled back to either: SQLAlchemy takes it for ended
+    ended = (context.statement or "").startswith("RELEASE SAVEPOINT sa_")
+    for transaction in _open(connection)[ended : ended + 1]:
+        _failed[connection] = transaction

@@ -79,7 +79,7 @@ class Page:
 @contextlib.asynccontextmanager
 async def opened(url: str, profile: pathlib.Path) -> collections.abc.AsyncGenerator[Page]:
     """Give the page at a URL, in a browser of its own that keeps what it must in the folder ``profile``."""
-    with server._listening() as listener:
+    with server.listening() as listener:
         port = listener.getsockname()[1]  # free a moment ago
     options = (f"--user-data-dir={profile}", f"--remote-debugging-port={port}", "about:blank")
     process = await asyncio.create_subprocess_exec(

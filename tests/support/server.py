@@ -10,7 +10,7 @@ import typing as t
 
 import uvicorn
 
-__all__ = ["served"]
+__all__ = ["listening", "served"]
 
 _PATIENCE = 10.0
 
@@ -22,7 +22,7 @@ def served(app: t.Any, **options: t.Any) -> collections.abc.Generator[str]:
     ``options`` are those of :class:`uvicorn.Config`. Start-up and shutdown of the application have run when this
     opens and closes.
     """
-    with _listening() as listener:
+    with listening() as listener:
         server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_level="warning", **options))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
@@ -36,8 +36,8 @@ def served(app: t.Any, **options: t.Any) -> collections.abc.Generator[str]:
                 raise TimeoutError(f"{app!r} did not shut down in {_PATIENCE} seconds")
 
 
-def _listening() -> socket.socket:
-    # Below the range from which systems take the ports of outgoing connections.
+def listening() -> socket.socket:
+    """Give a socket bound to a port below the range from which systems take those of outgoing connections."""
     for port in random.sample(range(20000, 32768), 50):
         listener = socket.socket()
         try:

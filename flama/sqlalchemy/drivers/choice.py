@@ -49,7 +49,8 @@ def _open(connection: sa.Connection) -> bool:
 
 
 def _unobserved(connection: sa.Connection) -> bool:
-    if connection._echo or not _HARMLESS.issuperset(connection._execution_options):
+    options = connection._execution_options
+    if connection._echo or (options and not _HARMLESS.issuperset(options)):
         return False
     if (connection._has_events or connection.engine._has_events) and _heard(connection.dispatch):
         return False

@@ -5,6 +5,7 @@ import collections.abc
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
@@ -12,6 +13,7 @@ from flama.sqlalchemy.shapes import Arguments, Record, Shape, Shapes
 
 __all__ = ["Cursor", "Driver"]
 
+_NO_SAVEPOINT: t.Final = "3B001"
 _Values: t.TypeAlias = collections.abc.Sequence[t.Any]
 
 
@@ -91,10 +93,11 @@ class Driver(abc.ABC):
         """End the savepoint, and keep what was done since."""
         await self._told(connection, "RELEASE SAVEPOINT flama")
 
-    async def undo(self, connection: AsyncConnection) -> None:
-        """End the savepoint, and undo what was done since."""
-        await self._told(connection, "ROLLBACK TO SAVEPOINT flama")
-        await self._told(connection, "RELEASE SAVEPOINT flama")
+    async def undo(self, connection: AsyncConnection) -> bool:
+        """End the savepoint, and undo what was done since; tell whether it had begun."""
+        if begun := await self._undone(connection, "ROLLBACK TO SAVEPOINT flama"):
+            await self._told(connection, "RELEASE SAVEPOINT flama")
+        return begun
 
     @property
     @abc.abstractmethod
@@ -123,6 +126,15 @@ class Driver(abc.ABC):
             sync: t.Any = connection.sync_connection
             await greenlet_spawn(_fail, sync, error, _Run(command, (), self.adapter))
             raise
+
+    async def _undone(self, connection: AsyncConnection, command: str) -> bool:
+        try:
+            await self._told(connection, command)
+        except exc.DBAPIError as error:
+            if getattr(error.orig, "sqlstate", None) == _NO_SAVEPOINT:  # the transaction had failed before
+                return False
+            raise
+        return True
 
     async def _arguments(
         self, connection: AsyncConnection, shape: Shape, rows: collections.abc.Iterable[_Values]

@@ -75,8 +75,8 @@ class atomic:
 
     async def _undo(self, error: BaseException) -> None:
         if self._driver is not None:
-            await self._driver.undo(self._connection)
-            failures.mend(_sync(self._connection))
+            if await self._driver.undo(self._connection):
+                failures.mend(_sync(self._connection))
         elif self._savepoint is not None:
             await self._savepoint.rollback()
         elif self._alone and isinstance(error, Exception):
