@@ -8,8 +8,10 @@ if t.TYPE_CHECKING:
     from flama.ddd.components import WorkerComponent
     from flama.ddd.repositories.base import AbstractRepository, BaseRepository
     from flama.ddd.repositories.http import HTTPRepository, HTTPResourceManager, HTTPResourceRepository
-    from flama.ddd.workers.base import AbstractWorker, BaseWorker, Worker
+    from flama.ddd.workers.base import AbstractWorker, BaseWorker
     from flama.ddd.workers.http import HTTPWorker
+    from flama.ddd.workers.mixed import Worker
+    from flama.ddd.workers.remote import Remote
     from flama.query import F
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "HTTPResourceManager",
     "HTTPResourceRepository",
     "HTTPWorker",
+    "Remote",
     "Worker",
     "WorkerComponent",
 ]
@@ -38,7 +41,8 @@ __getattr__, __dir__ = facade.lazy(
         "HTTPResourceManager": "flama.ddd.repositories.http",
         "HTTPResourceRepository": "flama.ddd.repositories.http",
         "HTTPWorker": "flama.ddd.workers.http",
-        "Worker": "flama.ddd.workers.base",
+        "Remote": "flama.ddd.workers.remote",
+        "Worker": "flama.ddd.workers.mixed",
         "WorkerComponent": "flama.ddd.components",
     },
 )

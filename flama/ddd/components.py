@@ -1,6 +1,8 @@
 """Workers as handlers' parameters."""
 
-from flama import injection, types
+import collections.abc
+
+from flama import exceptions, injection, types
 from flama.ddd.workers import base
 
 __all__ = ["WorkerComponent"]
@@ -9,8 +11,10 @@ __all__ = ["WorkerComponent"]
 class WorkerComponent(injection.Component):
     """Gives each request a worker of its own, made after the one given here.
 
-    It serves a parameter annotated with the worker's class, or with a class of the application's own between that
-    and the framework's. The handler enters the worker; until then nothing is opened.
+    It serves a parameter annotated with the worker's class or, if no other component does that, with a class of the
+    application's own between that and the framework's. The handler enters the worker; until then nothing is opened.
+
+    :raises ComponentError: at start-up: a parameter is annotated with a base of several workers, and with none of them.
     """
 
     def __init__(self, worker: base.AbstractWorker) -> None:
@@ -22,6 +26,22 @@ class WorkerComponent(injection.Component):
         declares = isinstance(annotation, type) and issubclass(annotation, base.BaseWorker)
         return annotation is type(self.worker) or (
             declares and annotation is not base.BaseWorker and isinstance(self.worker, annotation)
+        )
+
+    def chosen(
+        self, parameter: injection.Parameter, others: collections.abc.Sequence[injection.Component]
+    ) -> injection.Component:
+        """Give the component of the very class; of several bases, none can be chosen."""
+        workers = [component for component in (self, *others) if isinstance(component, WorkerComponent)]
+        for component in workers:
+            if type(component.worker) is parameter.annotation:
+                return component
+        if len(workers) == 1:
+            return self
+        names = ", ".join(sorted(type(component.worker).__name__ for component in workers))
+        base = parameter.annotation.__name__
+        raise exceptions.ComponentError(
+            f"Parameter '{parameter.name}: {base}' may be any of {names}: annotate it with one"
         )
 
     def resolve(self, app: types.App) -> base.AbstractWorker:

@@ -75,6 +75,13 @@ class Component:
         """Tell whether this makes the value for a parameter: by default, when its annotation is the very type."""
         return parameter.annotation is self._provides
 
+    def chosen(self, parameter: Parameter, others: "collections.abc.Sequence[Component]") -> "Component":
+        """Give the component that makes the value for a parameter which others, declared later, can handle as well.
+
+        It is this one by default. Called once, at start-up.
+        """
+        return self
+
     def provider(self, parameter: Parameter) -> collections.abc.Callable[..., t.Any]:
         """Give the callable that makes the value for this parameter: by default ``resolve``.
 
@@ -91,8 +98,9 @@ class Component:
 
 
 class Components(tuple[Component, ...]):
-    """The components of an application; the first that can handle a parameter makes its value."""
+    """The components of an application; the first that can handle a parameter makes its value, or says which does."""
 
     def find(self, parameter: Parameter) -> Component | None:
         """Give the component that makes this parameter's value, None when there is none."""
-        return next((component for component in self if component.can_handle_parameter(parameter)), None)
+        able = [component for component in self if component.can_handle_parameter(parameter)]
+        return able[0].chosen(parameter, able[1:]) if able else None

@@ -126,13 +126,19 @@ class _Lines:
             return self._named("parameter", asking)
         if root := _get(self.injector.roots, parameter.annotation):
             return root
-        if component := self.injector.components.find(parameter):
+        if component := self._found(parameter, function):
             return self._component_value(component, parameter, path)
         if not parameter.required:
             return self._named("default", parameter.default)
         raise exceptions.ComponentNotFound(
             f"No component able to handle parameter '{parameter.name}' for function '{_title(function)}'"
         )
+
+    def _found(self, parameter: Parameter, function: collections.abc.Callable[..., t.Any]) -> Component | None:
+        try:
+            return self.injector.components.find(parameter)
+        except exceptions.ComponentError as error:
+            raise exceptions.ComponentError(f"{error}, in function '{_title(function)}'") from None
 
     def _component_value(self, component: Component, parameter: Parameter, path: tuple[Component, ...]) -> str:
         if component in path:

@@ -12,7 +12,9 @@ from flama import exceptions
 
 __all__ = ["translated"]
 
-_Outcome: t.TypeAlias = exceptions.IntegrityKind | t.Literal["integrity", "conflict", "unavailable", "invalid"]
+_Outcome: t.TypeAlias = exceptions.IntegrityKind | t.Literal[
+    "integrity", "conflict", "unavailable", "invalid", "read_only"
+]  # fmt: skip
 
 # SQLSTATE, or its class: PostgreSQL, whichever the driver
 _BY_STATE: t.Final[dict[str, _Outcome]] = {
@@ -24,9 +26,12 @@ _BY_STATE: t.Final[dict[str, _Outcome]] = {
     "23503": "foreign_key",
     "23505": "unique",
     "23514": "check",
+    "25006": "read_only",
     "40001": "conflict",
     "40P01": "conflict",
+    "42804": "invalid",
     "42846": "invalid",
+    "42883": "invalid",
     "53": "unavailable",
     "55P03": "conflict",
     "57": "unavailable",
@@ -37,7 +42,7 @@ _BY_RESULT: t.Final[dict[int, _Outcome]] = {
     5: "conflict",
     6: "conflict",
     7: "unavailable",
-    8: "unavailable",
+    8: "read_only",
     9: "unavailable",
     10: "unavailable",
     11: "unavailable",
@@ -64,6 +69,7 @@ _BY_NUMBER: t.Final[dict[int, _Outcome]] = {
     **dict.fromkeys((3819, 4025), "check"),
     **dict.fromkeys((1020, 1205, 1213), "conflict"),
     **dict.fromkeys((1040, 1053, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2014, 2055, 3024), "unavailable"),
+    **dict.fromkeys((1290, 1792, 1836), "read_only"),
     **dict.fromkeys((1264, 1265, 1292, 1366, 1367, 1406, 1411, 1426, 1690, 3140), "invalid"),
 }
 
@@ -144,6 +150,9 @@ class translated:
                 return exceptions.InvalidDataError(resource=resource)
             case "conflict":
                 return exceptions.ConflictError(resource=resource, retryable=True)
+            case "read_only":
+                detail = "nothing can be written: the transaction, or the database, is for reading"
+                return exceptions.UnavailableError(resource=resource, detail=detail)
             case "unavailable":
                 return exceptions.UnavailableError(resource=resource, maybe_applied=self._write)
             case outcome:

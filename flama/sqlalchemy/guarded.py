@@ -58,15 +58,19 @@ async def dropped(
     clauses: statements.Clauses,
     filters: statements.Filters,
     *,
-    at_most: int,
+    at_most: int | None = None,
+    marks: _Row | None = None,
+    version: str | None = None,
 ) -> int:
     """Delete the records that match, and give how many they were.
+
+    With ``marks`` they stay, changed in these columns, ``version`` counting up in each.
 
     :raises MultipleRecordsError: more than ``at_most`` match; none is deleted.
     :raises InvalidDataError: ``at_most`` is no natural number.
     """
     few = _Few(connection, table, clauses, filters, natural(table, "max_affected", at_most))
-    statement = statements.delete(table, clauses, filters)
+    statement = _deletion(table, clauses, filters, marks, version)
     if not may_read_what_it_deletes(connection.dialect):
         async with drivers.atomic(connection):
             await few.hold()
@@ -78,6 +82,19 @@ async def dropped(
         if number or await few.is_none():
             return number
     raise exceptions.ConflictError(resource=table.name, retryable=True)
+
+
+def _deletion(
+    table: sa.Table,
+    clauses: statements.Clauses,
+    filters: statements.Filters,
+    marks: _Row | None,
+    version: str | None,
+) -> statements.Statement:
+    if marks is None:
+        return statements.delete(table, clauses, filters)
+    statement = statements.mark(table, marks, clauses, filters)
+    return statement if version is None else _counted(statement, table, version)
 
 
 class _Few(t.NamedTuple):

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction, create_async_engine
 
 from flama import exceptions, modules
-from flama.sqlalchemy import failures
+from flama.sqlalchemy import drivers, failures
 from flama.sqlalchemy.metadata import metadata
 from flama.sqlalchemy.pool import FairPool
 
@@ -24,23 +24,23 @@ class ConnectionManager:
 
     async def open(self) -> AsyncConnection:
         """Check a connection out, waiting for one if all are in use."""
-        return await self._engine.connect()
+        return await drivers.checked_out(self._engine)
 
     async def close(self, connection: AsyncConnection) -> None:
         """Give the connection back; what isn't committed is rolled back."""
-        await connection.close()
+        await drivers.checked_in(connection)
 
     async def begin(self, connection: AsyncConnection) -> AsyncTransaction:
         """Begin the connection's transaction."""
         if connection.in_transaction():
             raise exceptions.SQLAlchemyError("Transaction already started in this connection")
-        return await connection.begin()
+        return await drivers.begun(connection)
 
     async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
         """Commit the transaction, or roll it back."""
         if not transaction.is_active:
             raise exceptions.SQLAlchemyError("Transaction not started")
-        await (transaction.rollback() if rollback else transaction.commit())
+        await drivers.ended(transaction, rollback=rollback)
 
 
 @dataclasses.dataclass(slots=True)

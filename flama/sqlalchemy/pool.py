@@ -2,11 +2,13 @@
 
 import asyncio
 import collections.abc
+import contextlib
+import time
 import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.util.concurrency import await_, greenlet_spawn
+from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
 
 __all__ = ["FairPool"]
 
@@ -36,14 +38,36 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         limited = pool_size > 0 and max_overflow >= 0
         self._turns = asyncio.Semaphore(pool_size + max_overflow) if limited else None
 
+    @property
+    def has_idle(self) -> bool:
+        """Whether a connection is there to be had without waiting, unless it is stale: that is an error then."""
+        if self._pre_ping or self.dispatch.checkout or self.checkedin() <= 0:
+            return False
+        return self._turns is None or not self._turns.locked()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a connection that is given back is kept, so that there is nothing to wait for."""
+        return self.checkedin() < self.size() and not (self.dispatch.checkin or self.dispatch.reset)
+
     def _do_get(self) -> sa.pool.ConnectionPoolEntry:
-        if self._turns is not None:
+        if self._turns is not None and not _taken(self._turns):
             await_(self._turn(self._turns))
         try:
-            return super()._do_get()
+            record = super()._do_get()
         except BaseException:
             self._release()
             raise
+        if not in_greenlet() and self._is_stale(record):
+            self._do_return_conn(record)
+            raise exc.MissingGreenlet("A connection has to be made")
+        return record
+
+    def _is_stale(self, record: t.Any) -> bool:
+        made: float = record.starttime
+        if record.dbapi_connection is None or max(self._invalidate_time, record._soft_invalidate_time) > made:
+            return True
+        return self._recycle > -1 and time.time() - made > self._recycle
 
     def _do_return_conn(self, record: sa.pool.ConnectionPoolEntry) -> None:
         try:
@@ -64,6 +88,15 @@ class FairPool(sa.AsyncAdaptedQueuePool):
                 f"Each of the pool's {self.size() + self._max_overflow} connections was in use for {self._timeout} s"
             )
             raise exc.TimeoutError(message) from error
+
+
+def _taken(turns: asyncio.Semaphore) -> bool:
+    """Take a turn if there is one to be had at once."""
+    if turns.locked():
+        return False
+    with contextlib.suppress(StopIteration):  # it has nothing to wait for
+        turns.acquire().send(None)
+    return True
 
 
 class _Whole:

@@ -11,6 +11,7 @@ import uuid
 
 import sqlalchemy as sa
 from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import Grouping
 
 from flama import exceptions, query
 from flama.sqlalchemy.conditions import known, where
@@ -23,7 +24,9 @@ __all__ = [
     "delete_one",
     "identity",
     "insert",
+    "is_expression",
     "keys_of",
+    "mark",
     "matching",
     "native",
     "record_keys",
@@ -132,6 +135,18 @@ def delete(table: sa.Table, clauses: Clauses, filters: Filters) -> Statement:
     return Statement(key, given, lambda: sa.delete(table).where(*matching(table, clauses, filters)))
 
 
+def mark(table: sa.Table, marks: _Data, clauses: Clauses, filters: Filters) -> Statement:
+    """Change the records that match, and return none."""
+    names = tuple(marks)
+    key, given = shaped("mark", table, clauses, filters, names)
+    return Statement(
+        key,
+        (*marks.values(), *given),
+        lambda: sa.update(table).where(*matching(table, clauses, filters, len(names))).values(dict(marks)),
+        names,
+    )
+
+
 def delete_one(table: sa.Table, clauses: Clauses, filters: Filters) -> Statement:
     """Delete the record that matches when it is the only one, else none."""
     key, given = shaped("delete_one", table, clauses, filters)
@@ -227,12 +242,13 @@ def identity(table: sa.Table, clauses: Clauses, filters: Filters) -> t.Any:
     return next(iter(filters.values())) if len(keys) == 1 else dict(filters)
 
 
-def _plain(given: collections.abc.Iterable[t.Any]) -> bool:
-    return _PLAIN.issuperset(map(type, given)) or not any(map(_expression, given))
-
-
-def _expression(value: t.Any) -> bool:
+def is_expression(value: t.Any) -> bool:
+    """Tell whether a value is for the database to work out."""
     return isinstance(value, sa.ClauseElement) or hasattr(value, "__clause_element__")
+
+
+def _plain(given: collections.abc.Iterable[t.Any]) -> bool:
+    return _PLAIN.issuperset(map(type, given)) or not any(map(is_expression, given))
 
 
 def _delete_one(table: sa.Table, conditions: collections.abc.Sequence[sa.ColumnElement[t.Any]]) -> sa.Delete:
@@ -263,14 +279,14 @@ def _equal(table: sa.Table, key: str, value: t.Any, name: str) -> sa.ColumnEleme
         )
     # a value of another kind than the column's is compared as what it is: that depends on the value
     as_column = column.type.coerce_compared_value(operators.eq, value) is column.type
-    named = value is not None and as_column and not _expression(value)
+    named = value is not None and as_column and not is_expression(value)
     return column == (sa.bindparam(name, value, column.type) if named else value)
 
 
 def _clause(table: sa.Table, clause: t.Any, names: collections.abc.Iterator[str]) -> sa.ColumnElement[t.Any]:
     if isinstance(clause, query.Condition):
         return where(table, clause, names)
-    return native(table, clause)
+    return Grouping(native(table, clause))  # SQLAlchemy puts no brackets around a text, and it may have an OR in it
 
 
 def _columns(element: t.Any) -> collections.abc.Iterator[sa.ColumnClause[t.Any]]:

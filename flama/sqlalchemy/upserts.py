@@ -9,12 +9,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flama import exceptions
-from flama.sqlalchemy import drivers, statements
+from flama import exceptions, query
+from flama.sqlalchemy import drivers, pages, statements
 from flama.sqlalchemy.columns import Columns, column_keys, unique_columns
 from flama.sqlalchemy.drivers.execution import by_core, records_of_many
+from flama.sqlalchemy.scopes import Scope
+from flama.sqlalchemy.stamps import Stamps
 
-__all__ = ["conflict_key", "got_or_created", "upserted"]
+__all__ = ["Rules", "conflict_key", "got_or_created", "upserted"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
@@ -26,6 +28,43 @@ _ATTEMPTS: t.Final = 10
 _TABLES: t.Final = 1000
 
 
+class Rules(t.NamedTuple):
+    """What holds for each record that is written: how its versions are counted, its changes stamped, which may be."""
+
+    version: str | None = None
+    stamps: Stamps | None = None
+    scope: Scope | None = None
+
+    @property
+    def fixed(self) -> frozenset[str]:
+        """The columns that the data don't change."""
+        stamped = () if self.stamps is None else (self.stamps.created, self.stamps.updated)
+        bound = () if self.scope is None else self.scope.bound
+        return frozenset(name for name in (self.version, *stamped, *bound) if name is not None)
+
+    @property
+    def touched(self) -> _Row:
+        """What changes with any change."""
+        return {} if self.stamps is None else self.stamps.change()
+
+    @property
+    def conditions(self) -> tuple[query.Condition, ...]:
+        """What holds on a record before it may be changed."""
+        return () if self.scope is None else self.scope.conditions
+
+    def atomic(self, connection: AsyncConnection, *, several: bool) -> drivers.atomic:
+        """Undo what is written when it fails, or may not be."""
+        return drivers.atomic(connection, several=several or (self.scope is not None and self.scope.is_open()))
+
+    def check(self, records: collections.abc.Iterable[_Record]) -> None:
+        """Make sure that what was written may be."""
+        if self.scope is not None:
+            self.scope.check(records)
+
+
+_NO_RULES: t.Final = Rules()
+
+
 async def upserted(
     connection: AsyncConnection,
     table: sa.Table,
@@ -33,58 +72,70 @@ async def upserted(
     *,
     on: Columns | None = None,
     set: Columns | None = None,
-    version: str | None = None,
+    rules: Rules = _NO_RULES,
 ) -> list[_Record]:
     """Insert rows, or change the records that are there in their place, all or none; give them as stored, in order.
 
     ``on`` are the columns that tell which record is meant, by default the primary key; ``set`` those that change in a
-    record that is there, by default all that the row has but the key. Of a record that changes, ``version`` counts
+    record that is there, by default all that the row has but the key. Of a record that changes, the version counts
     up, and what Python gives ``onupdate`` is set. Rows without the primary key, where that is meant, are new.
 
-    :raises IntegrityError: a constraint refuses a row; among them, any other record that is alike where none may be.
+    :raises IntegrityError: a constraint refuses a row; among them, any other record that is alike where none may be,
+        and the one that is meant if it is out of scope.
     :raises InvalidDataError: two rows mean the same record, or one lacks what tells which is meant.
+    :raises PermissionDeniedError: a record would be out of scope.
     :raises SQLAlchemyError: nothing makes the database refuse two records that are alike in ``on``.
     """
     key = conflict_key(table, on)
-    is_new = [on is None and not row.keys() >= frozenset(key) for row in rows]
-    _distinct(table, key, [row for row, new in zip(rows, is_new, strict=True) if not new])
     changed = None if set is None else column_keys(table, set)
-    upserts = [_upsert(table, key, row, changed, version) for row in rows]
+    new = {index: row for index, row in enumerate(rows) if on is None and not row.keys() >= frozenset(key)}
+    known = {index: row for index, row in enumerate(rows) if index not in new}
+    _distinct(table, key, known.values())
     stored: dict[int, _Record] = {}
-    async with drivers.atomic(connection, several=len(rows) > 1):
-        for indexes in _alike(list(zip(is_new, rows, strict=True))):
-            if is_new[indexes[0]]:
-                records = await drivers.inserted(connection, table, [rows[index] for index in indexes])
-            else:
-                records = await _upserted_alike(connection, [upserts[index] for index in indexes])
-            stored.update(zip(indexes, records, strict=True))
+    async with rules.atomic(connection, several=len(rows) > 1):
+        if new:  # they come first: a savepoint of theirs is not to end after another statement
+            stored.update(zip(new, await drivers.inserted(connection, table, list(new.values())), strict=True))
+        for indexes in _alike(known):
+            upserts = [_upsert(table, key, rows[index], changed, rules) for index in indexes]
+            stored.update(zip(indexes, await _upserted_alike(connection, upserts), strict=True))
+        rules.check(stored.values())
     return [stored[index] for index in range(len(rows))]
 
 
 async def got_or_created(
-    connection: AsyncConnection, table: sa.Table, row: _Row, *, on: Columns | None = None
+    connection: AsyncConnection,
+    table: sa.Table,
+    row: _Row,
+    *,
+    on: Columns | None = None,
+    scope: Scope | None = None,
 ) -> tuple[_Record, bool]:
     """Give the record that has this row's key, and False; or store the row, and give it as stored, and True.
 
-    :raises IntegrityError: a constraint refuses the row.
+    :raises IntegrityError: a constraint refuses the row; or the record that has its key is out of scope.
     :raises InvalidDataError: the row lacks what tells which record is meant, or has null for it.
+    :raises PermissionDeniedError: the record would be out of scope.
     :raises SQLAlchemyError: nothing makes the database refuse two records that are alike in ``on``.
     """
     key = conflict_key(table, on)
     _distinct(table, key, [row])
     if nulls := [name for name in key if row[name] is None]:
         raise exceptions.InvalidDataError(resource=table.name, detail=f"no record is meant by null as {_named(nulls)}")
-    upsert = _Upsert(table, key, row, (), {}, None)
+    rules = Rules(scope=scope)
+    upsert = _Upsert(table, key, row, (), {}, rules)
     if connection.dialect.name in _MYSQL:
-        async with drivers.atomic(connection):
-            return await _by_duplicate_key(connection, upsert)
-    same = statements.select(table, (), {name: row[name] for name in key})
+        async with rules.atomic(connection, several=False):
+            record, created = await _by_duplicate_key(connection, upsert)
+            rules.check([record])
+        return record, created
     for _ in range(_ATTEMPTS):
-        for record in await drivers.records(connection, same):
+        for record in await drivers.records(connection, upsert.found()):
             return record, False
-        async with drivers.atomic(connection):
+        async with rules.atomic(connection, several=False):
             for record in await drivers.records(connection, upsert.on_conflict(connection.dialect, update=False)):
+                rules.check([record])
                 return record, True
+        await upsert.refuse_hidden(connection)
     # each time it was stored by somebody else before it could be, and deleted before it could be read
     raise exceptions.ConflictError(resource=table.name, retryable=True)
 
@@ -110,16 +161,27 @@ class _Upsert(t.NamedTuple):
     row: _Row
     changed: _Keys
     touched: _Row  # what Python gives for other columns of a record that changes
-    version: str | None
+    rules: Rules
+
+    def found(self) -> statements.Statement:
+        return statements.select(self.table, self.rules.conditions, self._same)
+
+    async def refuse_hidden(self, connection: AsyncConnection) -> None:
+        # a record is there that the database holds to be the one that is meant, and it can't be seen
+        hidden = pages.exists(self.table, (), self._same)
+        if self.rules.conditions and await drivers.records(connection, hidden):
+            raise exceptions.IntegrityError(resource=self.table.name, kind="unique", fields=self.key)
 
     def on_conflict(self, dialect: sa.Dialect, *, update: bool) -> statements.Statement:
         if dialect.name not in _INSERTS:
             raise exceptions.SQLAlchemyError(f"Nothing is known here of how {dialect.name} writes what may be there")
         names, given = tuple(self.row), (*self.row.values(), *self.touched.values())
         shape = ("upsert", dialect.name, update, self.table, names, self.key, self.changed, tuple(self.touched))
+        where = self.rules.conditions if update else ()
+        told = (self.rules.version, *[condition.shape for condition in where])
         return statements.Statement(
-            (*shape, self.version) if statements._plain(given) else None,
-            given,
+            (*shape, told) if statements._plain(given) else None,
+            sum((condition.values for condition in where), given),
             lambda: self._on_conflict(_INSERTS[dialect.name](self.table).values(self.row), update=update),
             names,
             statements.record_keys(self.table),
@@ -129,10 +191,14 @@ class _Upsert(t.NamedTuple):
         # Any unique key leads here, not only the one that is meant: LAST_INSERT_ID keeps what it is given, and tells.
         columns = self.table.columns
         insert = mysql.insert(self.table).values(self.row)
-        same = sa.and_(*[columns[name].is_not_distinct_from(insert.inserted[name]) for name in self.key])
+        meant = [columns[name].is_not_distinct_from(insert.inserted[name]) for name in self.key]
+        same = sa.and_(*meant, *self._within())
         told = sa.func.last_insert_id(sa.func.if_(same, token, token + 1))
         mark = columns[self.key[0]]
-        changes = {name: sa.func.if_(same, value, columns[name]) for name, value in self._changes(insert.inserted)}
+        # each sees what those before it set: what tells whether the record may change is set last
+        told_by = {name for condition in self.rules.conditions for name in condition.fields}
+        changed = sorted(self._changes(insert.inserted), key=lambda change: change[0] in told_by)
+        changes = {name: sa.func.if_(same, value, columns[name]) for name, value in changed}
         return insert.on_duplicate_key_update([(mark.key, sa.func.if_(told == 0, mark, mark)), *changes.items()])
 
     def _on_conflict(self, insert: t.Any, *, update: bool) -> t.Any:
@@ -143,7 +209,8 @@ class _Upsert(t.NamedTuple):
         # what sets the key to what it is gives the record back, which doing nothing doesn't
         changes = dict(self._changes(insert.excluded)) or {self.key[0]: insert.excluded[self.key[0]]}
         set = {columns[name]: value for name, value in changes.items()}
-        return insert.on_conflict_do_update(index_elements=target, set_=set).returning(*columns)
+        within = sa.and_(*self._within()) if self.rules.conditions else None
+        return insert.on_conflict_do_update(index_elements=target, set_=set, where=within).returning(*columns)
 
     def _changes(self, sent: t.Any) -> collections.abc.Iterator[tuple[str, t.Any]]:
         if not self.changed:
@@ -152,19 +219,27 @@ class _Upsert(t.NamedTuple):
         for name in self.changed:
             yield name, sent[name]
         for index, (name, value) in enumerate(self.touched.items(), len(self.row)):
-            expression = statements._expression(value)
+            expression = statements.is_expression(value)
             yield name, value if expression else sa.bindparam(statements.value_name(index), value, columns[name].type)
-        if self.version is not None:
-            yield self.version, columns[self.version] + 1
+        if (version := self.rules.version) is not None:
+            yield version, columns[version] + 1
+
+    def _within(self) -> collections.abc.Sequence[sa.ColumnElement[t.Any]]:
+        return statements.matching(self.table, self.rules.conditions, {}, len(self.row) + len(self.touched))
+
+    @property
+    def _same(self) -> _Record:
+        return {name: self.row[name] for name in self.key}
 
 
-def _upsert(table: sa.Table, key: _Keys, row: _Row, changed: _Keys | None, version: str | None) -> _Upsert:
-    kept = {*key, version, *(() if changed is not None else (column.key for column in table.primary_key))}
+def _upsert(table: sa.Table, key: _Keys, row: _Row, changed: _Keys | None, rules: Rules) -> _Upsert:
+    kept = {*key, *rules.fixed, *(() if changed is not None else (column.key for column in table.primary_key))}
     names = tuple(name for name in (row if changed is None else changed) if name not in kept)
-    return _Upsert(table, key, row, names, _touched(table, row, {*names, *kept}) if names else {}, version)
+    touched = {**_touched(table, row, {*names, *kept}), **rules.touched} if names else {}
+    return _Upsert(table, key, row, names, touched, rules)
 
 
-def _touched(table: sa.Table, row: _Row, others: collections.abc.Set[str | None]) -> _Record:
+def _touched(table: sa.Table, row: _Row, others: collections.abc.Set[str]) -> _Record:
     given = _Given(row)
     return {
         name: default.arg(given) if default.is_callable else default.arg
@@ -187,11 +262,19 @@ async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.
     if connection.dialect.name in _MYSQL:
         return [(await _by_duplicate_key(connection, upsert))[0] for upsert in upserts]
     alike = [upsert.on_conflict(connection.dialect, update=True) for upsert in upserts]
-    if len(alike) > 1 and all(statement.key is not None for statement in alike):
+    # many at once have to give a record each, and one that is out of scope gives none
+    by_many = len(alike) > 1 and not upserts[0].rules.conditions
+    if by_many and all(statement.key is not None for statement in alike):
         stored = await records_of_many(connection, alike[0], [statement.values for statement in alike])
         if stored is not None:
             return stored
-    return [(await drivers.records(connection, statement))[0] for statement in alike]
+    return [await _upserted_one(connection, *each) for each in zip(upserts, alike, strict=True)]
+
+
+async def _upserted_one(connection: AsyncConnection, upsert: _Upsert, statement: statements.Statement) -> _Record:
+    for record in await drivers.records(connection, statement):
+        return record
+    raise exceptions.IntegrityError(resource=upsert.table.name, kind="unique", fields=upsert.key)
 
 
 async def _by_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:
@@ -211,27 +294,29 @@ async def _by_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tup
 
 async def _by_key(connection: AsyncConnection, upsert: _Upsert) -> _Record:
     # the row is like another record than the one that is meant, too: if that is there, it is changed all the same
-    same = {name: upsert.row[name] for name in upsert.key}
+    rules = upsert.rules
     changes = {name: upsert.row[name] for name in upsert.changed if name in upsert.row}
     if changes:
-        if upsert.version is not None:
-            changes[upsert.version] = upsert.table.columns[upsert.version] + 1
-        found = await drivers.updated(connection, upsert.table, changes, (), same)
+        changes.update(upsert.touched)
+        if (version := rules.version) is not None:
+            changes[version] = upsert.table.columns[version] + 1
+        found = await drivers.updated(connection, upsert.table, changes, rules.conditions, upsert._same)
     else:
-        found = await drivers.records(connection, statements.select(upsert.table, (), same))
+        found = await drivers.records(connection, upsert.found())
     if not found:
+        await upsert.refuse_hidden(connection)
         raise exceptions.IntegrityError(resource=upsert.table.name, kind="unique")
     return found[0]
 
 
-def _alike(rows: collections.abc.Sequence[tuple[bool, _Row]]) -> collections.abc.Iterable[list[int]]:
-    groups: dict[tuple[bool, _Keys], list[int]] = {}
-    for index, (is_new, row) in enumerate(rows):
-        groups.setdefault((is_new, tuple(row)), []).append(index)
+def _alike(rows: collections.abc.Mapping[int, _Row]) -> collections.abc.Iterable[list[int]]:
+    groups: dict[_Keys, list[int]] = {}
+    for index, row in rows.items():
+        groups.setdefault(tuple(row), []).append(index)
     return groups.values()
 
 
-def _distinct(table: sa.Table, key: _Keys, rows: collections.abc.Sequence[_Row]) -> None:
+def _distinct(table: sa.Table, key: _Keys, rows: collections.abc.Iterable[_Row]) -> None:
     seen: set[tuple[t.Any, ...]] = set()
     for row in rows:
         if missing := [name for name in key if name not in row]:

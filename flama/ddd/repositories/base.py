@@ -24,7 +24,11 @@ class AbstractRepository(abc.ABC):
         iterate over the records, asynchronously, reading them while it goes on
     ``drop()``
         delete them all, and give how many they were
+
+    ``_backend`` is the class of workers that open the session which it needs; None when it needs none.
     """
+
+    _backend: t.ClassVar[t.Any] = None
 
     @abc.abstractmethod
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:

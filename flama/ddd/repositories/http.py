@@ -10,6 +10,7 @@ import msgspec
 from flama.client import NOT_SENT, Client, HTTPError, Response, TransportError, UnsupportedProtocol
 from flama.ddd.repositories.base import BaseRepository
 from flama.ddd.repositories.typed import Record, TypedRepository, records
+from flama.ddd.workers.http import HTTPWorker
 from flama.exceptions import InvalidResponseError, SessionClosedError, UnavailableError
 from flama.rest import errors, pages
 from flama.rest.operations import OPERATIONS, Operation, path
@@ -27,6 +28,8 @@ _DECODERS: dict[str, msgspec.json.Decoder[t.Any]] = {
 
 class HTTPRepository(BaseRepository):
     """A repository that asks a remote service, through ``self._client``."""
+
+    _backend = HTTPWorker
 
     def __init__(self, client: Client) -> None:
         self._client = client

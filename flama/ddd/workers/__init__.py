@@ -5,10 +5,12 @@ import typing as t
 from flama import facade
 
 if t.TYPE_CHECKING:
-    from flama.ddd.workers.base import AbstractWorker, BaseWorker, Worker
+    from flama.ddd.workers.base import AbstractWorker, BaseWorker
     from flama.ddd.workers.http import HTTPWorker
+    from flama.ddd.workers.mixed import Worker
+    from flama.ddd.workers.remote import Remote
 
-__all__ = ["AbstractWorker", "BaseWorker", "HTTPWorker", "Worker"]
+__all__ = ["AbstractWorker", "BaseWorker", "HTTPWorker", "Remote", "Worker"]
 
 __getattr__, __dir__ = facade.lazy(
     __name__,
@@ -16,6 +18,7 @@ __getattr__, __dir__ = facade.lazy(
         "AbstractWorker": "flama.ddd.workers.base",
         "BaseWorker": "flama.ddd.workers.base",
         "HTTPWorker": "flama.ddd.workers.http",
-        "Worker": "flama.ddd.workers.base",
+        "Remote": "flama.ddd.workers.remote",
+        "Worker": "flama.ddd.workers.mixed",
     },
 )

@@ -6,28 +6,24 @@ import collections.abc
 import contextlib
 import contextvars
 import copy
-import dataclasses
-import functools
-import inspect
-import sys
+import random
 import types as python_types
 import typing as t
 
 from flama import exceptions, types
 from flama.ddd.repositories.base import AbstractRepository
+from flama.ddd.workers.declarations import Declarations, Declared
+from flama.ddd.workers.hooks import Hook
+from flama.ddd.workers.remote import Remote
+from flama.ddd.workers.units import Backend, Part, RolledBack, Unit
 from flama.tasks import finished
 
-__all__ = ["AbstractWorker", "BaseWorker", "Transaction", "Worker"]
+__all__ = ["AbstractWorker", "BaseWorker"]
 
+R = t.TypeVar("R")
 
-class Transaction(t.Protocol):
-    """What a backend begins, and the worker ends once."""
-
-    async def commit(self) -> None:
-        """Keep what was done."""
-
-    async def rollback(self) -> None:
-        """Undo what was done."""
+_PAUSE: t.Final = 0.01  # seconds, at most, before a unit is tried again for the first time
+_LONGEST_PAUSE: t.Final = 1.0
 
 
 class AbstractWorker(abc.ABC):
@@ -94,35 +90,10 @@ class AbstractWorker(abc.ABC):
         return bound
 
 
-class _Declared:
-    # A repository declared by annotation. It has no __set__, so that what a subclass assigns to the name comes first.
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, worker: t.Any, owner: type) -> t.Any:
-        return self if worker is None else worker._repository(self.name)
+_units: contextvars.ContextVar[dict["BaseWorker", Unit]] = contextvars.ContextVar("units")
 
 
-class _RolledBack(Exception):
-    # leaves a unit that is to be undone though nothing was raised
-    pass
-
-
-@dataclasses.dataclass(slots=True, eq=False)
-class _Unit:
-    task: asyncio.Task[t.Any] | None
-    session: t.Any
-    transactions: list[Transaction | None]  # the unit's own, then one for each time it was entered again
-    repositories: dict[str, AbstractRepository]
-    stack: contextlib.AsyncExitStack
-    open: bool = True
-
-
-_units: contextvars.ContextVar[dict["BaseWorker", _Unit]] = contextvars.ContextVar("units")
-
-
-class BaseWorker(AbstractWorker):
+class BaseWorker(AbstractWorker, Backend):
     """A worker whose repositories are its annotations.
 
     A public annotation that is a repository's class declares one, there between entering and leaving; a subclass has
@@ -131,34 +102,46 @@ class BaseWorker(AbstractWorker):
 
     The worker is a template: each task that enters it has a unit of its own, which the tasks it starts see too.
     Entering it again within the unit begins a savepoint.
+
+    ``timeout`` is how many seconds the block may take; then it is cancelled and the unit rolled back.
+
+    :raises UnavailableError: the block took longer.
     """
 
-    _repositories: t.ClassVar[dict[str, type[AbstractRepository]]] = {}
-    _deferred: t.ClassVar[dict[str, tuple[type, str]]] = {}  # annotations written as strings, not evaluated yet
+    _declarations: t.ClassVar[Declarations]
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._repositories, cls._deferred = {}, {}
-        for owner in reversed(cls.__mro__):
-            for name, annotation in inspect.get_annotations(owner).items():
-                if not name.startswith("_"):
-                    cls._declare(owner, name, annotation)
+        cls._declarations = Declarations(cls)
+        for name in cls._declarations.names:
+            if not hasattr(cls, name):
+                setattr(cls, name, Declared(name))
 
-    def __init__(self, app: types.App | None = None) -> None:
+    def __init__(self, app: types.App | None = None, *, timeout: float | None = None) -> None:
         super().__init__(app)
-        self._begun: set[_Unit] = set()
+        self._timeout = timeout
+        self._begun: set[Unit] = set()
+        self._served: dict[str, type[AbstractRepository]] | None = None  # instead of those it declares
 
-    @abc.abstractmethod
-    def session(self) -> contextlib.AbstractAsyncContextManager[t.Any]:
-        """Give what opens the backend's session for a unit, and closes it."""
+    def parts(self) -> collections.abc.Sequence[Part]:
+        """Give the parts of a unit in the order in which they are opened; they end in the reverse order."""
+        return (Part(self, self.repositories),)
 
-    async def begin_transaction(self, session: t.Any, *, nested: bool) -> Transaction | None:
-        """Begin the unit's transaction, or one nested in it; None when the backend has none."""
-        return None
+    @property
+    def repositories(self) -> dict[str, type[AbstractRepository]]:
+        """The repositories that it declares, by name."""
+        if self._served is not None:
+            return self._served
+        return {name: declared.repository for name, declared in self._declarations.resolved().items()}
 
-    def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
-        """Make one of the unit's repositories."""
-        return repository(session)
+    @classmethod
+    def serving(
+        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, remote: Remote | None
+    ) -> t.Self:
+        """Give what opens the session of another worker's repositories, those of a ``remote`` service if one is."""
+        worker = cls(app)
+        worker._served = repositories
+        return worker
 
     async def begin(self) -> None:
         """Enter the unit, or begin a savepoint in it."""
@@ -166,19 +149,70 @@ class BaseWorker(AbstractWorker):
         if unit is None or unit.task is not asyncio.current_task():
             await self._open()
         else:
-            unit.transactions.append(await self.begin_transaction(unit.session, nested=True))
+            await unit.begin_nested()
 
     async def end(self, *, rollback: bool = False) -> None:
         """Leave the unit, or its innermost savepoint."""
-        await self._leave(_RolledBack() if rollback else None)
+        await self._leave(RolledBack() if rollback else None)
 
     async def commit(self) -> None:
         """Keep what was done so far: within a savepoint, as part of the unit."""
-        await self._renew(rollback=False)
+        await self._inside("commit() is").renew(rollback=False)
 
     async def rollback(self) -> None:
         """Undo what was done since the unit or the savepoint began, or since the last commit."""
-        await self._renew(rollback=True)
+        await self._inside("rollback() is").renew(rollback=True)
+
+    @contextlib.asynccontextmanager
+    async def savepoint(self) -> collections.abc.AsyncGenerator[None]:
+        """Give a block within the unit, of which all is kept or, when an exception leaves it, nothing.
+
+        :raises ApplicationError: there is no unit.
+        """
+        self._inside("a savepoint is")
+        async with self:
+            yield
+
+    def after_commit(self, hook: Hook) -> None:
+        """Let a function, or a coroutine function, run once after the unit was committed.
+
+        Hooks run in the order in which they were given, after the unit's sessions have been closed. One that fails
+        keeps no other from running; then leaving the unit raises an ``ExceptionGroup``, though the unit is stored.
+        Those of a savepoint that is undone never run.
+        """
+        self._inside("after_commit() is").hooks.committed.append(hook)
+
+    def after_rollback(self, hook: Hook) -> None:
+        """Let a function, or a coroutine function, run once after the unit, or the savepoint, was rolled back.
+
+        The exception that ended the unit goes on; a hook that fails meanwhile is logged.
+        """
+        self._inside("after_rollback() is").hooks.rolled_back.append(hook)
+
+    async def run(
+        self, work: collections.abc.Callable[[t.Self], collections.abc.Awaitable[R]], *, attempts: int = 5
+    ) -> R:
+        """Give what ``work(worker)`` gives, done in a unit, which is tried again when another came in its way.
+
+        That is so for every ConflictError that is ``retryable``, be it at COMMIT, up to so many ``attempts`` in all,
+        each after a random pause of at most 10 ms, then 20 ms, and so on up to 1 s. ``work`` has to bear being called
+        again.
+
+        :raises ConflictError: the last attempt's.
+        :raises ApplicationError: the worker is in a unit already, which can't be tried again from here.
+        """
+        if (unit := self._unit()) is not None and unit.task is asyncio.current_task():
+            raise exceptions.ApplicationError(f"run() begins a unit, and {type(self).__name__} is in one already")
+        for attempt in range(attempts - 1):
+            try:
+                async with self:
+                    return await work(self)
+            except exceptions.ConflictError as error:
+                if not error.retryable:
+                    raise
+            await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * 2**attempt)))  # noqa: S311
+        async with self:
+            return await work(self)
 
     async def __aexit__(
         self,
@@ -191,21 +225,21 @@ class BaseWorker(AbstractWorker):
 
     def bound(self, app: types.App) -> t.Self:
         """Give a worker like this one, with no unit begun, that uses the application's modules."""
-        bound = object.__new__(type(self))
-        vars(bound).update(vars(self), _app=app, _begun=set())
+        bound = self._copy()
+        bound._app = app
         return bound
 
+    def _copy(self) -> t.Self:
+        copied = object.__new__(type(self))
+        vars(copied).update(vars(self), _begun=set())
+        return copied
+
     async def _open(self) -> None:
-        stack = contextlib.AsyncExitStack()
+        unit = Unit(None if self._timeout is None else await asyncio.timeout(self._timeout).__aenter__())
         try:
-            session = await stack.enter_async_context(self.session())
-            transaction = await self.begin_transaction(session, nested=False)
-            unit = _Unit(asyncio.current_task(), session, [transaction], {}, stack)
-            stack.push_async_exit(functools.partial(_exit, unit))
-            for name, repository in self._resolved().items():
-                unit.repositories[name] = self.make_repository(repository, session)
+            await unit.begin(self.parts())
         except BaseException as error:
-            await finished(stack.__aexit__(type(error), error, error.__traceback__), error)
+            await self._ended(unit, error)
             raise
         self._begun.add(unit)
         _units.set({**_units.get({}), self: unit})
@@ -216,28 +250,43 @@ class BaseWorker(AbstractWorker):
             (unit,) = self._begun  # left in another context than it was entered in, as by a generator's finalizer
         if unit is None:
             raise exceptions.ApplicationError(f"{type(self).__name__} is left, but was not entered")
-        if len(unit.transactions) > 1:
-            await finished(_end(unit, error), error)
+        if unit.nested:
+            await finished(unit.end_nested(error), error)
             return
         unit.open = False
         self._begun.remove(unit)
         _units.set({worker: other for worker, other in _units.get({}).items() if other is not unit})
-        kind, traceback = (None, None) if error is None else (type(error), error.__traceback__)
-        await finished(unit.stack.__aexit__(kind, error, traceback), error)
+        await self._ended(unit, error)
 
-    async def _renew(self, *, rollback: bool) -> None:
-        unit = self._inside("commit() and rollback() are")
-        transaction = unit.transactions[-1]
-        if transaction is not None:
-            await (transaction.rollback() if rollback else transaction.commit())
-            nested = len(unit.transactions) > 1
-            unit.transactions[-1] = await self.begin_transaction(unit.session, nested=nested)
+    async def _ended(self, unit: Unit, error: BaseException | None) -> None:
+        if unit.deadline is None:
+            await finished(unit.end(error), error)
+            return
+        if not unit.deadline.expired():
+            unit.deadline.reschedule(None)  # it is for the block alone
+        raised = error
+        try:
+            await finished(unit.end(error), error)
+        except BaseException as failure:
+            raised = failure
+            raise
+        finally:
+            await self._in_time(unit.deadline, raised, maybe_applied=error is None)
 
-    def _unit(self) -> _Unit | None:
+    async def _in_time(self, deadline: asyncio.Timeout, error: BaseException | None, *, maybe_applied: bool) -> None:
+        try:
+            await deadline.__aexit__(None if error is None else type(error), error, None)
+        except TimeoutError as late:
+            detail = f"it took longer than {self._timeout} s"
+            raise exceptions.UnavailableError(
+                resource="unit of work", detail=detail, maybe_applied=maybe_applied
+            ) from late
+
+    def _unit(self) -> Unit | None:
         unit = _units.get({}).get(self)
         return unit if unit is not None and unit.open else None
 
-    def _inside(self, what: str) -> _Unit:
+    def _inside(self, what: str) -> Unit:
         unit = self._unit()
         if unit is None:
             raise AttributeError(f"{what} there only inside 'async with' of the {type(self).__name__}")
@@ -245,61 +294,6 @@ class BaseWorker(AbstractWorker):
 
     def _repository(self, name: str) -> AbstractRepository:
         repositories = self._inside(f"'{name}' is").repositories
-        if name in repositories:
-            return repositories[name]
-        if name in self._deferred:
-            annotation = self._deferred[name][1]
-            raise AttributeError(f"{type(self).__name__}.{name} is annotated {annotation!r}, which names nothing there")
-        raise AttributeError(f"{type(self).__name__} has no repository '{name}'")
-
-    @classmethod
-    def _declare(cls, owner: type, name: str, annotation: t.Any) -> None:
-        cls._repositories.pop(name, None)
-        cls._deferred.pop(name, None)
-        if isinstance(annotation, str):
-            cls._deferred[name] = (owner, annotation)
-        elif _is_repository(annotation):
-            cls._repositories[name] = annotation
-        else:
-            return
-        if not hasattr(cls, name):
-            setattr(cls, name, _Declared(name))
-
-    @classmethod
-    def _resolved(cls) -> dict[str, type[AbstractRepository]]:
-        for name, (owner, annotation) in list(cls._deferred.items()):
-            try:
-                value = eval(annotation, vars(sys.modules[owner.__module__]), dict(vars(owner)))  # noqa: S307
-            except (NameError, AttributeError):  # told when it is asked for: it may be no repository at all
-                continue
-            del cls._deferred[name]
-            if _is_repository(value):
-                cls._repositories[name] = value
-        return cls._repositories
-
-
-class Worker(BaseWorker):
-    """A worker without a backend: its repositories are made with nothing."""
-
-    @contextlib.asynccontextmanager
-    async def session(self) -> collections.abc.AsyncIterator[None]:
-        """Give a session that is nothing."""
-        yield
-
-    def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
-        """Make one of the unit's repositories."""
-        return repository()
-
-
-def _is_repository(annotation: t.Any) -> t.TypeGuard[type[AbstractRepository]]:
-    return isinstance(annotation, type) and issubclass(annotation, AbstractRepository)
-
-
-async def _exit(unit: _Unit, *details: t.Any) -> None:
-    await _end(unit, details[1])
-
-
-async def _end(unit: _Unit, error: BaseException | None) -> None:
-    transaction = unit.transactions.pop()
-    if transaction is not None:
-        await (transaction.commit() if error is None else transaction.rollback())
+        if name not in repositories:
+            raise self._declarations.missing(type(self), name)
+        return repositories[name]

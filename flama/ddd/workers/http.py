@@ -2,13 +2,20 @@
 
 import collections.abc
 import contextlib
+import functools
 import typing as t
 
-from flama import types
+from flama import exceptions, types
 from flama.client import Client
+from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import BaseWorker
+from flama.ddd.workers.remote import Remote, Writes
+from flama.ddd.workers.units import Transaction
+from flama.rest.operations import OPERATIONS
 
 __all__ = ["HTTPWorker"]
+
+_Write: t.TypeAlias = collections.abc.Callable[[], collections.abc.Awaitable[t.Any]]
 
 
 class HTTPWorker(BaseWorker):
@@ -18,17 +25,42 @@ class HTTPWorker(BaseWorker):
     client's other arguments, ``transport`` among them: an :class:`~flama.client.ASGITransport` reaches an
     application in this process. HTTP has no transaction: when the unit fails, what was sent is not undone, and
     ``commit`` and ``rollback`` do nothing.
+
+    With ``writes="after_commit"`` what the repositories write is sent when the unit ends well, in order, and until
+    then answered with None; ``commit`` sends what there is, ``rollback`` and a unit that fails forget it. When the
+    service refuses one, the others aren't sent, and leaving the unit raises an ``ExceptionGroup``.
     """
 
     def __init__(
         self,
         url: str | collections.abc.Callable[[], str],
         app: types.App | None = None,
+        *,
+        timeout: float | None = None,
+        writes: Writes = "immediate",
         **client_kwargs: t.Any,
     ) -> None:
-        super().__init__(app)
+        super().__init__(app, timeout=timeout)
         self._url = url
+        self._writes = writes
         self._client_kwargs = client_kwargs
+
+    @classmethod
+    def serving(
+        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, remote: Remote | None
+    ) -> t.Self:
+        """Give what opens the session of another worker's repositories of a service.
+
+        :raises ApplicationError: it isn't said which.
+        """
+        if remote is None:
+            names = ", ".join(repositories)
+            raise exceptions.ApplicationError(
+                f"It isn't said where the service of {names} is: Annotated[…, Remote(url)]"
+            )
+        worker = cls(remote.url, app, writes=remote.writes, **dict(remote.client))
+        worker._served = repositories
+        return worker
 
     @property
     def url(self) -> str:
@@ -41,10 +73,60 @@ class HTTPWorker(BaseWorker):
         unit = self._unit()
         if unit is None:
             raise AttributeError("Client not initialized")
-        return t.cast("Client", unit.session)
+        return t.cast("_Session", unit.session).client
 
     @contextlib.asynccontextmanager
-    async def session(self) -> collections.abc.AsyncIterator[Client]:
+    async def session(self) -> collections.abc.AsyncIterator["_Session"]:
         """Give a client of the service."""
         async with Client(base_url=self.url, **self._client_kwargs) as client:
-            yield client
+            yield _Session(client)
+
+    async def begin_transaction(self, session: "_Session", *, nested: bool) -> Transaction | None:
+        """Begin to keep what is written until it may be sent; None when it is sent at once."""
+        if self._writes == "immediate":
+            return None
+        session.waiting.append([])
+        return _Waiting(session)
+
+    def make_repository(self, repository: type[AbstractRepository], session: "_Session") -> AbstractRepository:
+        """Make a repository of the service."""
+        made = repository(session.client)
+        if self._writes == "after_commit":
+            for operation in OPERATIONS.values():
+                if operation.writes and (write := getattr(made, operation.name, None)):
+                    setattr(made, operation.name, _later(write, session))
+        return made
+
+
+class _Session:
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.waiting: list[list[_Write]] = []  # what is to be sent: the unit's, then its savepoints'
+
+
+class _Waiting:
+    def __init__(self, session: _Session) -> None:
+        self._session = session
+
+    async def commit(self) -> None:
+        *outer, writes = self._session.waiting
+        self._session.waiting = outer
+        if outer:
+            outer[-1].extend(writes)
+            return
+        for sent, write in enumerate(writes, 1):
+            try:
+                await write()
+            except Exception as error:  # noqa: BLE001 - it is in the group
+                message = f"A remote write failed after the commit, {len(writes) - sent} more were not sent"
+                raise ExceptionGroup(message, [error]) from None
+
+    async def rollback(self) -> None:
+        self._session.waiting.pop()
+
+
+def _later(write: collections.abc.Callable[..., t.Any], session: _Session) -> collections.abc.Callable[..., t.Any]:
+    async def later(*args: t.Any, **kwargs: t.Any) -> None:
+        session.waiting[-1].append(functools.partial(write, *args, **kwargs))
+
+    return later

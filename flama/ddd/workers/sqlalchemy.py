@@ -2,19 +2,31 @@
 
 import collections.abc
 import contextlib
+import dataclasses
 import typing as t
 
 import sqlalchemy as sa
+import typing_extensions as te
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
-from flama import exceptions
-from flama.ddd.workers.base import BaseWorker, Transaction
+from flama import exceptions, types
+from flama.ddd.workers.base import BaseWorker
+from flama.ddd.workers.units import Transaction
 from flama.sqlalchemy import drivers, failures
 from flama.sqlalchemy.errors import translated
 from flama.sqlalchemy.module import SQLAlchemyModule
+from flama.sqlalchemy.settings import Isolation, Settings
 
-__all__ = ["SQLAlchemyWorker"]
+__all__ = ["Options", "SQLAlchemyWorker"]
+
+
+class Options(t.TypedDict, total=False):
+    """The settings of a unit."""
+
+    isolation: Isolation | None
+    read_only: bool
+    statement_timeout: float | None
 
 
 class SQLAlchemyWorker(BaseWorker):
@@ -22,11 +34,43 @@ class SQLAlchemyWorker(BaseWorker):
 
     Its repositories share the transaction's connection. Entered again within the unit, it begins a savepoint.
 
+    ``module`` is the name of the application's module, ``isolation`` the level of the transaction; ``read_only`` has
+    the database refuse to write; a statement may take ``statement_timeout`` seconds (PostgreSQL, MariaDB), the block
+    ``timeout``.
+
     :raises UnavailableError: no connection is to be had, or the transaction can't be ended.
     :raises IntegrityError: a constraint that is checked at the end refuses what the unit wrote.
     :raises ConflictError: the database rolled the unit back for the sake of another; it should be tried again.
     :raises SQLAlchemyError: a statement of the unit's own failed, was not rolled back, and spoiled all of it.
     """
+
+    precedence = 1
+
+    def __init__(
+        self,
+        app: types.App | None = None,
+        *,
+        module: str = "sqlalchemy",
+        isolation: Isolation | None = None,
+        read_only: bool = False,
+        statement_timeout: float | None = None,
+        timeout: float | None = None,
+    ) -> None:
+        super().__init__(app, timeout=timeout)
+        self._module_name = module
+        self._settings = Settings(isolation, read_only, statement_timeout)
+        self._plain = self._settings == Settings()
+
+    def options(self, *, timeout: float | None = None, **settings: te.Unpack[Options]) -> t.Self:
+        """Give a worker like this one with other settings, and no unit begun.
+
+        ``async with worker.options(read_only=True) as reading`` is a unit of its own.
+        """
+        worker = self._copy()
+        worker._timeout = self._timeout if timeout is None else timeout
+        worker._settings = dataclasses.replace(self._settings, **settings)
+        worker._plain = worker._settings == Settings()
+        return worker
 
     @property
     def connection(self) -> AsyncConnection:
@@ -42,7 +86,7 @@ class SQLAlchemyWorker(BaseWorker):
         unit = self._unit()
         if unit is None:
             raise AttributeError("Transaction not started")
-        return t.cast(_Transaction, unit.transactions[-1]).begun
+        return t.cast(_Transaction, unit.transaction).begun
 
     @contextlib.asynccontextmanager
     async def session(self) -> collections.abc.AsyncIterator[AsyncConnection]:
@@ -51,7 +95,11 @@ class SQLAlchemyWorker(BaseWorker):
         with translated(None):
             connection = await module.open_connection()
         try:
-            yield connection
+            if self._plain:
+                yield connection
+            else:
+                async with self._set(connection):
+                    yield connection
         finally:
             await module.close_connection(connection)
 
@@ -61,15 +109,26 @@ class SQLAlchemyWorker(BaseWorker):
             if nested:
                 await drivers.make_way(session)
             begun = await (session.begin_nested() if nested else self._module.begin_transaction(session))
+            if not (nested or self._plain):
+                await self._settings.begin(session)
         return _Transaction(self._module, begun, self._tables())
 
     @property
     def _module(self) -> SQLAlchemyModule:
-        return t.cast(SQLAlchemyModule, self.app.sqlalchemy)
+        return t.cast(SQLAlchemyModule, getattr(self.app, self._module_name))
 
-    @classmethod
-    def _tables(cls) -> tuple[sa.Table, ...]:
-        tables = (getattr(repository, "_table", None) for repository in cls._resolved().values())
+    @contextlib.asynccontextmanager
+    async def _set(self, connection: AsyncConnection) -> collections.abc.AsyncIterator[None]:
+        with translated(None):
+            await self._settings.open(connection)
+        try:
+            yield
+        finally:
+            with translated(None):
+                await self._settings.close(connection)
+
+    def _tables(self) -> tuple[sa.Table, ...]:
+        tables = (getattr(repository, "_table", None) for repository in self.repositories.values())
         return tuple(table for table in tables if table is not None)
 
 

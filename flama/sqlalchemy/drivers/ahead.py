@@ -30,12 +30,20 @@ class Ahead:
     def __init__(self, adapter: t.Any) -> None:
         self._adapter = adapter
         self._connection = adapter._connection
+        self._first: tuple[str, ...] = ()  # what comes right after the next BEGIN
         self._wanted = False  # a savepoint, before the next statement
         self._name = "flama_a"  # of the last savepoint
         self._ended_in: t.Any = None  # the transaction in which that has ended, and was not released
         self._begun: t.Any = None  # the transaction that was last begun with a statement
         self._sent = -1  # how many statements had been sent when something was last sent ahead of one
         self._nothing: t.Any = None  # a statement that does nothing, but is answered
+
+    def begin_with(self, commands: tuple[str, ...]) -> bool:
+        """Let commands come right after the next BEGIN; False when a transaction has begun."""
+        if self._adapter._transaction is not None:
+            return False
+        self._first = commands
+        return True
 
     def savepoint(self) -> None:
         """Begin a savepoint with the next statement."""
@@ -61,7 +69,7 @@ class Ahead:
         if self._adapter._transaction is None and self._adapter.isolation_level != "autocommit":
             if self._connection._top_xact is not None or self._connection.is_in_transaction():
                 return False  # a transaction that is not SQLAlchemy's
-            begun = (self._begin(),)
+            begun = self._begin()
         elif not self._wanted:
             return True
         self._sent = self._connection._protocol.queries_count
@@ -83,12 +91,13 @@ class Ahead:
         """Run what goes ahead of a statement by itself."""
         if self._nothing is None:
             self._nothing = await self._connection.prepare("")
-        if self._adapter._transaction is None:
-            await self._adapter._start_transaction()
+        await self._start()
         await self._run(self._savepoints())
 
     async def settle(self) -> None:
         """Run what goes ahead of a statement that may begin a savepoint."""
+        if self._first:
+            await self._start()
         released = (f"RELEASE SAVEPOINT {self._name}",) if self._has_ended else ()
         self._ended_in = None
         await self._run((*released, *self._savepoints()))
@@ -97,14 +106,22 @@ class Ahead:
     def _has_ended(self) -> bool:
         return self._ended_in is not None and self._ended_in is self._adapter._transaction
 
-    def _begin(self) -> str:
+    async def _start(self) -> None:
+        if self._adapter._transaction is None:
+            await self._adapter._start_transaction()
+            first, self._first = self._first, ()
+            for command in first:
+                await self._connection.execute(command)
+
+    def _begin(self) -> tuple[str, ...]:
         adapter, connection = self._adapter, self._connection
         level, readonly, deferrable = adapter.isolation_level, adapter.readonly, adapter.deferrable
         transaction = connection.transaction(isolation=level, readonly=readonly, deferrable=deferrable)
         # what starting it does, but for running the command
         connection._top_xact = adapter._transaction = self._begun = transaction
         transaction._state = TransactionState.STARTED
-        return _begin(level, readonly, deferrable)
+        first, self._first = self._first, ()
+        return (_begin(level, readonly, deferrable), *first)
 
     def _savepoints(self) -> tuple[str, ...]:
         if not self._wanted:

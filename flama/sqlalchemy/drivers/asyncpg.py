@@ -30,6 +30,27 @@ class Asyncpg(Driver):
         """Whether the database has begun a transaction."""
         return bool(self._connection.is_in_transaction())
 
+    @property
+    def idle(self) -> bool:
+        """Whether it is known that the connection can be given back without waiting for the database."""
+        return self.adapter._transaction is None and not self._connection.is_closed()
+
+    async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
+        """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
+        adapter = self.adapter
+        if (transaction := adapter._transaction) is None:
+            return True
+        try:
+            await adapter._call_and_discard(transaction.rollback if rollback else transaction.commit)
+        except BaseException as error:
+            await self._broke(connection, "ROLLBACK" if rollback else "COMMIT", error)
+            raise
+        return True
+
+    def begin_with(self, commands: tuple[str, ...]) -> bool:
+        """Take commands along with the BEGIN that is to come; tell whether this can be done."""
+        return self._ahead.begin_with(commands)
+
     async def savepoint(self, connection: AsyncConnection) -> None:
         """Begin a savepoint with the next statement."""
         self._ahead.savepoint()

@@ -82,6 +82,19 @@ class Driver(abc.ABC):
         arguments = await self._arguments(connection, shape, (values,))
         return _Watched(self, connection, shape, arguments[0])
 
+    @property
+    def idle(self) -> bool:
+        """Whether it is known that the connection can be given back without waiting for the database."""
+        return False
+
+    async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
+        """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
+        return False
+
+    def begin_with(self, commands: tuple[str, ...]) -> bool:
+        """Take commands along with the BEGIN that is to come; tell whether this can be done."""
+        return False
+
     async def savepoint(self, connection: AsyncConnection) -> None:
         """Begin a savepoint, of which SQLAlchemy doesn't know: no other may be begun before it ends."""
         sync: t.Any = connection.sync_connection
@@ -123,9 +136,12 @@ class Driver(abc.ABC):
         try:
             await self._tell(command)
         except BaseException as error:
-            sync: t.Any = connection.sync_connection
-            await greenlet_spawn(_fail, sync, error, _Run(command, (), self.adapter))
+            await self._broke(connection, command, error)
             raise
+
+    async def _broke(self, connection: AsyncConnection, command: str, error: BaseException) -> None:
+        sync: t.Any = connection.sync_connection
+        await greenlet_spawn(_fail, sync, error, _Run(command, (), self.adapter))
 
     async def _undone(self, connection: AsyncConnection, command: str) -> bool:
         try:

@@ -12,10 +12,18 @@ from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.driver import Driver
 from flama.sqlalchemy.drivers.streams import make_way, streaming
 
-__all__ = ["atomic"]
+__all__ = ["atomic", "begin_with"]
 
 # MySQL and MariaDB answer these by rolling back the whole transaction, and let the next statement begin another
 _TRANSACTION_LOST: t.Final = frozenset((1020, 1213))
+
+
+async def begin_with(connection: AsyncConnection, commands: tuple[str, ...]) -> None:
+    """Let commands, which give nothing, be the first of a transaction in which nothing was run yet."""
+    if (driver := driver_of(connection)) is not None and driver.begin_with(commands):
+        return
+    for command in commands:
+        await connection.exec_driver_sql(command)
 
 
 class atomic:

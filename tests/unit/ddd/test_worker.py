@@ -267,6 +267,23 @@ def test_a_component_handles_the_workers_class_and_what_it_is_made_from(annotati
     assert component.can_handle_parameter(injection.Parameter("worker", annotation)) is handled
 
 
+def test_of_several_workers_the_very_class_is_given_and_of_their_base_none():
+    annexe, kitchen = WorkerComponent(Annexe()), WorkerComponent(Kitchen())
+    injector = injection.Injector(injection.Components((annexe, kitchen)), {types.App: "app"})
+    worker = t.cast(types.App, object())
+
+    def very(kitchen: Kitchen, annexe: Annexe):
+        return type(kitchen), type(annexe)
+
+    def base(worker: Worker): ...
+
+    plan = injector.plan(very)
+    run = plan.function("def run(app):\n    {lines}\n    return handler({arguments})", handler=very)
+    assert run(worker) == (Kitchen, Annexe)
+    with pytest.raises(exceptions.ComponentError, match=r"'worker: Worker' may be any of Annexe, Kitchen.*'base'"):
+        injector.plan(base)
+
+
 async def test_a_bound_worker_keeps_what_the_template_was_given():
     template = Told(refuse="nothing")
     bound = template.bound(t.cast(types.App, object()))

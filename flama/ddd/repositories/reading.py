@@ -1,0 +1,219 @@
+"""What is read of a table's records."""
+
+import builtins
+import collections.abc
+import typing as t
+
+import sqlalchemy as sa
+
+from flama import exceptions, query
+from flama.ddd.repositories.tables import Records, SQLAlchemyTableManager
+from flama.ddd.repositories.typed import Record, TypedRepository
+from flama.sqlalchemy import pages, readings, statements
+from flama.sqlalchemy.columns import Columns
+
+__all__ = ["TableReader"]
+
+_Record: t.TypeAlias = dict[str, t.Any]
+
+
+class TableReader(TypedRepository[Record]):
+    """The verbs of a table's repository that read."""
+
+    _table: t.ClassVar[sa.Table]
+    _table_manager: SQLAlchemyTableManager
+    _bounds: tuple[query.Condition, ...] = ()  # what holds on every record that there is to the repository
+
+    @t.overload
+    async def retrieve(
+        self, *clauses: t.Any, fields: None = None, lock: readings.Lock | None = None, **filters: t.Any
+    ) -> Record: ...
+    @t.overload
+    async def retrieve(
+        self, *clauses: t.Any, fields: Columns, lock: readings.Lock | None = None, **filters: t.Any
+    ) -> _Record: ...
+    async def retrieve(
+        self,
+        *clauses: t.Any,
+        fields: Columns | None = None,
+        lock: readings.Lock | None = None,
+        **filters: t.Any,
+    ) -> Record | _Record:
+        """Give the one record that matches.
+
+        :raises NotFoundError: none does.
+        :raises MultipleRecordsError: more than one does.
+        """
+        record: Record | _Record | None = await self._only(clauses, filters, fields, lock)
+        if record is None:
+            raise self._error(exceptions.NotFoundError, clauses, filters)
+        return record
+
+    @t.overload
+    async def get(
+        self, *clauses: t.Any, fields: None = None, lock: readings.Lock | None = None, **filters: t.Any
+    ) -> Record | None: ...
+    @t.overload
+    async def get(
+        self, *clauses: t.Any, fields: Columns, lock: readings.Lock | None = None, **filters: t.Any
+    ) -> _Record | None: ...
+    async def get(
+        self,
+        *clauses: t.Any,
+        fields: Columns | None = None,
+        lock: readings.Lock | None = None,
+        **filters: t.Any,
+    ) -> Record | _Record | None:
+        """Give the one record that matches; None when none does.
+
+        :raises MultipleRecordsError: more than one does.
+        """
+        record: Record | _Record | None = await self._only(clauses, filters, fields, lock)
+        return record
+
+    @t.overload
+    def list(
+        self,
+        *clauses: t.Any,
+        order_by: pages.OrderBy = None,
+        order_direction: str = "asc",
+        limit: int | None = None,
+        offset: int | None = None,
+        after: t.Any = None,
+        before: t.Any = None,
+        fields: None = None,
+        lock: readings.Lock | None = None,
+        **filters: t.Any,
+    ) -> collections.abc.AsyncIterator[Record]: ...
+    @t.overload
+    def list(
+        self,
+        *clauses: t.Any,
+        order_by: pages.OrderBy = None,
+        order_direction: str = "asc",
+        limit: int | None = None,
+        offset: int | None = None,
+        after: t.Any = None,
+        before: t.Any = None,
+        fields: Columns,
+        lock: readings.Lock | None = None,
+        **filters: t.Any,
+    ) -> collections.abc.AsyncIterator[_Record]: ...
+    def list(
+        self,
+        *clauses: t.Any,
+        order_by: pages.OrderBy = None,
+        order_direction: str = "asc",
+        limit: int | None = None,
+        offset: int | None = None,
+        after: t.Any = None,
+        before: t.Any = None,
+        fields: Columns | None = None,
+        lock: readings.Lock | None = None,
+        **filters: t.Any,
+    ) -> collections.abc.AsyncIterator[t.Any]:
+        """Iterate over the records that match, reading them from the database while it goes on.
+
+        The order is by a column, by name or itself, or by several: ``"age"``, ``"-age"``, ``("age", "desc")``,
+        ``F.age.desc(nulls="first")``, or a sequence of these; nulls come last unless said, ``order_direction`` is that
+        of names without one, and ties are broken by the primary key, which is also the order of a slice that has no
+        other. ``after`` and ``before`` are records, present or not: what comes next to them in the order is where the
+        slice begins, or, with ``before`` alone, ends. SQLAlchemy's own orders (``table.c.name.collate("…")``) stay as
+        they are.
+
+        Nothing is run before the first is asked for. Leaving the loop early frees the cursor.
+        """
+
+        def page() -> statements.Statement:
+            found = pages.page(
+                self._table,
+                self._bounds + clauses,
+                filters,
+                order_by=order_by,
+                order_direction=order_direction,
+                limit=limit,
+                offset=offset,
+                after=after,
+                before=before,
+            )
+            return self._refined(found, fields, lock)
+
+        return Records(self._table_manager, page, self._read if fields is None else _as_they_are, lock)
+
+    @t.overload
+    async def first(
+        self,
+        *clauses: t.Any,
+        order_by: pages.OrderBy = None,
+        order_direction: str = "asc",
+        fields: None = None,
+        lock: readings.Lock | None = None,
+        **filters: t.Any,
+    ) -> Record | None: ...
+    @t.overload
+    async def first(
+        self,
+        *clauses: t.Any,
+        order_by: pages.OrderBy = None,
+        order_direction: str = "asc",
+        fields: Columns,
+        lock: readings.Lock | None = None,
+        **filters: t.Any,
+    ) -> _Record | None: ...
+    async def first(
+        self,
+        *clauses: t.Any,
+        order_by: pages.OrderBy = None,
+        order_direction: str = "asc",
+        fields: Columns | None = None,
+        lock: readings.Lock | None = None,
+        **filters: t.Any,
+    ) -> Record | _Record | None:
+        """Give the first record that matches, in an order as :meth:`list` takes it, by default the primary key's."""
+        clauses = self._bounds + clauses
+        page = pages.page(self._table, clauses, filters, order_by=order_by, order_direction=order_direction, limit=1)
+        return next(iter(await self._found(page, fields, lock)), None)
+
+    async def count(self, *clauses: t.Any, **filters: t.Any) -> int:
+        """Give how many records match."""
+        (found,) = await self._table_manager.read(pages.count(self._table, self._bounds + clauses, filters))
+        return int(found["count"])
+
+    async def exists(self, *clauses: t.Any, **filters: t.Any) -> bool:
+        """Tell whether any record matches."""
+        return bool(await self._table_manager.read(pages.exists(self._table, self._bounds + clauses, filters)))
+
+    async def _only(
+        self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], fields: Columns | None, lock: readings.Lock | None
+    ) -> t.Any:
+        match await self._found(statements.select(self._table, self._bounds + clauses, filters, limit=2), fields, lock):
+            case [record]:
+                return record
+            case []:
+                return None
+            case _:
+                raise self._error(exceptions.MultipleRecordsError, clauses, filters)
+
+    async def _found(
+        self, statement: statements.Statement, fields: Columns | None, lock: readings.Lock | None
+    ) -> builtins.list[t.Any]:
+        if lock is not None:
+            await self._table_manager.hold(lock)
+        found = await self._table_manager.read(self._refined(statement, fields, lock))
+        return self._read(found) if fields is None else found
+
+    def _refined(
+        self, statement: statements.Statement, fields: Columns | None, lock: readings.Lock | None
+    ) -> statements.Statement:
+        if fields is not None:
+            statement = readings.only(statement, self._table, fields)
+        return statement if lock is None else readings.locked(statement, lock)
+
+    def _error(
+        self, error: type[exceptions.ResourceException], clauses: statements.Clauses, filters: statements.Filters
+    ) -> exceptions.ResourceException:
+        return error(resource=self._table.name, id=statements.identity(self._table, clauses, filters))
+
+
+def _as_they_are(records: list[_Record]) -> list[_Record]:
+    return records

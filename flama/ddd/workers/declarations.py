@@ -1,0 +1,81 @@
+"""Which repositories a worker's class declares: its annotations, and those of its bases."""
+
+import inspect
+import sys
+import typing as t
+
+from flama.ddd.repositories.base import AbstractRepository
+
+__all__ = ["Declaration", "Declarations", "Declared"]
+
+
+class Declared:
+    """Stands in a worker's class for a repository, which each unit has of its own.
+
+    It has no ``__set__``, so that what a subclass assigns to the name comes first.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, worker: t.Any, owner: type) -> t.Any:
+        """Give the repository of the unit that is open."""
+        return self if worker is None else worker._repository(self.name)
+
+
+class Declaration(t.NamedTuple):
+    """A repository's class, and what ``Annotated`` says besides."""
+
+    repository: type[AbstractRepository]
+    hints: tuple[t.Any, ...] = ()
+
+
+class Declarations:
+    """The repositories that a class declares, by name; what is written as a string is read when it is first needed."""
+
+    def __init__(self, worker: type) -> None:
+        self._known: dict[str, Declaration] = {}
+        self._deferred: dict[str, tuple[type, str]] = {}
+        for owner in reversed(worker.__mro__):
+            for name, annotation in inspect.get_annotations(owner).items():
+                if not name.startswith("_"):
+                    self._declare(owner, name, annotation)
+
+    @property
+    def names(self) -> list[str]:
+        """The names of what is declared, and of what may be."""
+        return [*self._known, *self._deferred]
+
+    def resolved(self) -> dict[str, Declaration]:
+        """Give what is declared."""
+        for name, (owner, annotation) in list(self._deferred.items()):
+            try:
+                value = eval(annotation, vars(sys.modules[owner.__module__]), dict(vars(owner)))  # noqa: S307
+            except (NameError, AttributeError):  # told when it is asked for: it may be no repository at all
+                continue
+            del self._deferred[name]
+            if declaration := _declaration(value):
+                self._known[name] = declaration
+        return self._known
+
+    def missing(self, worker: type, name: str) -> AttributeError:
+        """Give the error for a repository that isn't there."""
+        if name in self._deferred:
+            annotation = self._deferred[name][1]
+            return AttributeError(f"{worker.__name__}.{name} is annotated {annotation!r}, which names nothing there")
+        return AttributeError(f"{worker.__name__} has no repository '{name}'")
+
+    def _declare(self, owner: type, name: str, annotation: t.Any) -> None:
+        self._known.pop(name, None)
+        self._deferred.pop(name, None)
+        if isinstance(annotation, str):
+            self._deferred[name] = (owner, annotation)
+        elif declaration := _declaration(annotation):
+            self._known[name] = declaration
+
+
+def _declaration(annotation: t.Any) -> Declaration | None:
+    repository, *hints = t.get_args(annotation) if t.get_origin(annotation) is t.Annotated else (annotation,)
+    if isinstance(repository, type) and issubclass(repository, AbstractRepository):
+        return Declaration(repository, tuple(hints))
+    return None

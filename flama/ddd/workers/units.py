@@ -1,0 +1,160 @@
+"""Units of work that are open: their parts, savepoints and hooks."""
+
+import abc
+import asyncio
+import collections.abc
+import contextlib
+import dataclasses
+import typing as t
+
+from flama.ddd.repositories.base import AbstractRepository
+from flama.ddd.workers.hooks import Hooks
+
+__all__ = ["Backend", "Part", "RolledBack", "Transaction", "Unit"]
+
+
+class Transaction(t.Protocol):
+    """What a backend begins, and the worker ends once."""
+
+    async def commit(self) -> None:
+        """Keep what was done."""
+
+    async def rollback(self) -> None:
+        """Undo what was done."""
+
+
+class Backend(abc.ABC):
+    """What opens the session that repositories share in a unit.
+
+    Of several in one unit, those of higher ``precedence`` are opened later, and commit first.
+    """
+
+    precedence: t.ClassVar[int] = 0
+
+    @abc.abstractmethod
+    def session(self) -> contextlib.AbstractAsyncContextManager[t.Any]:
+        """Give what opens the backend's session for a unit, and closes it."""
+
+    async def begin_transaction(self, session: t.Any, *, nested: bool) -> Transaction | None:
+        """Begin the unit's transaction, or one nested in it; None when the backend has none."""
+        return None
+
+    def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
+        """Make one of the unit's repositories."""
+        return repository(session)
+
+
+class Part(t.NamedTuple):
+    """A backend's part of a unit: the repositories that share its session."""
+
+    backend: Backend
+    repositories: collections.abc.Mapping[str, type[AbstractRepository]]
+
+
+class RolledBack(Exception):
+    """Leaves a unit that is to be undone though nothing was raised."""
+
+
+@dataclasses.dataclass(slots=True, eq=False)
+class _Opened:
+    backend: Backend
+    session: t.Any
+    transactions: list[Transaction | None]  # the unit's own, then its savepoints'
+    committed: bool = False
+
+    async def end(self, *details: t.Any) -> None:
+        transaction, error = self.transactions.pop(), details[1]
+        if transaction is not None:
+            await (transaction.commit() if error is None else transaction.rollback())
+            self.committed = error is None
+
+
+class Unit:
+    """A unit of work that a task has entered."""
+
+    __slots__ = ("_hooks", "_parts", "_stack", "deadline", "open", "repositories", "task")
+
+    def __init__(self, deadline: asyncio.Timeout | None) -> None:
+        self.task = asyncio.current_task()
+        self.deadline = deadline
+        self.open = True
+        self.repositories: dict[str, AbstractRepository] = {}
+        self._parts: list[_Opened] = []
+        self._stack = contextlib.AsyncExitStack()
+        self._hooks = [Hooks()]  # the unit's own, then its savepoints'
+
+    @property
+    def session(self) -> t.Any:
+        """The session of its last part, which for most units is the only one."""
+        return self._parts[-1].session
+
+    @property
+    def transaction(self) -> Transaction | None:
+        """The innermost transaction of that part."""
+        return self._parts[-1].transactions[-1]
+
+    @property
+    def hooks(self) -> Hooks:
+        """What waits for the end of the unit, or of its innermost savepoint."""
+        return self._hooks[-1]
+
+    @property
+    def nested(self) -> bool:
+        """Whether there is a savepoint."""
+        return len(self._hooks) > 1
+
+    async def begin(self, parts: collections.abc.Iterable[Part]) -> None:
+        """Open the sessions in order, begin their transactions, make their repositories."""
+        for backend, repositories in parts:
+            session = await self._stack.enter_async_context(backend.session())
+            opened = _Opened(backend, session, [await backend.begin_transaction(session, nested=False)])
+            self._stack.push_async_exit(opened.end)
+            self._parts.append(opened)
+            for name, repository in repositories.items():
+                self.repositories[name] = backend.make_repository(repository, session)
+
+    async def begin_nested(self) -> None:
+        """Begin a savepoint."""
+        async with contextlib.AsyncExitStack() as stack:
+            for part in self._parts:
+                part.transactions.append(await part.backend.begin_transaction(part.session, nested=True))
+                stack.push_async_exit(part.end)
+            stack.pop_all()
+        self._hooks.append(Hooks())
+
+    async def end_nested(self, error: BaseException | None) -> None:
+        """End the innermost savepoint, in the reverse order; an error undoes it."""
+        hooks = self._hooks.pop()
+        stack = contextlib.AsyncExitStack()
+        for part in self._parts:
+            stack.push_async_exit(part.end)
+        await self._unwind(stack, hooks, error)
+        if error is None:
+            self._hooks[-1].adopt(hooks)
+
+    async def end(self, error: BaseException | None) -> None:
+        """End its transactions, close its sessions, in the reverse order; an error undoes it. Then run its hooks."""
+        await self._unwind(self._stack, self.hooks, error)
+        if error is None:
+            await self.hooks.run(committed=True)
+
+    async def renew(self, *, rollback: bool) -> None:
+        """Keep or undo what was done so far, and go on."""
+        for part in reversed(self._parts):
+            if (transaction := part.transactions[-1]) is not None:
+                await (transaction.rollback() if rollback else transaction.commit())
+                part.transactions[-1] = await part.backend.begin_transaction(part.session, nested=self.nested)
+        if rollback or not self.nested:
+            await self.hooks.run(committed=not rollback)
+
+    async def _unwind(self, stack: contextlib.AsyncExitStack, hooks: Hooks, error: BaseException | None) -> None:
+        # what made it necessary to roll back is what is raised
+        traceback = None if error is None else error.__traceback__
+        try:
+            await stack.__aexit__(None if error is None else type(error), error, traceback)
+        except BaseException as failure:
+            # a part that ends after the first has committed can't undo that
+            await hooks.run(committed=any(part.committed for part in self._parts), error=failure)
+            raise
+        if error is not None:
+            await hooks.run(committed=False, error=None if isinstance(error, RolledBack) else error)

@@ -1,0 +1,67 @@
+"""How connections are taken, used, returned without a greenlet where nothing is waited for.
+
+SQLAlchemy has each of these run in a greenlet of its own, in case that it waits for the database, at a tenth of what a
+short unit costs. Whether it will can often be told beforehand; then it is called as it is.
+"""
+
+import typing as t
+
+import sqlalchemy as sa
+from sqlalchemy import exc
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
+
+from flama.sqlalchemy.drivers.choice import driver_of
+from flama.sqlalchemy.pool import FairPool
+
+__all__ = ["begun", "checked_in", "checked_out", "ended"]
+
+
+async def checked_out(engine: AsyncEngine) -> AsyncConnection:
+    """Check a connection out, waiting for one if all are in use."""
+    sync: t.Any = engine.sync_engine
+    if isinstance(sync.pool, FairPool) and sync.pool.has_idle and not sync.dispatch.engine_connect:
+        try:
+            return AsyncConnection(engine, sync.connect())
+        except exc.MissingGreenlet:
+            pass  # it has to be made anew
+    return await engine.connect()
+
+
+async def begun(connection: AsyncConnection) -> AsyncTransaction:
+    """Begin the connection's transaction: its driver does so with the first statement."""
+    sync = connection.sync_connection
+    if sync is None or sync.dispatch.begin or driver_of(connection) is None:
+        return await connection.begin()
+    transaction: t.Any = AsyncTransaction(connection)
+    transaction.sync_transaction = transaction._assign_proxied(sync.begin())
+    return t.cast(AsyncTransaction, transaction)
+
+
+async def ended(transaction: AsyncTransaction, *, rollback: bool) -> None:
+    """Commit the transaction, or roll it back."""
+    sync: t.Any = transaction.sync_transaction
+    driver = driver_of(transaction.connection)
+    if driver is not None and await driver.ended(transaction.connection, rollback=rollback):
+        _end(sync, rollback)
+    else:
+        await (transaction.rollback() if rollback else transaction.commit())
+
+
+async def checked_in(connection: AsyncConnection) -> None:
+    """Give the connection back; what isn't committed is rolled back."""
+    sync, driver = connection.sync_connection, driver_of(connection)
+    if sync is not None and driver is not None and driver.idle and _keeps(sync.engine.pool):
+        sync.close()
+    else:
+        await connection.close()
+
+
+def _keeps(pool: sa.Pool) -> bool:
+    return isinstance(pool, FairPool) and pool.has_room
+
+
+def _end(transaction: sa.engine.Transaction, rollback: bool) -> None:
+    if rollback:
+        transaction.rollback()
+    else:
+        transaction.commit()

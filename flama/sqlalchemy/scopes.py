@@ -1,0 +1,118 @@
+"""Which of a table's records there are to a repository, whatever it is asked for."""
+
+import collections.abc
+import typing as t
+
+import sqlalchemy as sa
+
+from flama import exceptions, query
+from flama.sqlalchemy import statements
+from flama.sqlalchemy.conditions import known
+
+__all__ = ["Scope", "scope"]
+
+_Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
+
+
+class Scope(t.NamedTuple):
+    """Conditions that hold on every record that is read or written, before and after.
+
+    ``bound`` is what they say a record has, ``others`` are those that leave it a choice.
+    """
+
+    table: sa.Table
+    conditions: tuple[query.Condition, ...]
+    bound: _Row
+    others: tuple[query.Condition, ...]
+
+    def new(self, row: _Row) -> _Row:
+        """Give a new record what the conditions say that it has.
+
+        :raises PermissionDeniedError: it has something else.
+        """
+        return {**self.changes(row), **self.bound}
+
+    def changes(self, data: _Row) -> _Row:
+        """Give changes to a record without those that tell what it has anyway.
+
+        :raises PermissionDeniedError: one is to something else.
+        """
+        bound = self.bound
+        if bound.keys().isdisjoint(data):
+            return data
+        for name in bound.keys() & data.keys():
+            if statements.is_expression(data[name]) or data[name] != bound[name]:
+                raise self._refused(f"'{name}' is bound to another value here")
+        return {name: value for name, value in data.items() if name not in bound}
+
+    def change(self) -> _Row:
+        """Give what a change has to set so that the table's ``onupdate`` doesn't set something else."""
+        columns = self.table.columns
+        return {name: value for name, value in self.bound.items() if columns[name].onupdate is not None}
+
+    def is_open(self, changes: collections.abc.Collection[str] | None = None) -> bool:
+        """Tell whether only the record as it is stored can say if it is inside: a new one, or one with changes."""
+        if changes is None or not self.others:
+            return bool(self.others)
+        fields = {name for condition in self.others for name in condition.fields}
+        return not fields.isdisjoint(changes) or any(_changes_by_itself(self.table.columns[name]) for name in fields)
+
+    def check(self, records: collections.abc.Iterable[_Row]) -> None:
+        """Make sure that records are inside, as they are stored now.
+
+        :raises PermissionDeniedError: one isn't.
+        """
+        try:
+            inside = all(condition.matches(record) for record in records for condition in self.others)
+        except TypeError as error:
+            raise exceptions.InvalidDataError(resource=self.table.name, detail=str(error)) from error
+        if not inside:
+            raise self._refused("the record would be outside of the scope")
+
+    def _refused(self, detail: str) -> exceptions.PermissionDeniedError:
+        return exceptions.PermissionDeniedError(resource=self.table.name, detail=detail)
+
+
+def scope(table: sa.Table, conditions: tuple[t.Any, ...]) -> Scope | None:
+    """Give the scope of a table's records on which all the conditions hold; None without any.
+
+    :raises UnknownColumnError: a condition is about what the table doesn't have.
+    :raises InvalidDataError: one is something else, an SQLAlchemy expression say, of which Python can't tell the truth.
+    """
+    if not conditions:
+        return None
+    for condition in conditions:
+        if not isinstance(condition, query.Condition):
+            detail = f"a scope is made of conditions by F, not of {condition!r}"
+            raise exceptions.InvalidDataError(resource=table.name, detail=detail)
+        known(table, condition.fields)
+    parts = [part for condition in conditions for part in _parts(condition)]
+    bound = _bound(table, parts)
+    others = [part for part in parts if not (bound.keys() >= set(part.fields) and _holds(part, bound))]
+    return Scope(table, conditions, bound, tuple(others))
+
+
+def _parts(condition: query.Condition) -> tuple[query.Condition, ...]:
+    return condition.parts if isinstance(condition, query.And) else (condition,)
+
+
+def _bound(table: sa.Table, parts: collections.abc.Iterable[query.Condition]) -> _Row:
+    bound: dict[str, t.Any] = {}
+    for part in parts:
+        match part:
+            case query.Comparison(field, "eq", value) | query.Comparison(field, "in", (value,)):
+                bound.setdefault(field, value)
+            case query.Comparison(field, "isnull"):
+                bound.setdefault(field, None)
+    return {name: value for name, value in bound.items() if table.columns[name].computed is None}
+
+
+def _holds(condition: query.Condition, record: _Row) -> bool:
+    try:
+        return condition.matches(record)
+    except TypeError:
+        return False
+
+
+def _changes_by_itself(column: sa.Column[t.Any]) -> bool:
+    return any(way is not None for way in (column.onupdate, column.server_onupdate, column.computed))

@@ -1,0 +1,77 @@
+"""How the transaction of a unit is set: what it sees of others, whether it writes, how long a statement may take."""
+
+import dataclasses
+import typing as t
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flama import exceptions
+from flama.sqlalchemy import drivers
+
+__all__ = ["Isolation", "Settings"]
+
+Isolation: t.TypeAlias = t.Literal["READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
+"""SQL's levels; which of them there are is the database's to say."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """The settings of a unit; what isn't said is the database's own."""
+
+    isolation: Isolation | None = None
+    read_only: bool = False
+    statement_timeout: float | None = None  # seconds
+
+    async def open(self, connection: AsyncConnection) -> None:
+        """Set what holds for a connection until it is given back.
+
+        :raises ApplicationError: the database has no such level.
+        """
+        options: dict[str, t.Any] = {}
+        if self.isolation is not None:
+            options["isolation_level"] = self.isolation
+        if self.read_only and connection.dialect.name == "postgresql":
+            options["postgresql_readonly"] = True
+        if options:
+            try:
+                await connection.execution_options(**options)
+            except sa.exc.ArgumentError as error:
+                raise exceptions.ApplicationError(str(error)) from error
+
+    async def begin(self, connection: AsyncConnection) -> None:
+        """Set what holds for a transaction that was begun."""
+        if commands := self._commands(connection.dialect.name):
+            await drivers.begin_with(connection, commands)
+
+    async def close(self, connection: AsyncConnection) -> None:
+        """Undo what would outlast the transaction."""
+        if connection.closed or connection.invalidated or not (commands := self._undoing(connection.dialect.name)):
+            return
+        try:
+            for command in commands:
+                await connection.exec_driver_sql(command)
+        except BaseException:
+            await connection.invalidate()
+            raise
+
+    def _commands(self, dialect: str) -> tuple[str, ...]:
+        limit = self.statement_timeout
+        match dialect:
+            case "postgresql" if limit is not None:
+                return (f"SET LOCAL statement_timeout = {max(1, round(limit * 1000))}",)
+            case "mysql" | "mariadb":
+                limited = () if limit is None else (f"SET SESSION max_statement_time = {limit:f}",)  # MariaDB's
+                return (*limited, *(("SET TRANSACTION READ ONLY",) if self.read_only else ()))
+            case "sqlite" if limit is not None:
+                raise exceptions.ApplicationError("SQLite has no limit for how long a statement may take")
+            case "sqlite" if self.read_only:
+                return ("PRAGMA query_only = ON",)
+            case "sqlite" if self.isolation == "SERIALIZABLE":
+                return ("BEGIN IMMEDIATE",)  # its transactions begin with the first write else, and not before
+        return ()
+
+    def _undoing(self, dialect: str) -> tuple[str, ...]:
+        if dialect in ("mysql", "mariadb") and self.statement_timeout is not None:
+            return ("SET SESSION max_statement_time = DEFAULT",)
+        return ("PRAGMA query_only = OFF",) if dialect == "sqlite" and self.read_only else ()

@@ -1,0 +1,54 @@
+"""The collections of the contract as tables, with what works on them."""
+
+import functools
+import types
+
+import sqlalchemy as sa
+
+from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
+from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
+
+
+@functools.cache
+def collections(*, deferred: bool) -> types.SimpleNamespace:
+    """Give the tables of the collections, each of which has a column that isn't called as its key is."""
+    metadata = sa.MetaData()
+    club = sa.Table(
+        "club",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("club_name", sa.String(32), key="name", nullable=False),
+    )
+    late = {"name": "member_has_mentor", "deferrable": True, "initially": "DEFERRED"}
+    mentor = [sa.ForeignKey("member.id", **late)] if deferred else []
+    member = sa.Table(
+        "member",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String(32), nullable=False, default="unnamed"),
+        sa.Column("email_address", sa.String(64), key="email", unique=True),
+        sa.Column("age", sa.Integer, server_default="18"),
+        sa.Column("points", sa.Integer),
+        sa.Column("note", sa.String(200)),
+        sa.Column("club_id", sa.ForeignKey("club.id", name="member_has_club"), key="club"),
+        sa.Column("mentor_id", sa.Integer, *mentor, key="mentor"),
+        sa.CheckConstraint("age < 150", name="age_is_human"),
+    )
+    seat = sa.Table(
+        "seat",
+        metadata,
+        sa.Column("seat_row", sa.String(8), key="row", primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("holder", sa.String(32)),
+    )
+    return types.SimpleNamespace(metadata=metadata, club=club, member=member, seat=seat)
+
+
+def worker_of(collections: types.SimpleNamespace, members: type) -> type[SQLAlchemyWorker]:
+    """Give the worker that has the collections, the members in a repository of a certain class."""
+    repositories = {
+        "members": type("Members", (members,), {"_table": collections.member}),
+        "clubs": type("Clubs", (SQLAlchemyTableRepository,), {"_table": collections.club}),
+        "seats": type("Seats", (SQLAlchemyTableRepository,), {"_table": collections.seat}),
+    }
+    return type("ContractWorker", (SQLAlchemyWorker,), {"__annotations__": repositories})

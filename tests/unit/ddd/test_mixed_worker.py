@@ -1,0 +1,219 @@
+"""One unit on several backends: sessions, the order of their ends, and what is written remotely."""
+
+import types as python_types
+import typing as t
+
+import pytest
+import sqlalchemy as sa
+
+from flama import Flama, exceptions, types
+from flama.client import ASGITransport, Client
+from flama.ddd import BaseRepository, Remote, Worker
+from flama.ddd.repositories.http import HTTPResourceRepository
+from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
+from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
+from flama.sqlalchemy import SQLAlchemyModule
+
+pytestmark = pytest.mark.anyio
+
+metadata = sa.MetaData()
+order_table = sa.Table(
+    "order",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("item", sa.String(20), unique=True),
+)
+
+
+class Orders(SQLAlchemyTableRepository):
+    _table = order_table
+
+
+class Stock(HTTPResourceRepository):
+    _resource = "/stock"
+
+
+class Clock(BaseRepository):
+    def now(self):
+        return "noon"
+
+
+class Service:
+    """A remote service, and what it was told."""
+
+    def __init__(self):
+        self.told = []
+        self.app = Flama()
+        self.app.add_post("/stock/", self.create)
+        self.app.add_get("/stock/{id:str}/", self.retrieve)
+
+    async def create(self, data: types.RequestData):
+        if data["item"] == "brick":
+            raise exceptions.IntegrityError(resource="stock")
+        self.told.append(data["item"])
+        return dict(data)
+
+    async def retrieve(self, id: str):
+        return {"item": id}
+
+
+@pytest.fixture
+async def service():
+    service = Service()
+    async with Client(app=service.app):  # it is running
+        yield service
+
+
+@pytest.fixture
+async def app(tmp_path):
+    module = SQLAlchemyModule(f"sqlite+aiosqlite:///{tmp_path}/orders.db")
+    await module.on_startup()
+    async with module.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    yield python_types.SimpleNamespace(sqlalchemy=module)
+    assert module.engine.pool.checkedout() == 0
+    await module.on_shutdown()
+
+
+def remote(service, **options):
+    return Remote("http://stock.example", client=(("transport", ASGITransport(service.app)),), **options)
+
+
+class Shop(Worker):
+    orders: Orders
+    stock: t.Annotated[Stock, Remote("http://nowhere.example")]
+    clock: Clock
+
+
+async def items(app):
+    class Reading(SQLAlchemyWorker):
+        orders: Orders
+
+    async with Reading(app) as reading:
+        return [order["item"] async for order in reading.orders.list(order_by="id")]
+
+
+async def test_each_repository_has_the_session_that_it_needs(app, service):
+    async with Shop(app, stock=remote(service)) as shop:
+        await shop.orders.create({"item": "pipe"})
+        await shop.stock.create({"item": "pipe"})
+        assert shop.clock.now() == "noon"
+        assert await shop.stock.retrieve("tile") == {"item": "tile"}
+
+    assert await items(app) == ["pipe"]
+    assert service.told == ["pipe"]
+
+
+async def test_what_was_written_remotely_is_not_undone(app, service):
+    with pytest.raises(ZeroDivisionError):
+        async with Shop(app, stock=remote(service)) as shop:
+            await shop.orders.create({"item": "pipe"})
+            await shop.stock.create({"item": "pipe"})
+            raise ZeroDivisionError
+
+    assert await items(app) == []
+    assert service.told == ["pipe"]
+
+
+async def test_what_waits_for_the_commit_is_written_after_it_and_in_order(app, service):
+    async with Shop(app, stock=remote(service, writes="after_commit")) as shop:
+        assert await shop.stock.create({"item": "pipe"}) is None
+        await shop.orders.create({"item": "pipe"})
+        await shop.stock.create({"item": "tile"})
+        assert service.told == []
+
+    assert await items(app) == ["pipe"]
+    assert service.told == ["pipe", "tile"]
+
+
+@pytest.mark.parametrize("fail", ["block", "commit"])
+async def test_what_waits_for_the_commit_is_forgotten_without_one(app, service, fail, monkeypatch):
+    with pytest.raises((ZeroDivisionError, exceptions.UnavailableError)):
+        async with Shop(app, stock=remote(service, writes="after_commit")) as shop:
+            await shop.stock.create({"item": "pipe"})
+            await shop.orders.create({"item": "pipe"})
+            if fail == "block":
+                raise ZeroDivisionError
+            await shop.orders._connection.invalidate()
+
+    assert await items(app) == []
+    assert service.told == []
+
+
+async def test_a_savepoint_that_is_undone_forgets_what_waits_in_it(app, service):
+    async with Shop(app, stock=remote(service, writes="after_commit")) as shop:
+        await shop.stock.create({"item": "pipe"})
+        async with shop.savepoint():
+            await shop.orders.create({"item": "tile"})
+            await shop.stock.create({"item": "tile"})
+        with pytest.raises(ZeroDivisionError):
+            async with shop.savepoint():
+                await shop.orders.create({"item": "brick"})
+                await shop.stock.create({"item": "brick"})
+                raise ZeroDivisionError
+
+    assert await items(app) == ["tile"]
+    assert service.told == ["pipe", "tile"]
+
+
+async def test_a_commit_within_the_unit_sends_what_waits(app, service):
+    async with Shop(app, stock=remote(service, writes="after_commit")) as shop:
+        await shop.orders.create({"item": "pipe"})
+        await shop.stock.create({"item": "pipe"})
+        await shop.commit()
+        assert service.told == ["pipe"]
+        assert await items(app) == ["pipe"]
+        await shop.stock.create({"item": "tile"})
+        await shop.rollback()
+
+    assert service.told == ["pipe"]
+
+
+async def test_a_remote_write_that_fails_after_the_commit_is_told_and_undoes_nothing(app, service):
+    done = []
+    with pytest.raises(ExceptionGroup, match="1 more were not sent") as caught:
+        async with Shop(app, stock=remote(service, writes="after_commit")) as shop:
+            shop.after_commit(lambda: done.append("committed"))
+            shop.after_rollback(lambda: done.append("rolled back"))
+            await shop.orders.create({"item": "pipe"})
+            await shop.stock.create({"item": "pipe"})
+            await shop.stock.create({"item": "brick"})
+            await shop.stock.create({"item": "tile"})
+
+    assert [type(error) for error in caught.value.exceptions] == [exceptions.IntegrityError]
+    assert await items(app) == ["pipe"]
+    assert service.told == ["pipe"]
+    assert done == ["committed"]
+
+
+async def test_without_a_service_a_remote_repository_is_refused_by_name(app):
+    class Homeless(Worker):
+        stock: Stock
+
+    with pytest.raises(exceptions.ApplicationError, match="where the service of stock is"):
+        async with Homeless(app):
+            pass
+    with pytest.raises(exceptions.ApplicationError, match="no repository stok"):
+        Homeless(app, stok="http://stock.example")
+    assert (await items(app)) == []
+
+
+async def test_a_service_may_be_said_by_a_function_that_is_asked_for_each_unit(app, service):
+    asked = []
+
+    def url():
+        asked.append(1)
+        return "http://stock.example"
+
+    for _ in range(2):
+        async with Shop(app, stock=Remote(url, client=(("transport", ASGITransport(service.app)),))) as shop:
+            await shop.stock.retrieve("1")
+
+    assert len(asked) == 2
+
+
+async def test_units_of_many_tasks_have_sessions_of_their_own(app, service):
+    shop = Shop(app, stock=remote(service))
+    async with shop, shop.bound(app) as other:
+        assert shop.orders != other.orders
+        assert shop.stock._client is not other.stock._client
