@@ -13,7 +13,7 @@ from flama import exceptions
 __all__ = ["translated"]
 
 _Outcome: t.TypeAlias = exceptions.IntegrityKind | t.Literal[
-    "integrity", "conflict", "unavailable", "invalid", "read_only"
+    "integrity", "conflict", "unavailable", "invalid", "read_only", "failed"
 ]  # fmt: skip
 
 # SQLSTATE, or its class: PostgreSQL, whichever the driver
@@ -27,6 +27,7 @@ _BY_STATE: t.Final[dict[str, _Outcome]] = {
     "23505": "unique",
     "23514": "check",
     "25006": "read_only",
+    "25P02": "failed",
     "40001": "conflict",
     "40P01": "conflict",
     "42804": "invalid",
@@ -150,6 +151,8 @@ class translated:
                 return exceptions.InvalidDataError(resource=resource)
             case "conflict":
                 return exceptions.ConflictError(resource=resource, retryable=True)
+            case "failed":
+                return exceptions.SQLAlchemyError("An earlier statement of the unit failed: PostgreSQL runs no other")
             case "read_only":
                 detail = "nothing can be written: the transaction, or the database, is for reading"
                 return exceptions.UnavailableError(resource=resource, detail=detail)
@@ -192,9 +195,17 @@ def _outcome_by_class(error: exc.DBAPIError, driver: Exception) -> _Outcome | No
         return "unavailable"
     if isinstance(error, exc.DataError) or isinstance(driver.__cause__, _REFUSALS):
         return "invalid"
+    if isinstance(error, exc.ProgrammingError) and _says_itself(driver):
+        return "invalid"
     if "binding parameter" in str(driver):  # sqlite3
         return "invalid"
     return "unavailable" if isinstance(error, exc.OperationalError) else None
+
+
+def _says_itself(driver: Exception) -> bool:
+    # psycopg that it can't adapt a value, asyncmy that it can't write one: what a server says has a code
+    coded = getattr(driver, "sqlstate", None) or hasattr(driver, "sqlite_errorcode")
+    return not coded and not (driver.args and isinstance(driver.args[0], int))
 
 
 def _fields(tables: collections.abc.Sequence[sa.Table], told: _Told) -> tuple[str, ...]:

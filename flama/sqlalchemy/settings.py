@@ -3,7 +3,7 @@
 import dataclasses
 import typing as t
 
-import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions
@@ -36,7 +36,7 @@ class Settings:
         if options:
             try:
                 await connection.execution_options(**options)
-            except sa.exc.ArgumentError as error:
+            except exc.ArgumentError as error:
                 raise exceptions.ApplicationError(str(error)) from error
 
     async def begin(self, connection: AsyncConnection) -> None:

@@ -191,14 +191,12 @@ class _Upsert(t.NamedTuple):
         # Any unique key leads here, not only the one that is meant: LAST_INSERT_ID keeps what it is given, and tells.
         columns = self.table.columns
         insert = mysql.insert(self.table).values(self.row)
-        meant = [columns[name].is_not_distinct_from(insert.inserted[name]) for name in self.key]
-        same = sa.and_(*meant, *self._within())
-        told = sa.func.last_insert_id(sa.func.if_(same, token, token + 1))
+        same = sa.and_(*[columns[name].is_not_distinct_from(insert.inserted[name]) for name in self.key])
+        told = sa.func.last_insert_id(sa.func.if_(sa.and_(same, *self._within()), token, token + 1))
         mark = columns[self.key[0]]
-        # each sees what those before it set: what tells whether the record may change is set last
-        told_by = {name for condition in self.rules.conditions for name in condition.fields}
-        changed = sorted(self._changes(insert.inserted), key=lambda change: change[0] in told_by)
-        changes = {name: sa.func.if_(same, value, columns[name]) for name, value in changed}
+        if self.rules.conditions:  # an assignment sees what those before it set: as it was told before them all
+            same = sa.func.last_insert_id(type_=sa.BigInteger) == token
+        changes = {name: sa.func.if_(same, value, columns[name]) for name, value in self._changes(insert.inserted)}
         return insert.on_duplicate_key_update([(mark.key, sa.func.if_(told == 0, mark, mark)), *changes.items()])
 
     def _on_conflict(self, insert: t.Any, *, update: bool) -> t.Any:

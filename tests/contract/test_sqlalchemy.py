@@ -5,9 +5,6 @@ from flama.sqlalchemy.drivers import choice
 from tests.contract.suite import CAPABILITIES, RepositoryContract
 
 # What was found to be wrong, by the names of the tests that tell; whoever mends it takes the line away.
-_AFTER_A_READ = {
-    "test_after_a_refused_read_": "the next statement raises the driver's error, 25P02, which isn't translated"
-}
 _WRITTEN = "test_(an_odd_value_is_stored|a_record_takes)_.*"
 
 
@@ -31,14 +28,11 @@ class TestSQLite(SQLContract):
 
 class TestAsyncpg(SQLContract):
     driver = "asyncpg"
-    faults = _AFTER_A_READ
 
 
 class TestPsycopg(SQLContract):
     driver = "psycopg"
     faults = {
-        **_AFTER_A_READ,
-        "odd_value_.*(object|mapping)": "psycopg's ProgrammingError, which has no code, isn't translated",
         f"{_WRITTEN}list": "a list is stored as a text that PostgreSQL makes of it",
     }
 
@@ -48,7 +42,6 @@ class TestMariaDB(SQLContract):
     capabilities = frozenset(CAPABILITIES) - {"deferred"}  # MariaDB has no such references
     can_be_direct = False
     faults = {
-        "odd_value_.*-infinity": "asyncmy's ProgrammingError, which has no code, isn't translated",
         "odd_value_.*minus infinity": "it stands in the SQL as a column's name, which gives UnavailableError",
         f"{_WRITTEN}mapping": "a mapping is stored as what Python's str() makes of it",
         f"{_WRITTEN}list": "asyncmy's TypeError isn't translated",

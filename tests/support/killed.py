@@ -8,12 +8,14 @@ import collections.abc
 import itertools
 import sys
 import types
+import typing as t
 
 import sqlalchemy as sa
 
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
+from flama.types import App
 
 __all__ = ["Ledger", "entry_table"]
 
@@ -53,7 +55,7 @@ async def _write(ledger: Ledger, writer: str, numbers: collections.abc.Iterable[
 async def _main(url: str, run: str) -> None:
     module = SQLAlchemyModule(url)
     await module.on_startup()
-    ledger = Ledger(types.SimpleNamespace(sqlalchemy=module))
+    ledger = Ledger(t.cast(App, types.SimpleNamespace(sqlalchemy=module)))
     async with asyncio.TaskGroup() as writers:
         for writer in range(WRITERS):
             writers.create_task(_write(ledger, f"{run}-{writer}", itertools.count()))

@@ -15,6 +15,7 @@ from flama.ddd import F, HTTPResourceRepository
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import metadata
+from flama.sqlalchemy.explanations import Explanation
 
 user_table = sqlalchemy.Table("typed_user", metadata)
 
@@ -119,6 +120,17 @@ async def writes(users: Users, tools: Tools, shops: Shops, cities: Cities, plain
     await users.update(Tool(1), id=1)  # type: ignore[arg-type]
     await users.upsert(User(id=1, name="Ann"), on=3)  # type: ignore[arg-type]
     await users.drop(max_affected="2")  # type: ignore[arg-type]
+
+
+async def options(users: Users, admins: Admins, plain: Plain) -> None:
+    t.assert_type(users.scoped(F.name == "Ann"), Users)
+    t.assert_type(admins.scoped(F.id > 1, F.name == "Ann").with_deleted(), Admins)
+    t.assert_type(await users.scoped(F.name == "Ann").retrieve(id=1), User)
+    t.assert_type(await plain.with_deleted().get(id=1), dict[str, t.Any] | None)
+    t.assert_type(await users.explain("list", F.id > 1, order_by="-name", limit=3), Explanation)
+    users.scoped(name="Ann")  # type: ignore[call-arg]
+    users.scoped("name")  # type: ignore[arg-type]
+    await users.explain("nonsense")  # type: ignore[arg-type]
 
 
 async def remote(users: RemoteUsers, plain: RemotePlain) -> None:

@@ -671,8 +671,10 @@ async def test_a_change_of_many_columns_that_a_scope_is_about_is_wholly_done(not
 
     (changed,) = await either.upsert({"code": "a", "text": "x", "amount": 3, "size": 60}, on="code")
     assert (changed["text"], changed["amount"], changed["size"]) == ("x", 3, 60)
+    (changed,) = await either.upsert({"code": "a", "amount": 30, "size": 6, "text": "y"}, on="code")
+    assert (changed["text"], changed["amount"], changed["size"]) == ("y", 30, 6)
     with pytest.raises(exceptions.PermissionDeniedError):
-        await either.upsert({"code": "a", "text": "y", "amount": 30, "size": 70}, on="code")
+        await either.upsert({"code": "a", "text": "z", "amount": 30, "size": 70}, on="code")
 
     assert await notes.retrieve() == changed
 
