@@ -47,6 +47,7 @@ def test_the_sql_half_loads_nothing_of_the_web_half(module):
 
     assert "sqlalchemy" in present
     assert under({"httpx", "multipart", "pydantic", "starlette"} | WEB, present) == []
+    assert under({"aiosqlite", "asyncmy", "asyncpg", "psycopg"}, present) == []  # nobody has them all installed
 
 
 def test_the_http_repository_loads_no_sql():

@@ -1,23 +1,22 @@
 """Whether a connection's driver may be spoken to without SQLAlchemy in between."""
 
+import importlib
 import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy.engine.util import TransactionalContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flama.sqlalchemy.drivers.aiosqlite import Aiosqlite
-from flama.sqlalchemy.drivers.asyncpg import Asyncpg
 from flama.sqlalchemy.drivers.driver import Driver
-from flama.sqlalchemy.drivers.psycopg import Psycopg
 from flama.sqlalchemy.shapes import Shapes
 
 __all__ = ["driver_of"]
 
-_DRIVERS: t.Final[dict[tuple[str, str], type[Driver]]] = {
-    ("sqlite", "aiosqlite"): Aiosqlite,
-    ("postgresql", "asyncpg"): Asyncpg,
-    ("postgresql", "psycopg"): Psycopg,
+# by dialect and driver, a module here and its class: what it speaks to need not be installed
+_DRIVERS: t.Final[dict[tuple[str, str], tuple[str, str]]] = {
+    ("sqlite", "aiosqlite"): ("aiosqlite", "Aiosqlite"),
+    ("postgresql", "asyncpg"): ("asyncpg", "Asyncpg"),
+    ("postgresql", "psycopg"): ("psycopg", "Psycopg"),
 }
 # what is set on the driver's connection, and meant for it alone
 _HARMLESS: t.Final = frozenset(("isolation_level", "postgresql_readonly", "postgresql_deferrable"))
@@ -69,7 +68,9 @@ def _run_by_others(events: t.Any) -> bool:
 
 def _made(connection: sa.Connection, fairy: t.Any) -> Driver | None:
     dialect = connection.dialect
-    made = _DRIVERS.get((dialect.name, dialect.driver))
-    if made is None or not type(dialect).__module__.startswith("sqlalchemy.dialects."):
+    found = _DRIVERS.get((dialect.name, dialect.driver))
+    if found is None or not type(dialect).__module__.startswith("sqlalchemy.dialects."):
         return None
-    return made(fairy.dbapi_connection, Shapes.of(connection.engine.pool, dialect))
+    module, name = found
+    made = getattr(importlib.import_module(f"flama.sqlalchemy.drivers.{module}"), name)
+    return t.cast("Driver", made(fairy.dbapi_connection, Shapes.of(connection.engine.pool, dialect)))
