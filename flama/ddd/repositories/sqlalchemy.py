@@ -82,6 +82,9 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
     _created_at: t.ClassVar[str | None] = None
     _updated_at: t.ClassVar[str | None] = None
     _deleted_at: t.ClassVar[str | None] = None
+    _keeps_deleted: bool = False
+    _scope: scopes.Scope | None = None
+    _rules: tuple[stamps.Stamps | scopes.Scope, ...] = ()
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -93,8 +96,9 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         self._table_manager = SQLAlchemyTableManager(self._table, connection)
         self._resource_name = self._table.name
         self._records, self._stamps, scope = self._declared()
-        self._keeps_deleted = scope is not None
-        self._set_scope(scope)
+        if self._stamps is not None:
+            self._keeps_deleted = scope is not None
+            self._set_scope(scope)
 
     def __eq__(self, other: object) -> bool:
         same = super().__eq__(other)
@@ -247,6 +251,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
     def _set_scope(self, scope: scopes.Scope | None) -> None:
         self._scope = scope
         self._bounds = () if scope is None else scope.conditions
+        self._rules = tuple([rule for rule in (self._stamps, scope) if rule is not None])
 
     def _rows(self, data: collections.abc.Iterable[t.Any]) -> builtins.list[_Data]:
         rows = [statements.values(self._table, self._data(record)) for record in data]
@@ -260,12 +265,10 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         changes = statements.values(self._table, self._data(data, changes=True))
         if self._version is not None:
             changes, filters = versions.compared(self._table.columns[self._version], changes, filters)
-        for rule in (self._stamps, self._scope):
-            if rule is not None:
-                changes = rule.changes(changes)
-        for rule in (self._stamps, self._scope):
-            if rule is not None and changes:
-                changes = {**changes, **rule.change()}
+        for rule in self._rules:
+            changes = rule.changes(changes)
+        for rule in self._rules if changes else ():
+            changes = {**changes, **rule.change()}
         return changes, filters
 
     async def _inside(

@@ -375,9 +375,7 @@ async def test_a_deleted_record_is_in_the_way_of_one_that_is_alike(kept, begun, 
     await connection.commit()
 
 
-async def test_a_partial_unique_index_makes_way(connection):
-    if connection.dialect.name == "mysql":
-        pytest.skip("MariaDB has no index of some records")
+async def test_an_unique_index_of_those_that_are_there_makes_way(connection):
     table = sa.Table(
         "slip",
         sa.MetaData(),
@@ -386,7 +384,11 @@ async def test_a_partial_unique_index_makes_way(connection):
         sa.Column("deleted_at", sa.DateTime),
     )
     there = table.c.deleted_at.is_(None)
-    sa.Index("slip_code", table.c.code, unique=True, sqlite_where=there, postgresql_where=there)
+    if connection.dialect.name == "mysql":  # which has no index of some records
+        live = sa.Computed("CASE WHEN deleted_at IS NULL THEN code END", persisted=True)
+        table.append_column(sa.Column("live", sa.String(5), live, unique=True))
+    else:
+        sa.Index("slip_code", table.c.code, unique=True, sqlite_where=there, postgresql_where=there)
     await connection.run_sync(table.metadata.create_all)
     slips = type("Slips", (SQLAlchemyTableRepository,), {"_table": table, "_deleted_at": "deleted_at"})(connection)
 
