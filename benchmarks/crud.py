@@ -1,52 +1,47 @@
-"""What a repository's verbs cost beside the driver's own statements."""
+"""What a repository's verbs cost beside the driver's own statements, and beside what others make of them."""
 
 import argparse
 import asyncio
 import collections.abc
 import contextlib
 import dataclasses
-import gc
-import json
+import itertools
 import os
 import pathlib
-import resource
 import secrets
+import shutil
+import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
-import time
 import typing as t
 
 import asyncpg
 import measure
 import sqlalchemy as sa
-from contenders import crud, database
+from contenders import database
+from contenders.environments import NotInstalledError
+from contenders.verbs.cases import CASES, Case
+from contenders.verbs.contender import user
+from contenders.verbs.process import Place, Process
 
 LIBRARIES = ("sqlalchemy", "aiosqlite", "asyncpg", "psycopg")
 POSTGRES = os.environ.get("FLAMA_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
-PROCESSES = 2
-ROUNDS = 15
-USERS = 1000
-MANY = 100_000
-BULK = 10_000
-CALLS = 100
+PROCESSES = 3
+GROWTH = 10
 HAND = "the driver by hand"
+SAVEPOINTS = "by hand, a savepoint for each write"
 FLAMA = "flama"
+# the driver's figures of those rounds in which the peers took part
+BESIDE = "the driver beside the peers"
 
-Open: t.TypeAlias = collections.abc.Callable[[sa.URL], collections.abc.Awaitable[crud.Contender]]
-
-
-def user(number: int, prefix: str = "user") -> dict[str, t.Any]:
-    """Give a record."""
-    return {
-        "id": f"{prefix}-{number}",
-        "name": "Alice",
-        "surname": "Smith",
-        "email": f"{prefix}-{number}@example.com",
-        "password": "hashed_password",
-        "active": number % 2 == 0,
-    }
+PEERS = {
+    "advanced-alchemy": Place("advanced_alchemy", "AdvancedAlchemy", "advanced-alchemy"),
+    "SQLModel": Place("sqlmodel", "SQLModelSession", "sqlmodel"),
+    "Piccolo": Place("piccolo", "Piccolo", "piccolo"),
+    "Tortoise": Place("tortoise", "TortoiseORM", "tortoise"),
+    "the package flama 2.2.2": Place("flama_package", "FlamaPackage", "flama-2.2.2"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,141 +50,148 @@ class Backend:
 
     title: str
     drivername: str
-    hand: Open
-    more: dict[str, Open] = dataclasses.field(default_factory=dict)
+    hand: Place
+    savepoints: Place | None = None
+    peers: dict[str, Place] = dataclasses.field(default_factory=dict)
 
     @property
-    def contenders(self) -> dict[str, Open]:
+    def contenders(self) -> dict[str, Place]:
         """All of them, by name."""
-        return {HAND: self.hand, FLAMA: crud.Flama.open, "SQLAlchemy Core": crud.Core.open, **self.more}
+        savepoints = {SAVEPOINTS: self.savepoints} if self.savepoints else {}
+        ours = {FLAMA: Place("flama", "Flama"), "SQLAlchemy Core": Place("sqlalchemy", "Core")}
+        return {HAND: self.hand, **savepoints, **ours, **self.peers}
 
 
 BACKENDS = {
-    "aiosqlite": Backend("SQLite, aiosqlite", "sqlite+aiosqlite", crud.Aiosqlite.open),
+    "aiosqlite": Backend("SQLite, aiosqlite", "sqlite+aiosqlite", Place("aiosqlite", "Aiosqlite"), peers=PEERS),
     "asyncpg": Backend(
         "PostgreSQL, asyncpg",
         "postgresql+asyncpg",
-        crud.Asyncpg.open,
-        {"by hand, a savepoint for each write": lambda url: crud.Asyncpg.open(url, savepoints=True)},
+        Place("asyncpg", "Asyncpg"),
+        savepoints=Place("asyncpg", "AsyncpgSavepoints"),
+        peers=PEERS,
     ),
-    "psycopg": Backend("PostgreSQL, psycopg", "postgresql+psycopg", crud.Psycopg.open),
+    "psycopg": Backend(
+        "PostgreSQL, psycopg",
+        "postgresql+psycopg",
+        Place("psycopg", "Psycopg"),
+        savepoints=Place("psycopg", "PsycopgSavepoints"),
+    ),
 }
-
-
-async def _retrieve(contender: crud.Contender) -> int:
-    for number in range(CALLS):
-        assert await contender.retrieve(f"user-{number}") == user(number)
-    return CALLS
-
-
-async def _create(contender: crud.Contender) -> int:
-    for number in range(CALLS):
-        assert await contender.create(user(number, "new")) == user(number, "new")
-    return CALLS
-
-
-async def _update(contender: crud.Contender) -> int:
-    for number in range(CALLS):
-        assert await contender.update(f"user-{number}", "Bob") == [{**user(number), "name": "Bob"}]
-    return CALLS
-
-
-async def _delete(contender: crud.Contender) -> int:
-    for number in range(CALLS):
-        await contender.delete(f"user-{number}")
-    return CALLS
-
-
-async def _list(contender: crud.Contender) -> int:
-    for _ in range(3):
-        assert len(await contender.list()) == USERS
-    return 3
-
-
-async def _stream(contender: crud.Contender) -> int:
-    assert await contender.stream() == MANY
-    return 1
-
-
-async def _bulk(contender: crud.Contender) -> int:
-    records = [user(number, "new") for number in range(BULK)]
-    assert await contender.bulk(records) == records
-    return 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Case:
-    """Something to do, in a transaction that has begun, and that is rolled back."""
+class Answer:
+    """What was found out on one database."""
 
-    title: str
-    work: collections.abc.Callable[[crud.Contender], collections.abc.Awaitable[int]]
-    bar: float
-    users: int = USERS
-    begun: bool = True
-    writes: bool = False
-    rounds: int = ROUNDS
+    figures: dict[str, measure.Figures] = dataclasses.field(default_factory=dict)
+    grown: dict[str, float] = dataclasses.field(default_factory=dict)
+    about: dict[str, dict[str, t.Any]] = dataclasses.field(default_factory=dict)
+    missing: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-CASES = {
-    "retrieve": Case("retrieve", _retrieve, 1.4),
-    "create": Case("create, among others of a transaction", _create, 1.4, writes=True),
-    "update": Case("update, among others of a transaction", _update, 1.4, writes=True),
-    "delete": Case("delete, among others of a transaction", _delete, 1.4, writes=True),
-    "create-first": Case("create, the first of its transaction", _create, 1.4, begun=False, writes=True),
-    "update-first": Case("update, the first of its transaction", _update, 1.4, begun=False, writes=True),
-    "delete-first": Case("delete, the first of its transaction", _delete, 1.4, begun=False, writes=True),
-    "list": Case("list of 1,000 rows", _list, 1.3),
-    "stream": Case("stream of 100,000 rows", _stream, 1.5, users=MANY, rounds=5),
-    "bulk": Case("create of 10,000 rows at once", _bulk, 1.5, writes=True, rounds=5),
-}
+async def _answer(backend: Backend, names: collections.abc.Iterable[str]) -> Answer:
+    answer = Answer()
+    contenders = _installed(backend, answer)
+    ordered = sorted(names, key=lambda name: CASES[name].users)
+    for turn in range(PROCESSES):
+        with contextlib.ExitStack() as stack:
+            processes = {name: stack.enter_context(Process(place)) for name, place in contenders.items()}
+            answer.about.update({name: process.ask("about") for name, process in processes.items()})
+            for users, cases in itertools.groupby(ordered, key=lambda name: CASES[name].users):
+                async with _database(backend, users) as url_for:
+                    for name, process in processes.items():
+                        process.ask("open", url_for(name))
+                    for case in cases:
+                        print(f"measuring {case} on {backend.title}, {turn + 1} of {PROCESSES}", file=sys.stderr)
+                        await _measure(case, processes, answer)
+                    for process in processes.values():
+                        process.ask("close")
+                    if turn == 0 and "stream" in ordered and users == CASES["stream"].users:
+                        answer.grown.update(_grown(contenders, answer, url_for))
+    return answer
 
 
-class _Firsts:
-    # each call in a transaction of its own, of which only the beginning is timed
-
-    def __init__(self, contender: crud.Contender) -> None:
-        self._contender = contender
-        self.seconds = 0.0
-
-    def __getattr__(self, verb: str) -> t.Any:
-        async def first(*args: t.Any) -> t.Any:
-            begun = time.process_time_ns()
-            await self._contender.begin()
-            given = await getattr(self._contender, verb)(*args)
-            self.seconds += (time.process_time_ns() - begun) / 1e9
-            await self._contender.rollback()
-            return given
-
-        return first
+def _installed(backend: Backend, answer: Answer) -> dict[str, Place]:
+    contenders = backend.contenders
+    for name, place in backend.contenders.items():
+        try:
+            _ = place.command
+        except NotInstalledError as error:
+            answer.missing[name] = str(error)
+            del contenders[name]
+    return contenders
 
 
-async def _sample(case: Case, contender: crud.Contender) -> float:
-    if not case.begun:
-        firsts = _Firsts(contender)
-        with measure.cpu():
-            calls = await case.work(t.cast("crud.Contender", firsts))
-        return firsts.seconds / calls
-    await contender.begin()
-    await contender.retrieve("user-0")
-    with measure.cpu() as spent:
-        calls = await case.work(contender)
-    await contender.rollback()
-    return spent.seconds / calls
+async def _measure(name: str, processes: dict[str, Process], answer: Answer) -> None:
+    case = CASES[name]
+    samples: dict[str, measure.Sample] = {}
+    for contender, process in processes.items():
+        if not _left_out(contender, case, answer):
+            samples[contender] = _sample(process, name)
+            await samples[contender]()  # what is made once is made now
+            process.ask("settle")
+    together = await measure.interleaved(samples, case.peer_rounds)
+    ours = {contender: sample for contender, sample in samples.items() if contender not in PEERS}
+    alone = await measure.interleaved(ours, case.rounds - case.peer_rounds)
+    figures = answer.figures.setdefault(name, {})
+    for contender, spent in together.items():
+        figures.setdefault(contender, []).extend(spent + alone.get(contender, []))
+    figures.setdefault(BESIDE, []).extend(together[HAND])
+
+
+def _sample(process: Process, name: str) -> measure.Sample:
+    async def sample() -> float:
+        return process.ask("sample", name)
+
+    return sample
+
+
+def _left_out(contender: str, case: Case, answer: Answer) -> bool:
+    if contender == SAVEPOINTS:
+        return not (case.writes and case.begun)
+    return case.verb.name in answer.about[contender]["lacks"]
+
+
+def _grown(
+    contenders: dict[str, Place], answer: Answer, url_for: collections.abc.Callable[[str], str]
+) -> collections.abc.Iterator[tuple[str, float]]:
+    """Give by how many MB a process of its own grows while it streams."""
+    for name, place in contenders.items():
+        if not _left_out(name, CASES["stream"], answer):
+            with Process(place) as process:
+                process.ask("open", url_for(name))
+                yield name, process.ask("grow")
+                process.ask("close")
 
 
 @contextlib.asynccontextmanager
-async def _database(backend: Backend, users: int) -> collections.abc.AsyncIterator[sa.URL]:
-    async with contextlib.AsyncExitStack() as stack:
-        if backend.drivername.startswith("sqlite"):
-            file = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory())) / "users.db"
-            sync, url = f"sqlite:///{file}", sa.make_url(f"{backend.drivername}:///{file}")
-        else:
-            address = await stack.enter_async_context(_postgres())
-            sync, url = address.set(drivername="postgresql+psycopg"), address.set(drivername=backend.drivername)
-        # in another process: what it needs of memory would hide what a stream needs
-        address = sa.make_url(sync).render_as_string(hide_password=False)
-        subprocess.run([sys.executable, __file__, "--fill", address, str(users)], check=True)  # noqa: ASYNC221
-        yield url
+async def _database(
+    backend: Backend, users: int
+) -> collections.abc.AsyncIterator[collections.abc.Callable[[str], str]]:
+    """Make a database of so many users, and give what tells a contender's address of it.
+
+    A SQLite file keeps settings that a contender makes, so that each has a copy. All begin with the write-ahead log.
+    """
+    records = [user(number) for number in range(users)]
+    if not backend.drivername.startswith("sqlite"):
+        async with _postgres() as address:
+            database.create_on(address.set(drivername="postgresql+psycopg"), records)
+            url = address.set(drivername=backend.drivername).render_as_string(False)
+            yield lambda _: url
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        original = pathlib.Path(folder) / "users.db"
+        database.create(str(original), records)
+        with contextlib.closing(sqlite3.connect(original)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+
+        def url_for(contender: str) -> str:
+            copy = original.with_name(f"{contender.replace(' ', '-')}.db")
+            shutil.copyfile(original, copy)
+            return f"{backend.drivername}:///{copy}"
+
+        yield url_for
 
 
 @contextlib.asynccontextmanager
@@ -204,85 +206,70 @@ async def _postgres() -> collections.abc.AsyncIterator[sa.URL]:
         await server.close()
 
 
-async def _measured(backend: Backend, case: Case) -> measure.Figures:
-    async with contextlib.AsyncExitStack() as stack:
-        url = await stack.enter_async_context(_database(backend, case.users))
-        samples: dict[str, measure.Sample] = {}
-        for name, opened in backend.contenders.items():
-            if (case.writes and case.begun) or name not in backend.more:
-                contender = await opened(url)
-                stack.push_async_callback(contender.close)
-                samples[name] = lambda contender=contender: _sample(case, contender)
-                await samples[name]()  # what is made once is made now
-        gc.collect()
-        gc.freeze()
-        return await measure.interleaved(samples, case.rounds)
-
-
-async def _grown(backend: Backend, name: str) -> float:
-    """Give by how many MB the process grows while it streams, at most."""
-    async with _database(backend, MANY) as url:
-        contender = await backend.contenders[name](url)
-        await contender.begin()
-        await contender.retrieve("user-0")
-        before = _peak()
-        await _stream(contender)
-        grown = _peak() - before
-        await contender.rollback()
-        await contender.close()
-    return grown
-
-
-def _peak() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _child(*arguments: str) -> t.Any:
-    run = subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, check=True)
-    return json.loads(run.stdout)
-
-
-def _answer(backend: str, case: str) -> collections.abc.Iterator[str]:
-    print(f"measuring {case} on {backend}", file=sys.stderr)
-    figures: measure.Figures = {}
-    for _ in range(PROCESSES):
-        for name, spent in _child("--measure", backend, case).items():
-            figures.setdefault(name, []).extend(spent)
-    yield f"### {BACKENDS[backend].title}: {CASES[case].title}"
+def _section(backend: Backend, name: str, answer: Answer) -> collections.abc.Iterator[str]:
+    case, figures = CASES[name], answer.figures[name]
+    yield f"### {backend.title}: {case.title}"
     yield ""
-    yield from measure.table(figures, measure.rows_of(figures, HAND), unit="CPU µs", scale=1e6, of=HAND)
-    ratio = statistics.median(measure.ratios(figures, FLAMA, HAND))
+    rows = [measure.Row(contender, BESIDE if contender in PEERS else HAND) for contender in figures]
+    rows = [row for row in rows if row.name != BESIDE]
+    yield from measure.table(figures, rows, unit="CPU µs", scale=1e6, of=HAND)
     yield ""
-    yield f"flama at most {CASES[case].bar} times {HAND}: {'holds' if ratio <= CASES[case].bar else '**missed**'}."
-    if case == "stream":
+    yield from _verdict(case, figures)
+    for contender, about in answer.about.items():
+        if case.verb.name in about["lacks"]:
+            yield f"{contender} isn't in this table: {about['lacks'][case.verb.name]}."
+    if name == "stream":
         yield ""
-        grown = {name: _child("--memory", backend, name) for name in (HAND, FLAMA)}
-        yield f"The process grows by {grown[HAND]:.1f} MB at most by hand, by {grown[FLAMA]:.1f} MB with flama."
+        yield from _growth(answer.grown)
     yield ""
+
+
+def _verdict(case: Case, figures: measure.Figures) -> collections.abc.Iterator[str]:
+    like = SAVEPOINTS if SAVEPOINTS in figures else HAND
+    ratio = _ratio(figures, like)
+    holds = "holds" if ratio <= case.bar else "**missed**"
+    yield f"flama at most {case.bar} times {like}: {holds}, with {ratio:.3f}."
+    if like == SAVEPOINTS:
+        yield f"It is {_ratio(figures, HAND):.2f} times the driver without savepoints, which doesn't promise the same."
+
+
+def _ratio(figures: measure.Figures, base: str) -> float:
+    return statistics.median(measure.ratios(figures, FLAMA, base))
+
+
+def _growth(grown: dict[str, float]) -> collections.abc.Iterator[str]:
+    more = grown[FLAMA] - grown[HAND]
+    yield "How far the process grows at most while it streams: " + (
+        ", ".join(f"{name} {megabytes:.1f} MB" for name, megabytes in grown.items()) + "."
+    )
+    holds = "holds" if more <= GROWTH else "**missed**"
+    yield f"flama at most {GROWTH} MB more than {HAND}: {holds}, with {more:.1f} MB."
+
+
+def _peers(answers: collections.abc.Iterable[Answer]) -> collections.abc.Iterator[str]:
+    about: dict[str, dict[str, t.Any]] = {}
+    missing: dict[str, str] = {}
+    for answer in answers:
+        about |= {name: told for name, told in answer.about.items() if name in PEERS}
+        missing |= answer.missing
+    for name, told in about.items():
+        yield f"- {name}: {', '.join(f'{library} {version}' for library, version in told['versions'].items())}"
+    for name, reason in missing.items():
+        yield f"- **{name} is missing**, as it couldn't be installed: {reason}"
+    if about or missing:
+        yield ""
 
 
 def main() -> int:
-    """Answer for the cases named, or for all; with ``--measure`` or ``--memory``, print one figure."""
+    """Answer for the cases and databases named, or for all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cases", nargs="*", choices=[*CASES, []], metavar="case", help=", ".join(CASES))
     parser.add_argument("--on", choices=BACKENDS, action="append", help="which database, all unless named")
-    parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--memory", nargs=2, help=argparse.SUPPRESS)
-    parser.add_argument("--fill", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.fill:
-        address, users = options.fill
-        database.create_on(address, [user(number) for number in range(int(users))])
-        return 0
-    if options.measure:
-        backend, case = options.measure
-        print(json.dumps(asyncio.run(_measured(BACKENDS[backend], CASES[case]))))
-        return 0
-    if options.memory:
-        backend, name = options.memory
-        print(json.dumps(asyncio.run(_grown(BACKENDS[backend], name))))
-        return 0
-    lines = [line for on in options.on or BACKENDS for case in options.cases or CASES for line in _answer(on, case)]
+    names = options.cases or list(CASES)
+    answers = {on: asyncio.run(_answer(BACKENDS[on], names)) for on in options.on or BACKENDS}
+    lines = [*_peers(answers.values())]
+    lines += [line for on, answer in answers.items() for name in names for line in _section(BACKENDS[on], name, answer)]
     if options.cases or options.on:
         print("\n".join(lines))
     else:

@@ -6,6 +6,7 @@ import typing as t
 import aiosqlite
 import msgspec
 import sqlalchemy as sa
+from contenders.table import user_columns
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flama import Flama
@@ -19,16 +20,7 @@ __all__ = ["create", "create_on", "with_driver", "with_flama", "with_sqlalchemy"
 _encode = msgspec.json.Encoder().encode
 _user = re.compile(r"/user/([^/]+)/").fullmatch
 
-user_table = sa.Table(
-    "user",
-    metadata,
-    sa.Column("id", sa.String, primary_key=True),
-    sa.Column("name", sa.String, nullable=False),
-    sa.Column("surname", sa.String, nullable=False),
-    sa.Column("email", sa.String, nullable=False, unique=True),
-    sa.Column("password", sa.String, nullable=False),
-    sa.Column("active", sa.Boolean, nullable=False),
-)
+user_table = sa.Table("user", metadata, *user_columns())
 
 
 class UserRepository(SQLAlchemyTableRepository):
