@@ -8,8 +8,10 @@ if t.TYPE_CHECKING:
     from flama.ddd.components import WorkerComponent
     from flama.ddd.repositories.base import AbstractRepository, BaseRepository
     from flama.ddd.repositories.http import HTTPRepository, HTTPResourceManager, HTTPResourceRepository
+    from flama.ddd.repositories.memory import MemoryRepository
     from flama.ddd.workers.base import AbstractWorker, BaseWorker
     from flama.ddd.workers.http import HTTPWorker
+    from flama.ddd.workers.memory import MemoryWorker
     from flama.ddd.workers.mixed import Worker
     from flama.ddd.workers.remote import Remote
     from flama.query import F
@@ -24,6 +26,8 @@ __all__ = [
     "HTTPResourceManager",
     "HTTPResourceRepository",
     "HTTPWorker",
+    "MemoryRepository",
+    "MemoryWorker",
     "Remote",
     "Worker",
     "WorkerComponent",
@@ -41,6 +45,8 @@ __getattr__, __dir__ = facade.lazy(
         "HTTPResourceManager": "flama.ddd.repositories.http",
         "HTTPResourceRepository": "flama.ddd.repositories.http",
         "HTTPWorker": "flama.ddd.workers.http",
+        "MemoryRepository": "flama.ddd.repositories.memory",
+        "MemoryWorker": "flama.ddd.workers.memory",
         "Remote": "flama.ddd.workers.remote",
         "Worker": "flama.ddd.workers.mixed",
         "WorkerComponent": "flama.ddd.components",

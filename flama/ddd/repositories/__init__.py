@@ -7,6 +7,7 @@ from flama import facade
 if t.TYPE_CHECKING:
     from flama.ddd.repositories.base import AbstractRepository, BaseRepository
     from flama.ddd.repositories.http import HTTPRepository, HTTPResourceManager, HTTPResourceRepository
+    from flama.ddd.repositories.memory import MemoryRepository
 
 __all__ = [
     "AbstractRepository",
@@ -14,6 +15,7 @@ __all__ = [
     "HTTPRepository",
     "HTTPResourceManager",
     "HTTPResourceRepository",
+    "MemoryRepository",
 ]
 
 __getattr__, __dir__ = facade.lazy(
@@ -24,5 +26,6 @@ __getattr__, __dir__ = facade.lazy(
         "HTTPRepository": "flama.ddd.repositories.http",
         "HTTPResourceManager": "flama.ddd.repositories.http",
         "HTTPResourceRepository": "flama.ddd.repositories.http",
+        "MemoryRepository": "flama.ddd.repositories.memory",
     },
 )

@@ -7,10 +7,11 @@ from flama import facade
 if t.TYPE_CHECKING:
     from flama.ddd.workers.base import AbstractWorker, BaseWorker
     from flama.ddd.workers.http import HTTPWorker
+    from flama.ddd.workers.memory import MemoryWorker
     from flama.ddd.workers.mixed import Worker
     from flama.ddd.workers.remote import Remote
 
-__all__ = ["AbstractWorker", "BaseWorker", "HTTPWorker", "Remote", "Worker"]
+__all__ = ["AbstractWorker", "BaseWorker", "HTTPWorker", "MemoryWorker", "Remote", "Worker"]
 
 __getattr__, __dir__ = facade.lazy(
     __name__,
@@ -18,6 +19,7 @@ __getattr__, __dir__ = facade.lazy(
         "AbstractWorker": "flama.ddd.workers.base",
         "BaseWorker": "flama.ddd.workers.base",
         "HTTPWorker": "flama.ddd.workers.http",
+        "MemoryWorker": "flama.ddd.workers.memory",
         "Remote": "flama.ddd.workers.remote",
         "Worker": "flama.ddd.workers.mixed",
     },

@@ -1,0 +1,488 @@
+"""Repositories of what is kept in memory."""
+
+import builtins
+import collections.abc
+import copy
+import functools
+import importlib
+import typing as t
+
+from flama import exceptions, query
+from flama.ddd.repositories.base import BaseRepository
+from flama.ddd.repositories.typed import Record, TypedRepository, records
+from flama.ddd.workers.memory import MemoryWorker
+from flama.memory import Column, Session, Table, Unique
+from flama.memory.conditions import identity, matching
+from flama.memory.definitions import Row, any_key, anything
+from flama.memory.pages import natural, page
+from flama.memory.rows import Placed
+from flama.memory.rules import Rules
+from flama.memory.upserts import got_or_created, upserted
+from flama.memory.writes import completed, delete, insert, touched, update
+
+__all__ = ["MemoryRepository"]
+
+_Record: t.TypeAlias = dict[str, t.Any]
+_Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
+_Clauses: t.TypeAlias = tuple[t.Any, ...]
+_Columns: t.TypeAlias = t.Any  # a column of the table, which may be SQLAlchemy's, its key, or several
+_Lock: t.TypeAlias = t.Literal[
+    "update", "share", "update nowait", "share nowait", "update skip locked", "share skip locked"
+]  # fmt: skip
+_LOCKS: t.Final[tuple[str, ...]] = t.get_args(_Lock)
+_OrderBy: t.TypeAlias = str | query.Field | query.Order | collections.abc.Sequence[t.Any] | None
+
+
+class MemoryRepository(BaseRepository, TypedRepository[Record]):
+    """The records of one table, kept in memory: those of ``_table``, a SQLAlchemy table, or of ``_key`` alone.
+
+    All that the methods of a repository of a SQL table say is so here. Clauses are conditions made by ``F``, and no
+    expressions of SQLAlchemy's. Values are kept as a database would give them back, and records are their receiver's.
+    What one of the databases refuses as a value is refused: a text that is too long, a number out of range.
+
+    Defaults, NOT NULL, unique and foreign keys, and CHECK constraints written as SQLAlchemy expressions are those of
+    the table. CHECK constraints that are SQL texts are not held, nor are unique indexes of some records or on
+    expressions; a default that only a database can work out is an ApplicationError where it is needed. ``lock`` means
+    nothing more: a unit has the store to itself.
+
+    With ``_key``, a field or several that tell one record from another, records may have whichever fields they like,
+    or those of the type that is named in brackets; a field that a record doesn't have is null. ``_name`` is what errors
+    call it, by default the class's name. A single key that isn't given is counted from 1 on.
+
+    :raises IntegrityError: a constraint refuses a write; nothing of it is stored, and the unit goes on.
+    :raises UnknownColumnError: data, a filter, an order or a clause is about a column that the table doesn't have.
+    :raises InvalidDataError: a value can't be one of its column's, or a clause isn't a condition.
+    :raises PermissionDeniedError: a record would be outside of the repository's scope, or deleted by its data.
+    :raises InvalidResponseError: what is kept isn't a record of the type.
+    :raises SessionClosedError: the unit has ended.
+    """
+
+    _backend = MemoryWorker
+    _table: t.ClassVar[t.Any] = None
+    _key: t.ClassVar[str | tuple[str, ...] | None] = None
+    _name: t.ClassVar[str | None] = None
+    _version: t.ClassVar[str | None] = None
+    _created_at: t.ClassVar[str | None] = None
+    _updated_at: t.ClassVar[str | None] = None
+    _deleted_at: t.ClassVar[str | None] = None
+
+    def __init_subclass__(cls, **kwargs: t.Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls._table is not None or cls._key is not None:
+            cls._declared()  # what is wrong with them is told now
+
+    def __init__(self, session: Session, *args: t.Any, **kwargs: t.Any) -> None:
+        self._session = session
+        self._records, self._rules = self._declared()
+        self._resource_name = self._rules.table.name
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, MemoryRepository):
+            return NotImplemented
+        same = self._session is other._session and self._rules.table.source is other._rules.table.source
+        return same and self._rules.bounds == other._rules.bounds
+
+    def __hash__(self) -> int:
+        return hash((id(self._session), self._rules.table.path))
+
+    def scoped(self, *conditions: query.Condition) -> t.Self:
+        """Give this repository for those records alone on which the conditions, made by ``F``, hold.
+
+        To all its methods the others aren't there, but constraints still see them. What the conditions say by equality,
+        a new record has without being told; what would store a record outside, or take one out, is refused. Another
+        scope, or anything that a method takes, can only narrow it.
+
+        :raises UnknownColumnError: a condition is about a column that the table doesn't have.
+        :raises ApplicationError: the repository has no table.
+        """
+        return self._like(self._rules.scoped(*conditions))
+
+    def with_deleted(self) -> t.Self:
+        """Give this repository as if it had no ``_deleted_at``: deleted records are there, and a deletion is for good.
+
+        :raises ApplicationError: it has none.
+        """
+        return self._like(self._rules.with_deleted())
+
+    async def create(self, *data: Record | _Data) -> builtins.list[Record]:
+        """Store records, all of them or none, and give them as stored, in order.
+
+        Each may have other columns than the next; a column that is absent has its default, one that is None is null.
+        None as a primary key means that there is none yet. ``{}`` is a record of defaults.
+        """
+        rows, table = self._new(data), self._rules.table
+        await self._session.reach("create", table)
+        with self._session.atomic():
+            count = self._session.rows(table)
+            return self._written([insert(self._session, table, completed(table, row, count.count))[1] for row in rows])
+
+    @t.overload
+    async def retrieve(
+        self, *clauses: t.Any, fields: None = None, lock: _Lock | None = None, **filters: t.Any
+    ) -> Record: ...
+    @t.overload
+    async def retrieve(
+        self, *clauses: t.Any, fields: _Columns, lock: _Lock | None = None, **filters: t.Any
+    ) -> _Record: ...
+    async def retrieve(
+        self,
+        *clauses: t.Any,
+        fields: _Columns | None = None,
+        lock: _Lock | None = None,
+        **filters: t.Any,
+    ) -> Record | _Record:
+        """Give the one record that matches.
+
+        :raises NotFoundError: none does.
+        :raises MultipleRecordsError: more than one does.
+        """
+        record: Record | _Record | None = await self._only("retrieve", clauses, filters, fields, lock)
+        if record is None:
+            raise self._error(exceptions.NotFoundError, clauses, filters)
+        return record
+
+    @t.overload
+    async def get(
+        self, *clauses: t.Any, fields: None = None, lock: _Lock | None = None, **filters: t.Any
+    ) -> Record | None: ...
+    @t.overload
+    async def get(
+        self, *clauses: t.Any, fields: _Columns, lock: _Lock | None = None, **filters: t.Any
+    ) -> _Record | None: ...
+    async def get(
+        self,
+        *clauses: t.Any,
+        fields: _Columns | None = None,
+        lock: _Lock | None = None,
+        **filters: t.Any,
+    ) -> Record | _Record | None:
+        """Give the one record that matches; None when none does.
+
+        :raises MultipleRecordsError: more than one does.
+        """
+        record: Record | _Record | None = await self._only("get", clauses, filters, fields, lock)
+        return record
+
+    async def update(
+        self, data: Record | _Data, *clauses: t.Any, max_affected: int | None = None, **filters: t.Any
+    ) -> builtins.list[Record]:
+        """Change the records that match, and give them as they then are; none when none matches.
+
+        Without any data they are given as they are. Of a pydantic model, the fields that were set are the data.
+
+        :raises MultipleRecordsError: more than ``max_affected`` match; none is changed.
+        :raises ConflictError: the one record that is asked for by its key is of another version.
+        """
+        rules = self._rules
+        changes, meant = rules.changes(self._row(data, changes=True), filters)
+        await self._session.reach("update", rules.table)
+        if not changes:
+            return self._given(row for _, row in self._matching(clauses, meant))
+        kept = rules.table.kept({**touched(rules.table, changes), **changes})
+        found = self._few(clauses, meant, max_affected)
+        if not found:
+            self._refuse_stale(clauses, meant)
+        with self._session.atomic():
+            return self._written(update(self._session, rules.table, found, kept, counted=rules.version))
+
+    async def upsert(
+        self, *data: Record | _Data, on: _Columns | None = None, set: _Columns | None = None
+    ) -> builtins.list[Record]:
+        """Store records or, of those that are there, change what is there, all or none; give them as stored, in order.
+
+        A record is there when one is alike in ``on``, columns or their keys: by default the primary key; where a
+        record has none of that yet, it is new. ``set`` are the columns that change in it, by default all that the
+        record here has, except the key. Which version it is of is not asked.
+
+        :raises IntegrityError: a constraint refuses a record; or the one that is alike is deleted, or out of scope.
+        :raises InvalidDataError: two records are alike, or one lacks what tells which is meant.
+        :raises SQLAlchemyError: the table has no unique constraint or index on these columns.
+        """
+        rows = self._new(data)
+        await self._session.reach("upsert", self._rules.table)
+        if not rows:
+            return []
+        with self._session.atomic():
+            return self._written(upserted(self._session, self._rules, rows, on=on, set=set))
+
+    async def get_or_create(self, data: Record | _Data, *, on: _Columns | None = None) -> tuple[Record, bool]:
+        """Give the record that is alike in ``on``, and False; or store this one, and give it as stored, and True.
+
+        :raises IntegrityError: a constraint refuses the record; or the one that is alike is deleted, or out of scope.
+        :raises InvalidDataError: the data lack what tells which record is meant.
+        :raises SQLAlchemyError: the table has no unique constraint or index on these columns.
+        """
+        (row,) = self._new([data])
+        await self._session.reach("get_or_create", self._rules.table)
+        with self._session.atomic():
+            found, created = got_or_created(self._session, self._rules, row, on=on)
+            (record,) = self._written([found]) if created else self._given([found])
+        return record, created
+
+    async def delete(self, *clauses: t.Any, **filters: t.Any) -> None:
+        """Delete the one record that matches.
+
+        :raises NotFoundError: none does.
+        :raises MultipleRecordsError: more than one does; nothing is deleted.
+        :raises ConflictError: the one record that is asked for by its key is of another version.
+        """
+        await self._session.reach("delete", self._rules.table)
+        match self._matching(clauses, filters):
+            case [found]:
+                self._delete([found])
+            case []:
+                self._refuse_stale(clauses, filters)
+                raise self._error(exceptions.NotFoundError, clauses, filters)
+            case _:
+                raise self._error(exceptions.MultipleRecordsError, clauses, filters)
+
+    @t.overload
+    def list(
+        self,
+        *clauses: t.Any,
+        order_by: _OrderBy = None,
+        order_direction: str = "asc",
+        limit: int | None = None,
+        offset: int | None = None,
+        after: t.Any = None,
+        before: t.Any = None,
+        fields: None = None,
+        lock: _Lock | None = None,
+        **filters: t.Any,
+    ) -> collections.abc.AsyncIterator[Record]: ...
+    @t.overload
+    def list(
+        self,
+        *clauses: t.Any,
+        order_by: _OrderBy = None,
+        order_direction: str = "asc",
+        limit: int | None = None,
+        offset: int | None = None,
+        after: t.Any = None,
+        before: t.Any = None,
+        fields: _Columns,
+        lock: _Lock | None = None,
+        **filters: t.Any,
+    ) -> collections.abc.AsyncIterator[_Record]: ...
+    def list(
+        self,
+        *clauses: t.Any,
+        order_by: _OrderBy = None,
+        order_direction: str = "asc",
+        limit: int | None = None,
+        offset: int | None = None,
+        after: t.Any = None,
+        before: t.Any = None,
+        fields: _Columns | None = None,
+        lock: _Lock | None = None,
+        **filters: t.Any,
+    ) -> collections.abc.AsyncIterator[t.Any]:
+        """Iterate over the records that match, as they are when the first is asked for.
+
+        The order is by a column, by name or itself, or by several: ``"age"``, ``"-age"``, ``("age", "desc")``,
+        ``F.age.desc(nulls="first")``, or a sequence of these; nulls come last unless said, ``order_direction`` is that
+        of names without one, and ties are broken by the primary key, which is also the order of a slice that has no
+        other. ``after`` and ``before`` are records, present or not: what comes next to them in the order is where the
+        slice begins, or, with ``before`` alone, ends.
+
+        Nothing is read before that.
+        """
+
+        def found() -> builtins.list[t.Any]:
+            rows = page(
+                self._session.rows(self._rules.table),
+                self._rules.bounds + clauses,
+                filters,
+                order_by=order_by,
+                order_direction=order_direction,
+                limit=limit,
+                offset=offset,
+                after=after,
+                before=before,
+            )
+            return self._refined(rows, fields, lock)
+
+        return _Records(self._session, self._rules.table, found)
+
+    @t.overload
+    async def first(
+        self,
+        *clauses: t.Any,
+        order_by: _OrderBy = None,
+        order_direction: str = "asc",
+        fields: None = None,
+        lock: _Lock | None = None,
+        **filters: t.Any,
+    ) -> Record | None: ...
+    @t.overload
+    async def first(
+        self,
+        *clauses: t.Any,
+        order_by: _OrderBy = None,
+        order_direction: str = "asc",
+        fields: _Columns,
+        lock: _Lock | None = None,
+        **filters: t.Any,
+    ) -> _Record | None: ...
+    async def first(
+        self,
+        *clauses: t.Any,
+        order_by: _OrderBy = None,
+        order_direction: str = "asc",
+        fields: _Columns | None = None,
+        lock: _Lock | None = None,
+        **filters: t.Any,
+    ) -> Record | _Record | None:
+        """Give the first record that matches, in an order as :meth:`list` takes it, by default the primary key's."""
+        table, bounds = self._rules.table, self._rules.bounds
+        await self._session.reach("first", table)
+        rows = page(
+            self._session.rows(table),
+            bounds + clauses,
+            filters,
+            order_by=order_by,
+            order_direction=order_direction,
+            limit=1,
+        )
+        return next(iter(self._refined(rows, fields, lock)), None)
+
+    async def count(self, *clauses: t.Any, **filters: t.Any) -> int:
+        """Give how many records match."""
+        await self._session.reach("count", self._rules.table)
+        return len(self._matching(clauses, filters))
+
+    async def exists(self, *clauses: t.Any, **filters: t.Any) -> bool:
+        """Tell whether any record matches."""
+        await self._session.reach("exists", self._rules.table)
+        return bool(self._matching(clauses, filters))
+
+    async def drop(self, *clauses: t.Any, max_affected: int | None = None, **filters: t.Any) -> int:
+        """Delete the records that match, and give how many they were.
+
+        :raises MultipleRecordsError: more than ``max_affected`` match; none is deleted.
+        """
+        await self._session.reach("drop", self._rules.table)
+        found = self._few(clauses, filters, max_affected)
+        self._delete(found)
+        return len(found)
+
+    @classmethod
+    def _declared(cls) -> tuple[t.Any, Rules]:
+        if cls._table is not None:
+            rules = importlib.import_module("flama.ddd.repositories.rules")
+            moments = (cls._created_at, cls._updated_at, cls._deleted_at)
+            return t.cast("tuple[t.Any, Rules]", rules.declared(cls._table, cls._record, cls._version, moments))
+        if cls._key is None:
+            raise AttributeError(f"{cls.__name__} has neither a _table nor a _key")
+        key = (cls._key,) if isinstance(cls._key, str) else tuple(cls._key)
+        return _plain(cls._name or cls.__name__, key, cls._record)
+
+    def _like(self, rules: Rules) -> t.Self:
+        other = copy.copy(self)
+        other._rules = rules
+        return other
+
+    def _new(self, data: collections.abc.Iterable[t.Any]) -> builtins.list[Row]:
+        return self._rules.new([self._row(record) for record in data])
+
+    def _row(self, record: t.Any, *, changes: bool = False) -> Row:
+        table, data = self._rules.table, self._data(record, changes=changes)
+        if not isinstance(data, collections.abc.Mapping):
+            raise exceptions.InvalidDataError(resource=table.name, detail=f"a record is a mapping, not {data!r}")
+        table.check_names(data)
+        return {name: value for name, value in data.items() if value is not None or name not in table.never_null}
+
+    def _matching(self, clauses: _Clauses, filters: Row) -> builtins.list[Placed]:
+        return matching(self._session.rows(self._rules.table), self._rules.bounds + clauses, filters)
+
+    def _few(self, clauses: _Clauses, filters: Row, most: int | None) -> builtins.list[Placed]:
+        most, found = natural(self._rules.table, "max_affected", most), self._matching(clauses, filters)
+        if most is not None and len(found) > most:
+            detail = f"more than {most} match: none is changed"
+            raise exceptions.MultipleRecordsError(resource=self._rules.table.name, detail=detail)
+        return found
+
+    async def _only(self, verb: str, clauses: _Clauses, filters: Row, fields: t.Any, lock: t.Any) -> t.Any:
+        await self._session.reach(verb, self._rules.table)
+        match self._refined([row for _, row in self._matching(clauses, filters)[:2]], fields, lock):
+            case [record]:
+                return record
+            case []:
+                return None
+            case _:
+                raise self._error(exceptions.MultipleRecordsError, clauses, filters)
+
+    def _refined(self, rows: builtins.list[Row], fields: t.Any, lock: t.Any) -> builtins.list[t.Any]:
+        table = self._rules.table
+        if lock is not None and lock not in _LOCKS:
+            detail = f"there is no lock {lock!r}: it is one of {', '.join(map(repr, _LOCKS))}"
+            raise exceptions.InvalidDataError(resource=table.name, detail=detail)
+        if fields is None:
+            return self._given(rows)
+        keys = table.keys_of(fields)
+        if not keys:
+            raise exceptions.InvalidDataError(resource=table.name, detail="fields are one at least")
+        return [{key: record.get(key) for key in keys} for record in map(table.given, rows)]
+
+    def _given(self, rows: collections.abc.Iterable[Row]) -> builtins.list[Record]:
+        return self._read([self._rules.table.given(row) for row in rows])
+
+    def _written(self, rows: builtins.list[Row]) -> builtins.list[Record]:
+        records = [self._rules.table.given(row) for row in rows]
+        self._rules.check(records)
+        return self._read(records)
+
+    def _delete(self, found: builtins.list[Placed]) -> None:
+        rules, marks = self._rules, self._rules.deletion()
+        with self._session.atomic():
+            if marks is None:
+                delete(self._session, rules.table, found)
+            else:
+                update(self._session, rules.table, found, rules.table.kept(marks), counted=rules.version)
+
+    def _refuse_stale(self, clauses: _Clauses, filters: Row) -> None:
+        version, table = self._rules.version, self._rules.table
+        if version is None or version not in filters:
+            return
+        key = {name: value for name, value in filters.items() if name != version}
+        id = identity(table, clauses, key)
+        if id is not None and self._matching((), key):
+            detail = f"it isn't of version {filters[version]} any more"
+            raise exceptions.ConflictError(resource=table.name, id=id, detail=detail)
+
+    def _error(
+        self, error: type[exceptions.ResourceException], clauses: _Clauses, filters: Row
+    ) -> exceptions.ResourceException:
+        return error(resource=self._rules.table.name, id=identity(self._rules.table, clauses, filters))
+
+
+class _Records(collections.abc.AsyncIterator[Record]):
+    def __init__(self, session: Session, table: Table, found: collections.abc.Callable[[], list[t.Any]]) -> None:
+        self._session = session
+        self._table = table
+        self._found: collections.abc.Callable[[], list[t.Any]] | None = found
+        self._records: collections.abc.Iterator[t.Any] = iter(())
+
+    async def __anext__(self) -> t.Any:
+        self._session.check_open(self._table)
+        if self._found is not None:
+            found, self._found = self._found, None
+            await self._session.reach("list", self._table)
+            self._records = iter(found())
+        for record in self._records:
+            return record
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        self._found, self._records = None, iter(())
+
+
+@functools.lru_cache(1000)
+def _plain(name: str, key: tuple[str, ...], record: t.Any) -> tuple[t.Any, Rules]:
+    made = records(record, frozenset())
+    fields = dict.fromkeys([*key, *(made.fields if made else ())])
+    columns = {field: Column(field, anything) for field in fields}
+    for field in key:
+        columns[field] = Column(field, any_key, nullable=False, counted=len(key) == 1)
+    table = Table(name, name, columns, key, (Unique(key),), source=(name, key, record), open=made is None)
+    return made, Rules(table)

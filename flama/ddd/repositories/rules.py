@@ -1,0 +1,114 @@
+"""What holds for each record of a SQL table that is kept in memory."""
+
+import collections.abc
+import copy
+import functools
+import typing as t
+
+import sqlalchemy as sa
+
+from flama import exceptions, query
+from flama.ddd.repositories.typed import records
+from flama.memory.definitions import Row
+from flama.memory.rules import Rules
+from flama.memory.tables import definition
+from flama.sqlalchemy import scopes, stamps, versions
+from flama.sqlalchemy.columns import json_columns
+
+__all__ = ["TableRules", "declared"]
+
+_Moments: t.TypeAlias = tuple[str | None, str | None, str | None]
+
+
+class TableRules(Rules):
+    """The rules that a table's repository declares: how versions are counted, changes stamped, what is seen."""
+
+    def __init__(
+        self, table: sa.Table, version: str | None, stamped: stamps.Stamps | None, scope: scopes.Scope | None
+    ) -> None:
+        super().__init__(definition(table))
+        self.version = version
+        self._source = table
+        self._stamps = stamped
+        self._keeps_deleted = scope is not None
+        self._set_scope(scope)
+
+    def new(self, rows: list[Row]) -> list[Row]:
+        """Give new records what the rules say that they have."""
+        if self.version is not None:
+            rows = [versions.numbered(self._source.columns[self.version], row) for row in rows]
+        if self._stamps is not None:
+            rows = list(self._stamps.new(rows))
+        return rows if self._scope is None else [self._scope.new(row) for row in rows]
+
+    def changes(self, data: Row, filters: dict[str, t.Any]) -> tuple[Row, dict[str, t.Any]]:
+        """Give changes as the rules have them, with the filters that say of which records."""
+        if self.version is not None:
+            data, filters = versions.compared(self._source.columns[self.version], data, filters)
+        both = [rule for rule in (self._stamps, self._scope) if rule is not None]
+        for rule in both:
+            data = rule.changes(data)
+        for rule in both if data else ():
+            data = {**data, **rule.change()}
+        return data, filters
+
+    def change(self) -> Row:
+        """Give what changes with any change."""
+        return {} if self._stamps is None else self._stamps.change()
+
+    def deletion(self) -> Row | None:
+        """Give what changes in a record that is deleted; None when it goes."""
+        return self._stamps.deletion() if self._stamps is not None and self._keeps_deleted else None
+
+    def check(self, records: collections.abc.Iterable[Row]) -> None:
+        """Make sure that what was written may be."""
+        if self._scope is not None:
+            self._scope.check(records)
+
+    def scoped(self, *conditions: query.Condition) -> t.Self:
+        """Give the rules for those records alone on which the conditions hold."""
+        return self._like(scopes.scope(self._source, (*self.bounds, *conditions)))
+
+    def with_deleted(self) -> t.Self:
+        """Give the rules by which deleted records are there."""
+        if self._stamps is None or self._stamps.deleted is None:
+            return super().with_deleted()
+        # what hides the deleted ones comes first
+        whole = self._like(scopes.scope(self._source, self.bounds[1:] if self._keeps_deleted else self.bounds))
+        whole._keeps_deleted = False
+        return whole
+
+    def _like(self, scope: scopes.Scope | None) -> t.Self:
+        other = copy.copy(self)
+        other._set_scope(scope)
+        return other
+
+    def _set_scope(self, scope: scopes.Scope | None) -> None:
+        self._scope = scope
+        self.bounds = () if scope is None else scope.conditions
+        stamped = () if self._stamps is None else (self._stamps.created, self._stamps.updated)
+        bound = () if scope is None else scope.bound
+        self.fixed = frozenset(name for name in (self.version, *stamped, *bound) if name is not None)
+
+
+@functools.lru_cache(1000)
+def declared(table: sa.Table, record: t.Any, version: str | None, moments: _Moments) -> tuple[t.Any, Rules]:
+    """Give what makes records of a type of a table's rows, and the rules of such a repository.
+
+    :raises ApplicationError: one of them names what the table doesn't have.
+    """
+    made = records(record, json_columns(table))
+    _check_names(table, record, tuple(made.fields) if made else ())
+    for what, name in zip(("_version", "_created_at", "_updated_at", "_deleted_at"), (version, *moments), strict=True):
+        _check_names(table, what, () if name is None else (name,))
+    stamped = stamps.Stamps(table, *moments)
+    stamped.check()
+    visible = () if stamped.deleted is None else (query.F[stamped.deleted].isnull(),)
+    scope = scopes.scope(table, visible)
+    return made, TableRules(table, version, stamped if any(moments) else None, scope)
+
+
+def _check_names(table: sa.Table, what: t.Any, names: tuple[str, ...]) -> None:
+    if unknown := [name for name in names if name not in table.columns]:
+        has = ", ".join(table.columns.keys())
+        raise exceptions.ApplicationError(f"{what!r} names {unknown}: table '{table.name}' has {has}")

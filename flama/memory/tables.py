@@ -1,0 +1,103 @@
+"""SQLAlchemy tables, as a store keeps them."""
+
+import collections.abc
+import functools
+import typing as t
+
+import sqlalchemy as sa
+
+from flama.memory.checks import check
+from flama.memory.defaults import default, onupdate
+from flama.memory.definitions import Check, Column, ForeignKey, Kind, Parent, Table, Unique
+from flama.memory.kinds import kind
+
+__all__ = ["definition"]
+
+_TABLES: t.Final = 1000
+
+
+@functools.lru_cache(_TABLES)
+def definition(table: sa.Table) -> Table:
+    """Give what a store has to know of a table.
+
+    CHECK constraints that are SQL texts, and unique indexes of some records or on expressions, are not known to it.
+    """
+    columns = {str(key): _column(column) for key, column in table.columns.items()}
+    kinds = {key: column.kind for key, column in columns.items()}
+    return Table(
+        table.name,
+        table.fullname,
+        columns,
+        tuple(str(column.key) for column in table.primary_key),
+        tuple(_uniques(table)),
+        tuple(_checks(table, kinds)),
+        tuple(_foreign_key(each) for each in table.foreign_key_constraints),
+        table,
+    )
+
+
+def _column(column: sa.Column[t.Any]) -> Column:
+    return Column(
+        str(column.key),
+        kind(column.type),
+        nullable=bool(column.nullable),
+        counted=_is_counted(column),
+        default=default(column),
+        onupdate=onupdate(column),
+    )
+
+
+def _is_counted(column: sa.Column[t.Any]) -> bool:
+    if column.default is not None:
+        return bool(column.default.is_sequence)
+    return column.identity is not None or (
+        column.server_default is None and column.table.autoincrement_column is column
+    )
+
+
+def _uniques(table: sa.Table) -> list[Unique]:
+    constraints = [_unique(each) for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
+    indexes = [_unique(index) for index in table.indexes if index.unique and _is_plain(index)]
+    primary = [_unique(table.primary_key)] if table.primary_key else []
+    return [*primary, *sorted(constraints + indexes, key=lambda unique: unique.columns)]
+
+
+def _unique(constraint: sa.UniqueConstraint | sa.PrimaryKeyConstraint | sa.Index) -> Unique:
+    return Unique(tuple(str(column.key) for column in constraint.columns), _name(constraint))
+
+
+def _is_plain(index: sa.Index) -> bool:
+    # one of all records, on columns alone
+    conditions = [value for name, value in index.dialect_kwargs.items() if name.endswith("_where")]
+    return all(isinstance(each, sa.Column) for each in index.expressions) and all(value is None for value in conditions)
+
+
+def _checks(table: sa.Table, kinds: collections.abc.Mapping[str, Kind]) -> list[Check]:
+    constraints = (each for each in table.constraints if isinstance(each, sa.CheckConstraint))
+    found = (check(each, kinds) for each in constraints)
+    return sorted((each for each in found if each is not None), key=lambda each: (each.columns, each.name or ""))
+
+
+def _foreign_key(constraint: sa.ForeignKeyConstraint) -> ForeignKey:
+    return ForeignKey(
+        tuple(str(element.parent.key) for element in constraint.elements),
+        lambda: _parent(constraint),
+        _name(constraint),
+        _action(constraint.ondelete),
+        _action(constraint.onupdate),
+        str(constraint.initially).upper() == "DEFERRED",
+    )
+
+
+@functools.lru_cache(_TABLES)
+def _parent(constraint: sa.ForeignKeyConstraint) -> Parent:
+    columns = tuple(str(element.column.key) for element in constraint.elements)
+    return Parent(definition(constraint.referred_table), columns)
+
+
+def _action(action: str | None) -> str | None:
+    return None if action is None or action.upper() in ("RESTRICT", "NO ACTION") else action.upper()
+
+
+def _name(constraint: t.Any) -> str | None:
+    return str(constraint.name) if isinstance(constraint.name, str) else None

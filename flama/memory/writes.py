@@ -1,0 +1,205 @@
+"""What is written to a table, as its constraints allow."""
+
+import collections.abc
+import typing as t
+
+from flama import exceptions
+from flama.memory.definitions import Column, ForeignKey, Row, Table
+from flama.memory.references import check_parent, refused
+from flama.memory.rows import Placed, Rows
+from flama.memory.store import Session
+
+__all__ = ["completed", "delete", "insert", "touched", "update"]
+
+_Placed: t.TypeAlias = collections.abc.Sequence[Placed]
+_Values: t.TypeAlias = tuple[t.Any, ...]
+
+
+def completed(table: Table, values: Row, count: int) -> dict[str, t.Any]:
+    """Give a new record as it would be kept: with what its columns have of which nothing is said.
+
+    ``count`` is the number of the record before.
+
+    :raises InvalidDataError: a value isn't of its column's kind.
+    :raises IntegrityError: it breaks a constraint that looks at one record.
+    """
+    given = dict(values)
+    for key, column in table.columns.items():
+        if key not in given and column.default is not None:
+            given[key] = column.default(given)
+    kept = table.kept(given)
+    row = {key: kept.get(key, count + 1 if column.counted else None) for key, column in table.columns.items()}
+    if table.open:
+        row.update(kept)
+    _check(table, row, table.name)
+    return row
+
+
+def insert(session: Session, table: Table, row: Row) -> Placed:
+    """Store a record that is complete.
+
+    :raises IntegrityError: it breaks a constraint.
+    """
+    rows = session.rows(table)
+    _check_alone(rows, row, None, table.name)
+    place = rows.new_place()
+    session.write(rows, place, row, count=_number(table, row))
+    _check_own_parents(session, rows, [row], table.name)
+    return place, row
+
+
+def update(
+    session: Session,
+    table: Table,
+    found: _Placed,
+    changes: Row,
+    *,
+    counted: str | None = None,
+    resource: str | None = None,
+) -> list[Row]:
+    """Change records, and give them as they then are; the number of each in the column ``counted`` grows by one.
+
+    :raises IntegrityError: one breaks a constraint.
+    """
+    rows, resource = session.rows(table), resource or table.name
+    changed: list[Row] = []
+    for place, row in found:
+        new = {**row, **changes}
+        if counted is not None:
+            new[counted] = None if row[counted] is None else row[counted] + 1
+        _check(table, new, resource)
+        _check_alone(rows, new, place, resource)
+        session.write(rows, place, new, count=_number(table, new))
+        changed.append(new)
+    _follow(session, rows, [row for _, row in found], changes, resource)
+    _check_own_parents(session, rows, rows.at([place for place, _ in found]), resource, changes.keys())
+    return changed
+
+
+def delete(session: Session, table: Table, found: _Placed, *, resource: str | None = None) -> None:
+    """Take records away.
+
+    :raises IntegrityError: others name one of them.
+    """
+    rows, resource = session.rows(table), resource or table.name
+    for place, _ in found:
+        session.write(rows, place, None)
+    _follow(session, rows, [row for _, row in found], None, resource)
+
+
+def touched(table: Table, changes: Row, others: collections.abc.Container[str] = ()) -> dict[str, t.Any]:
+    """Give what changes by itself in a record that changes, but for the ``others``."""
+    return {
+        key: column.onupdate(changes)
+        for key, column in table.columns.items()
+        if column.onupdate is not None and key not in changes and key not in others
+    }
+
+
+def _number(table: Table, row: Row) -> int:
+    numbers = [row[key] for key, column in table.columns.items() if column.counted and isinstance(row[key], int)]
+    return max(numbers, default=0)
+
+
+def _check(table: Table, row: Row, resource: str) -> None:
+    for key, column in table.columns.items():
+        if row[key] is None and not column.nullable:
+            raise exceptions.IntegrityError(resource=resource, kind="not_null", fields=(key,))
+    for check in table.checks:
+        if check.holds(row) is False:
+            raise exceptions.IntegrityError(
+                resource=resource, kind="check", constraint=check.name, fields=check.columns
+            )
+
+
+def _check_alone(rows: Rows, row: Row, place: int | None, resource: str) -> None:
+    for unique in rows.table.uniques:
+        other = rows.alike(unique, row)
+        if other is not None and other != place:
+            raise exceptions.IntegrityError(
+                resource=resource, kind="unique", constraint=unique.name, fields=unique.columns
+            )
+
+
+def _check_own_parents(
+    session: Session,
+    rows: Rows,
+    written: collections.abc.Sequence[Row],
+    resource: str,
+    changed: collections.abc.Set[str] | None = None,
+) -> None:
+    for key in rows.table.foreign_keys:
+        if changed is not None and changed.isdisjoint(key.columns):
+            continue
+        if key.deferred:
+            session.defer(rows, key, resource)
+            continue
+        for row in written:
+            check_parent(row, key, session.rows(key.parent().table), resource)
+
+
+class _Left(t.NamedTuple):
+    # records that name parents which are there no more: they went, or were changed so
+
+    rows: Rows
+    key: ForeignKey
+    gone: frozenset[_Values]
+    changes: Row | None
+    resource: str
+
+    @property
+    def found(self) -> list[Placed]:
+        return self.rows.having(self.key.columns, self.gone)
+
+    @property
+    def action(self) -> str | None:
+        return self.key.ondelete if self.changes is None else self.key.onupdate
+
+    def act(self, session: Session, found: Placed) -> None:
+        if self.action == "CASCADE" and self.changes is None:
+            delete(session, self.rows.table, [found], resource=self.resource)
+        else:
+            update(session, self.rows.table, [found], self._same(), resource=self.resource)
+
+    def _same(self) -> Row:
+        table, changes = self.rows.table, self.changes or {}
+        match self.action:
+            case "CASCADE":
+                pairs = zip(self.key.columns, self.key.parent().columns, strict=True)
+                return {column: changes[parent] for column, parent in pairs if parent in changes}
+            case "SET DEFAULT":
+                return table.kept({column: _default(table.columns[column]) for column in self.key.columns})
+        return dict.fromkeys(self.key.columns)
+
+
+def _follow(
+    session: Session, rows: Rows, before: collections.abc.Sequence[Row], changes: Row | None, resource: str
+) -> None:
+    """Do to those that name records what was done to these; ``changes`` are None when they went."""
+    left = list(_left(session, rows, before, changes, resource))
+    for each in left:
+        for found in each.found if each.action is not None else ():
+            if each.rows.has(found):  # what was done to another may have reached it
+                each.act(session, found)
+    for each in left:
+        if each.key.deferred:
+            session.defer(each.rows, each.key, resource)
+        elif each.found:
+            raise refused(each.key, resource)
+
+
+def _left(
+    session: Session, rows: Rows, before: collections.abc.Sequence[Row], changes: Row | None, resource: str
+) -> collections.abc.Iterator[_Left]:
+    for child in session.all_rows():
+        for key in child.table.foreign_keys:
+            table, columns = key.parent()
+            if table.source is not rows.table.source or (changes is not None and changes.keys().isdisjoint(columns)):
+                continue
+            values = {tuple([row[column] for column in columns]) for row in before}
+            gone = frozenset(each for each in values if not rows.having(columns, {each}))
+            yield _Left(child, key, gone, changes, resource)
+
+
+def _default(column: Column) -> t.Any:
+    return None if column.default is None else column.default({})
