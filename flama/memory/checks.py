@@ -56,15 +56,17 @@ def _value(expression: t.Any, kinds: collections.abc.Mapping[str, Kind]) -> _Val
 
 def _joined(expression: elements.BooleanClauseList, kinds: collections.abc.Mapping[str, Kind]) -> _Value:
     parts = [_value(clause, kinds) for clause in expression.clauses]
-    decisive = expression.operator is operators.or_
+    return _deciding(parts, decisive=expression.operator is operators.or_)
 
-    def joined(row: Row) -> bool | None:
+
+def _deciding(parts: collections.abc.Sequence[_Value], *, decisive: bool) -> _Value:
+    def decide(row: Row) -> bool | None:
         values = [part(row) for part in parts]
         if decisive in values:
             return decisive
         return None if None in values else not decisive
 
-    return joined
+    return decide
 
 
 def _compared(expression: elements.BinaryExpression[t.Any], kinds: collections.abc.Mapping[str, Kind]) -> _Value:
@@ -72,6 +74,10 @@ def _compared(expression: elements.BinaryExpression[t.Any], kinds: collections.a
     if how in (operators.is_, operators.is_not) and isinstance(right, elements.Null):
         value = _value(left, kinds)
         return lambda row: (value(row) is None) is (how is operators.is_)
+    if how is operators.between_op:
+        low, high = (_operand(left, bound, kinds) for bound in right.clauses)
+        value = _value(left, kinds)
+        return _deciding([_strict(value, low, operator.ge), _strict(value, high, operator.le)], decisive=False)
     of = _value(left, kinds), _operand(left, right, kinds)
     if how in (operators.in_op, operators.not_in_op):
         return _strict(*of, lambda one, several: (one in several) is (how is operators.in_op))

@@ -63,11 +63,17 @@ class Store:
         self._faults.append(_Fault(verb, table, after, error))
 
     def cancel(self, verb: str, *, table: str | None = None, after: int = 0) -> None:
-        """Let the task in which a verb is run be cancelled, as :meth:`fail` lets it fail."""
+        """Let the task in which a verb is run be cancelled, as :meth:`fail` lets it fail.
+
+        At ``begin``, ``commit`` and ``rollback`` it is the task that entered the unit.
+        """
         self._faults.append(_Fault(verb, table, after, None))
 
-    async def reached(self, verb: str, table: str | None = None) -> None:
-        """Make the faults that are meant for a verb; let other tasks run, as any database does."""
+    async def reached(self, verb: str, table: str | None = None, *, task: asyncio.Task[t.Any] | None = None) -> None:
+        """Make the faults that are meant for a verb; let other tasks run, as any database does.
+
+        The ``task`` is the one to cancel, by default that which runs the verb.
+        """
         for fault in self._faults:
             if fault.verb == verb and fault.table in (None, table):
                 fault.after -= 1
@@ -75,7 +81,8 @@ class Store:
                     self._faults.remove(fault)
                     if fault.error is not None:
                         raise fault.error
-                    t.cast("asyncio.Task[t.Any]", asyncio.current_task()).cancel()
+                    if (cancelled := task or asyncio.current_task()) is not None:
+                        cancelled.cancel()
                     break
         await asyncio.sleep(0)
 
@@ -126,10 +133,11 @@ class Session:
         self._changes: list[_Change] = []
         self._deferred: dict[tuple[Rows, ForeignKey], str] = {}
         self._open = True
+        self.task = asyncio.current_task()
 
     async def begin(self, *, nested: bool) -> "Transaction":
         """Begin a transaction, or a savepoint in it."""
-        await self._store.reached("begin")
+        await self._store.reached("begin", task=self.task)
         return Transaction(self, None if nested else self._store, len(self._changes))
 
     async def reach(self, verb: str, table: Table) -> None:
@@ -217,7 +225,7 @@ class Transaction:
             return
         try:
             self._check_lost()
-            await self._store.reached("commit")
+            await self._store.reached("commit", task=self._session.task)
             for rows, key, resource in self._session.deferred():
                 check_parents(rows, key, self._session.rows(key.parent().table), resource)
         except BaseException:
@@ -231,7 +239,7 @@ class Transaction:
         self._session.undo(self._mark)
         if self._store is not None:
             self._session.deferred()
-            await self._store.reached("rollback")
+            await self._store.reached("rollback", task=self._session.task)
 
     def _check_lost(self) -> None:
         if self._is_lost:
