@@ -1,4 +1,8 @@
-"""Transactions that PostgreSQL has given up: told to commit, it rolls them back."""
+"""Transactions that the database has given up, be the error that said so let pass.
+
+PostgreSQL rolls back what it is told to commit then. MySQL and MariaDB have rolled back already, and the next statement
+begins another transaction, of which nothing tells that it lacks what was done before.
+"""
 
 import typing as t
 import weakref
@@ -7,7 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-__all__ = ["failed", "mend", "watch"]
+__all__ = ["failed", "is_lost", "loses", "mend", "watch"]
+
+# what MySQL and MariaDB answer by rolling back the whole transaction
+_TRANSACTION_LOST: t.Final = frozenset((1020, 1213))
 
 # the innermost transaction or savepoint, of those that SQLAlchemy knows, in which a statement last failed
 _failed: weakref.WeakKeyDictionary[sa.Connection, sa.engine.Transaction] = weakref.WeakKeyDictionary()
@@ -16,13 +23,24 @@ _failed: weakref.WeakKeyDictionary[sa.Connection, sa.engine.Transaction] = weakr
 def watch(engine: AsyncEngine) -> None:
     """Notice, from now on, which of the engine's transactions had a statement that failed."""
     # nothing else is listened for: to know when a transaction ends would have every statement looked at
-    event.listen(engine.sync_engine, "handle_error", _fail)
+    lasting = engine.dialect.name == "postgresql"
+    event.listen(engine.sync_engine, "handle_error", _fail if lasting else _lose)
 
 
 def failed(connection: AsyncConnection) -> bool:
     """Tell whether a statement failed since the connection last rolled back, be it to a savepoint."""
     sync = connection.sync_connection
     return sync is not None and sync in _failed and _failed[sync] in _open(sync)
+
+
+def is_lost(connection: AsyncConnection) -> bool:
+    """Tell whether the database has rolled back the transaction that the connection takes to be open."""
+    return connection.dialect.name != "postgresql" and failed(connection)
+
+
+def loses(error: BaseException | None) -> bool:
+    """Tell whether a driver's error says that the whole transaction was rolled back."""
+    return error is not None and bool(error.args) and error.args[0] in _TRANSACTION_LOST
 
 
 def mend(connection: sa.Connection) -> None:
@@ -50,3 +68,9 @@ def _fail(context: sa.ExceptionContext) -> None:
     ended = (context.statement or "").startswith("RELEASE SAVEPOINT sa_")
     for transaction in _open(connection)[ended : ended + 1]:
         _failed[connection] = transaction
+
+
+def _lose(context: sa.ExceptionContext) -> None:
+    connection = context.connection
+    if connection is not None and loses(context.original_exception) and (whole := connection.get_transaction()):
+        _failed[connection] = whole

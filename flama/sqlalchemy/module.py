@@ -125,7 +125,7 @@ def _start(url: sa.URL, single_connection: bool, given: collections.abc.Mapping[
     else:
         engine = create_async_engine(url, **given)
         dispose = engine.dispose
-    if url.get_backend_name() == "postgresql":
+    if url.get_backend_name() in ("postgresql", "mysql", "mariadb"):
         failures.watch(engine)
     manager = SharedConnectionManager if single_connection else ConnectionManager
     return _Running(engine, manager(engine), dispose)

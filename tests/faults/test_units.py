@@ -360,7 +360,8 @@ async def test_a_unit_that_went_on_after_a_cancelled_statement_does_not_end_well
 
 @pytest.mark.parametrize("swallowed", [False, True])
 @pytest.mark.parametrize("nested", [False, True])
-async def test_a_deadlock_is_a_conflict_and_its_unit_stores_nothing(module, worker, url, swallowed, nested):
+@pytest.mark.parametrize("verb", ["update", "retrieve"])
+async def test_a_deadlock_is_a_conflict_and_its_unit_stores_nothing(module, worker, url, swallowed, nested, verb):
     if url.startswith("sqlite"):
         pytest.skip("SQLite has one writer at a time")
     async with worker:
@@ -373,10 +374,14 @@ async def test_a_deadlock_is_a_conflict_and_its_unit_stores_nothing(module, work
             await both.wait()
             try:
                 async with worker if nested else contextlib.nullcontext():
+                    if verb == "retrieve":
+                        await worker.halves.retrieve(id=second, lock="update")
                     await worker.halves.update({"whole": first}, id=second)
             except exceptions.ConflictError:
                 if not swallowed or url.startswith("postgresql"):
                     raise
+                if verb == "retrieve":  # which begins another transaction
+                    await worker.halves.update({"whole": first}, id=first)
 
     results = await asyncio.gather(unit(1, 2), unit(2, 1), return_exceptions=True)
 

@@ -139,6 +139,7 @@ class _Transaction:
         self._tables = tables
 
     async def commit(self) -> None:
+        await self._notice_loss()
         if not self.begun.is_active:
             detail = "it was rolled back before its end, and nothing of it is stored"
             raise exceptions.ConflictError(resource="unit of work", detail=detail, retryable=True)
@@ -153,12 +154,18 @@ class _Transaction:
                 raise
 
     async def rollback(self) -> None:
+        await self._notice_loss()
         with translated(None):
             try:
                 await self._end(rollback=True)
             except exc.DBAPIError as error:
                 if not error.connection_invalidated:  # a connection that is lost has rolled back by that
                     raise
+
+    async def _notice_loss(self) -> None:
+        if failures.is_lost(self.begun.connection):
+            with translated(None):
+                await self.begun.connection.rollback()
 
     async def _end(self, *, rollback: bool) -> None:
         if self.begun.nested:

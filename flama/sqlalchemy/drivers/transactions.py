@@ -14,9 +14,6 @@ from flama.sqlalchemy.drivers.streams import make_way, streaming
 
 __all__ = ["atomic", "begin_with"]
 
-# MySQL and MariaDB answer these by rolling back the whole transaction, and let the next statement begin another
-_TRANSACTION_LOST: t.Final = frozenset((1020, 1213))
-
 
 async def begin_with(connection: AsyncConnection, commands: tuple[str, ...]) -> None:
     """Let commands, which give nothing, be the first of a transaction in which nothing was run yet."""
@@ -65,7 +62,7 @@ class atomic:
         """Keep what the block wrote, or undo it."""
         if error is None:
             await self._keep()
-        elif isinstance(error, exc.DBAPIError) and _lost_transaction(error):
+        elif isinstance(error, exc.DBAPIError) and failures.loses(error.orig):
             await self._connection.rollback()
         elif not self._connection.invalidated:
             await self._undo(error)
@@ -106,11 +103,6 @@ async def _begun(connection: AsyncConnection) -> bool:
     if hasattr(driver, "is_in_transaction"):  # asyncpg
         return bool(driver.is_in_transaction())
     return bool(driver.info.transaction_status)  # psycopg: 0 is idle
-
-
-def _lost_transaction(error: exc.DBAPIError) -> bool:
-    number = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    return number in _TRANSACTION_LOST
 
 
 def _roll_back_driver(connection: sa.Connection) -> None:
