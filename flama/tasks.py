@@ -2,6 +2,7 @@
 
 import asyncio
 import collections.abc
+import logging
 import typing as t
 
 __all__ = ["finished", "outlast", "stop"]
@@ -9,6 +10,9 @@ __all__ = ["finished", "outlast", "stop"]
 R = t.TypeVar("R")
 
 _LIMIT: t.Final = 10.0
+_AGAIN: t.Final = (0, 0.5, 1)  # seconds after that: a first cancellation makes some drivers wait for their server
+
+_logger = logging.getLogger("flama")
 
 _clean_ups: set[asyncio.Task[t.Any]] = set()  # the loop itself holds tasks by weak references only
 
@@ -21,30 +25,52 @@ async def finished(
     """Run clean-up to its end though the caller is cancelled, perhaps again and again; then let the cancellation on.
 
     Once there is a cancellation, be it the ``error`` that made the clean-up necessary, the clean-up has ``limit``
-    seconds; after that it is cancelled itself.
+    seconds; after that it is cancelled itself. The cancellation is what is raised then; how the clean-up failed is
+    logged.
     """
     task = asyncio.create_task(clean_up)
     _clean_ups.add(task)
     task.add_done_callback(_clean_ups.discard)
     if isinstance(error, asyncio.CancelledError):
         await _bounded(task, limit)
-        if not task.done():
-            raise error
-        return task.result()
+        raise error
     try:
-        return await asyncio.shield(task)
+        await _ended(task)
     except asyncio.CancelledError:
         await _bounded(task, limit)
         raise
+    return task.result()
+
+
+def _ended(task: asyncio.Task[t.Any]) -> asyncio.Future[None]:
+    """Give what waits for a task that isn't cancelled with it: what asyncio.shield gives takes longer."""
+    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def end(_: asyncio.Task[t.Any]) -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    task.add_done_callback(end)
+    return ended
 
 
 async def _bounded(task: asyncio.Task[t.Any], limit: float) -> None:
     """Wait for a task, cancel it when its time is over, and leave it to itself when that doesn't help either."""
-    handle = asyncio.get_running_loop().call_later(limit, task.cancel)
+    loop = asyncio.get_running_loop()
+    timers = [loop.call_later(limit + more, task.cancel) for more in _AGAIN]
     try:
         await outlast({task}, 2 * limit)
     finally:
-        handle.cancel()
+        for timer in timers:
+            timer.cancel()
+        _tell(task, limit)
+
+
+def _tell(task: asyncio.Task[t.Any], limit: float) -> None:
+    if not task.done() or task.cancelled():
+        _logger.error("Clean-up after a cancellation was given up: it took longer than %s s", limit)
+    elif failure := task.exception():
+        _logger.error("Clean-up after a cancellation failed", exc_info=failure)
 
 
 async def stop(task: asyncio.Task[None]) -> None:

@@ -223,6 +223,22 @@ async def test_clean_up_that_hangs_is_given_up(error):
     assert cancelled == [True]
 
 
+@pytest.mark.parametrize("error", [None, asyncio.CancelledError()])
+async def test_clean_up_that_fails_after_a_cancellation_is_logged_and_the_cancellation_goes_on(error, caplog):
+    async def clean_up():
+        await asyncio.sleep(0)
+        raise ZeroDivisionError
+
+    task = asyncio.create_task(finished(clean_up(), error))
+    await asyncio.sleep(0)
+    if error is None:
+        task.cancel()
+    await asyncio.wait((task,))
+
+    assert task.cancelled()
+    assert "ZeroDivisionError" in caplog.text
+
+
 async def test_clean_up_gives_its_result_or_its_error():
     async def clean_up(result):
         return 1 / result
