@@ -156,12 +156,15 @@ class BaseWorker(AbstractWorker, Backend):
         await self._leave(RolledBack() if rollback else None)
 
     async def commit(self) -> None:
-        """Keep what was done so far: within a savepoint, as part of the unit."""
-        await self._inside("commit() is").renew(rollback=False)
+        """Keep what was done so far: within a savepoint, as part of the unit.
+
+        Once it has begun, that is done to its end though the task is cancelled.
+        """
+        await finished(self._inside("commit() is").renew(rollback=False))
 
     async def rollback(self) -> None:
         """Undo what was done since the unit or the savepoint began, or since the last commit."""
-        await self._inside("rollback() is").renew(rollback=True)
+        await finished(self._inside("rollback() is").renew(rollback=True))
 
     @contextlib.asynccontextmanager
     async def savepoint(self) -> collections.abc.AsyncGenerator[None]:
@@ -178,14 +181,15 @@ class BaseWorker(AbstractWorker, Backend):
 
         Hooks run in the order in which they were given, after the unit's sessions have been closed. One that fails
         keeps no other from running; then leaving the unit raises an ``ExceptionGroup``, though the unit is stored.
-        Those of a savepoint that is undone never run.
+        Those of a savepoint that is undone never run; none does when nobody knows whether the unit was committed.
         """
         self._inside("after_commit() is").hooks.committed.append(hook)
 
     def after_rollback(self, hook: Hook) -> None:
         """Let a function, or a coroutine function, run once after the unit, or the savepoint, was rolled back.
 
-        The exception that ended the unit goes on; a hook that fails meanwhile is logged.
+        The exception that ended the unit goes on; a hook that fails meanwhile is logged. None runs when nobody knows
+        whether the unit was committed after all.
         """
         self._inside("after_rollback() is").hooks.rolled_back.append(hook)
 

@@ -1,5 +1,6 @@
 """What is done once a unit of work has ended."""
 
+import asyncio
 import collections.abc
 import dataclasses
 import inspect
@@ -32,19 +33,41 @@ class Hooks:
         :raises ExceptionGroup: some of it failed, and there is no ``error`` that ended the unit: all the others ran.
         """
         hooks = self.committed if committed else self.rolled_back
-        self.committed, self.rolled_back = [], []
-        failures = [failure for failure in [await _run(hook) for hook in hooks] if failure is not None]
+        self.forget()
+        outcome = "committed" if committed else "rolled back"
+        failures = await _failures(hooks, outcome)
         if failures and error is None:
-            raise ExceptionGroup(f"The unit of work was {'committed' if committed else 'rolled back'}", failures)
+            raise ExceptionGroup(f"The unit of work was {outcome}", failures)
         for failure in failures:
-            _logger.error("A hook of a unit of work that was rolled back failed", exc_info=failure)
+            _logger.error("A hook of a unit of work that was %s failed", outcome, exc_info=failure)
+
+    def forget(self) -> None:
+        """Let nothing wait any more."""
+        self.committed, self.rolled_back = [], []
 
 
-async def _run(hook: Hook) -> Exception | None:
+async def _failures(hooks: list[Hook], outcome: str) -> list[Exception]:
+    failures: list[Exception] = []
+    for ran, hook in enumerate(hooks):
+        try:
+            await _run(hook)
+        except Exception as error:  # noqa: BLE001 - the others have to run; it is raised, or logged, after them
+            failures.append(error)
+        except BaseException:
+            left = len(hooks) - ran - 1
+            _logger.exception("A hook of a unit of work that was %s was given up, %d more did not run", outcome, left)
+            raise
+    return failures
+
+
+async def _run(hook: Hook) -> None:
+    task = asyncio.current_task()
+    cancelling = 0 if task is None else task.cancelling()
     try:
         result = hook()
         if inspect.isawaitable(result):
             await result
-    except Exception as error:  # noqa: BLE001 - the others have to run; it is raised, or logged, after them
-        return error
-    return None
+    except asyncio.CancelledError as error:
+        if task is None or task.cancelling() > cancelling:
+            raise
+        raise RuntimeError(f"{hook!r} awaited what was cancelled") from error

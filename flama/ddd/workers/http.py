@@ -85,7 +85,8 @@ class HTTPWorker(BaseWorker):
         """Begin to keep what is written until it may be sent; None when it is sent at once."""
         if self._writes == "immediate":
             return None
-        session.waiting.append([])
+        if nested:
+            session.waiting.append([])
         return _Waiting(session)
 
     def make_repository(self, repository: type[AbstractRepository], session: "_Session") -> AbstractRepository:
@@ -101,7 +102,7 @@ class HTTPWorker(BaseWorker):
 class _Session:
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.waiting: list[list[_Write]] = []  # what is to be sent: the unit's, then its savepoints'
+        self.waiting: list[list[_Write]] = [[]]  # what is to be sent: the unit's, then its savepoints'
 
 
 class _Waiting:
@@ -109,8 +110,7 @@ class _Waiting:
         self._session = session
 
     async def commit(self) -> None:
-        *outer, writes = self._session.waiting
-        self._session.waiting = outer
+        outer, writes = self._end()
         if outer:
             outer[-1].extend(writes)
             return
@@ -122,7 +122,12 @@ class _Waiting:
                 raise ExceptionGroup(message, [error]) from None
 
     async def rollback(self) -> None:
-        self._session.waiting.pop()
+        self._end()
+
+    def _end(self) -> tuple[list[list[_Write]], list[_Write]]:
+        *outer, writes = self._session.waiting
+        self._session.waiting = outer or [[]]
+        return outer, writes
 
 
 def _later(write: collections.abc.Callable[..., t.Any], session: _Session) -> collections.abc.Callable[..., t.Any]:

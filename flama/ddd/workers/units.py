@@ -44,6 +44,9 @@ class Backend(abc.ABC):
         return repository(session)
 
 
+_Exit: t.TypeAlias = collections.abc.Callable[..., collections.abc.Awaitable[None]]
+
+
 class Part(t.NamedTuple):
     """A backend's part of a unit: the repositories that share its session."""
 
@@ -64,9 +67,19 @@ class _Opened:
 
     async def end(self, *details: t.Any) -> None:
         transaction, error = self.transactions.pop(), details[1]
+        self.committed = False
         if transaction is not None:
             await (transaction.commit() if error is None else transaction.rollback())
             self.committed = error is None
+
+    async def renew(self, *details: t.Any) -> None:
+        begun = self.transactions[-1]  # unless it is followed by another, it keeps nothing any more
+        try:
+            await self.end(*details)
+            if begun is not None:
+                begun = await self.backend.begin_transaction(self.session, nested=bool(self.transactions))
+        finally:
+            self.transactions.append(begun)
 
 
 class Unit:
@@ -125,10 +138,7 @@ class Unit:
     async def end_nested(self, error: BaseException | None) -> None:
         """End the innermost savepoint, in the reverse order; an error undoes it."""
         hooks = self._hooks.pop()
-        stack = contextlib.AsyncExitStack()
-        for part in self._parts:
-            stack.push_async_exit(part.end)
-        await self._unwind(stack, hooks, error)
+        await self._unwind(_stacked([part.end for part in self._parts]), hooks, error)
         if error is None:
             self._hooks[-1].adopt(hooks)
 
@@ -139,13 +149,15 @@ class Unit:
             await self.hooks.run(committed=True)
 
     async def renew(self, *, rollback: bool) -> None:
-        """Keep or undo what was done so far, and go on."""
-        for part in reversed(self._parts):
-            if (transaction := part.transactions[-1]) is not None:
-                await (transaction.rollback() if rollback else transaction.commit())
-                part.transactions[-1] = await part.backend.begin_transaction(part.session, nested=self.nested)
-        if rollback or not self.nested:
-            await self.hooks.run(committed=not rollback)
+        """Keep or undo what was done so far, in the reverse order, and go on. Then run its hooks."""
+        entered, self.task = self.task, asyncio.current_task()  # a hook that enters the worker begins a savepoint
+        try:
+            renewals = _stacked([part.renew for part in self._parts])
+            await self._unwind(renewals, self.hooks, RolledBack() if rollback else None)
+            if not rollback and not self.nested:
+                await self.hooks.run(committed=True)
+        finally:
+            self.task = entered
 
     async def _unwind(self, stack: contextlib.AsyncExitStack, hooks: Hooks, error: BaseException | None) -> None:
         # what made it necessary to roll back is what is raised
@@ -153,8 +165,27 @@ class Unit:
         try:
             await stack.__aexit__(None if error is None else type(error), error, traceback)
         except BaseException as failure:
-            # a part that ends after the first has committed can't undo that
-            await hooks.run(committed=any(part.committed for part in self._parts), error=failure)
+            await self._fail(hooks, error, failure)
             raise
         if error is not None:
             await hooks.run(committed=False, error=None if isinstance(error, RolledBack) else error)
+
+    async def _fail(self, hooks: Hooks, error: BaseException | None, failure: BaseException) -> None:
+        # a part that ends after the first has committed can't undo that
+        committed = hooks is self._hooks[0] and any(part.committed for part in self._parts)
+        if error is None and not committed and _leaves_open(failure):
+            hooks.forget()
+        else:
+            await hooks.run(committed=committed, error=failure)
+
+
+def _stacked(exits: collections.abc.Iterable[_Exit]) -> contextlib.AsyncExitStack:
+    stack = contextlib.AsyncExitStack()
+    for leave in exits:
+        stack.push_async_exit(leave)
+    return stack
+
+
+def _leaves_open(failure: BaseException) -> bool:
+    """Tell whether what failed to be committed may be committed all the same."""
+    return isinstance(failure, asyncio.CancelledError) or getattr(failure, "maybe_applied", False)

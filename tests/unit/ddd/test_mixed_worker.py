@@ -186,6 +186,40 @@ async def test_a_remote_write_that_fails_after_the_commit_is_told_and_undoes_not
     assert done == ["committed"]
 
 
+async def test_a_remote_write_that_fails_after_a_commit_within_the_unit_undoes_nothing_and_the_unit_goes_on(
+    app, service
+):
+    told = []
+
+    async with Shop(app, stock=remote(service, writes="after_commit")) as shop:
+        shop.after_commit(lambda: told.append("committed"))
+        await shop.orders.create({"item": "brick"})
+        await shop.stock.create({"item": "brick"})
+        with pytest.raises(ExceptionGroup, match="failed after the commit"):
+            await shop.commit()
+        assert told == ["committed"]
+        await shop.orders.create({"item": "pipe"})
+        await shop.stock.create({"item": "pipe"})
+
+    assert await items(app) == ["brick", "pipe"]
+    assert service.told == ["pipe"]
+
+
+async def test_a_remote_write_that_fails_after_a_commit_within_the_unit_may_end_it(app, service):
+    told = []
+
+    with pytest.raises(ExceptionGroup, match="failed after the commit"):
+        async with Shop(app, stock=remote(service, writes="after_commit")) as shop:
+            shop.after_commit(lambda: told.append("committed"))
+            shop.after_rollback(lambda: told.append("rolled back"))
+            await shop.orders.create({"item": "brick"})
+            await shop.stock.create({"item": "brick"})
+            await shop.commit()
+
+    assert told == ["committed"]
+    assert await items(app) == ["brick"]
+
+
 async def test_without_a_service_a_remote_repository_is_refused_by_name(app):
     class Homeless(Worker):
         stock: Stock
