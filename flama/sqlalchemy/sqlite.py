@@ -77,10 +77,11 @@ class ServiceConnection(sqlite3.Connection):
         return cursor
 
     def renew(self) -> None:
-        """Close every cursor, and roll back."""
+        """Close every cursor, roll back, and let it be written to."""
         for cursor in list(self._cursors):
             cursor.close()
         self.rollback()
+        self.execute("PRAGMA query_only = OFF")
 
     def close(self) -> None:
         """Close the connection, and let go of its locks though somebody still has a cursor."""
