@@ -74,7 +74,8 @@ def _rows_of_many(connection: sqlite3.Connection, sql: str, rows: collections.ab
 def _first(
     connection: sqlite3.Connection, sql: str, arguments: t.Any, number: int
 ) -> tuple[sqlite3.Cursor, list[t.Any]]:
-    cursor = connection.execute(sql, arguments)
+    # one that the connection's own execute made would not be known to it, and not be closed with it
+    cursor = connection.cursor().execute(sql, arguments)
     return cursor, cursor.fetchmany(number)
 
 
