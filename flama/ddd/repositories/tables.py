@@ -40,7 +40,8 @@ class SQLAlchemyTableManager:
 
     def translated(self, *, write: bool = False) -> translated:
         """Give what turns a driver's error into a data error about this table."""
-        return translated(self.table.name, self.table, write=write)
+        # within a transaction, nothing that was written is there before it is committed
+        return translated(self.table.name, self.table, write=write and drivers.autocommits(self.connection))
 
 
 class Records(collections.abc.AsyncIterator[Record]):

@@ -3,13 +3,14 @@
 from flama.sqlalchemy.drivers.connections import begun, checked_in, checked_out, ended
 from flama.sqlalchemy.drivers.execution import affected, records
 from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way
-from flama.sqlalchemy.drivers.transactions import atomic, begin_with
+from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with
 from flama.sqlalchemy.drivers.writes import delete_one, dropped, inserted, updated
 
 __all__ = [
     "Stream",
     "affected",
     "atomic",
+    "autocommits",
     "begin_with",
     "begun",
     "checked_in",

@@ -12,7 +12,7 @@ from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.driver import Driver
 from flama.sqlalchemy.drivers.streams import make_way, streaming
 
-__all__ = ["atomic", "begin_with"]
+__all__ = ["atomic", "autocommits", "begin_with"]
 
 
 async def begin_with(connection: AsyncConnection, commands: tuple[str, ...]) -> None:
@@ -21,6 +21,12 @@ async def begin_with(connection: AsyncConnection, commands: tuple[str, ...]) -> 
         return
     for command in commands:
         await connection.exec_driver_sql(command)
+
+
+def autocommits(connection: AsyncConnection) -> bool:
+    """Tell whether each statement on a connection is a transaction by itself."""
+    sync = connection.sync_connection
+    return sync is not None and sync._is_autocommit_isolation()
 
 
 class atomic:
@@ -68,7 +74,7 @@ class atomic:
             await self._undo(error)
 
     async def _first(self, driver: Driver | None) -> bool:
-        if self._several and (driver is None or streaming(self._connection) or _by_itself(self._connection)):
+        if self._several and (driver is None or streaming(self._connection) or autocommits(self._connection)):
             return False
         return not (driver.in_transaction if driver else await _begun(self._connection))
 
@@ -90,11 +96,6 @@ class atomic:
 
 def _sync(connection: AsyncConnection) -> sa.Connection:
     return t.cast("sa.Connection", connection.sync_connection)
-
-
-def _by_itself(connection: AsyncConnection) -> bool:
-    # each statement is a transaction by itself
-    return _sync(connection)._is_autocommit_isolation()
 
 
 async def _begun(connection: AsyncConnection) -> bool:
