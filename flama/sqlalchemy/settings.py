@@ -38,6 +38,9 @@ class Settings:
                 await connection.execution_options(**options)
             except exc.ArgumentError as error:
                 raise exceptions.ApplicationError(str(error)) from error
+            except BaseException:
+                await connection.invalidate()  # nobody knows how far it came
+                raise
 
     async def begin(self, connection: AsyncConnection) -> None:
         """Set what holds for a transaction that was begun."""
@@ -45,12 +48,14 @@ class Settings:
             await drivers.begin_with(connection, commands)
 
     async def close(self, connection: AsyncConnection) -> None:
-        """Undo what would outlast the transaction."""
+        """Undo what would outlast the transaction; a connection where that fails is given up."""
         if connection.closed or connection.invalidated or not (commands := self._undoing(connection.dialect.name)):
             return
         try:
             for command in commands:
                 await connection.exec_driver_sql(command)
+        except exc.DBAPIError:
+            await connection.invalidate()
         except BaseException:
             await connection.invalidate()
             raise

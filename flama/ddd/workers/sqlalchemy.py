@@ -17,6 +17,7 @@ from flama.sqlalchemy import drivers, failures
 from flama.sqlalchemy.errors import translated
 from flama.sqlalchemy.module import SQLAlchemyModule
 from flama.sqlalchemy.settings import Isolation, Settings
+from flama.tasks import finished
 
 __all__ = ["Options", "SQLAlchemyWorker"]
 
@@ -38,7 +39,8 @@ class SQLAlchemyWorker(BaseWorker):
     the database refuse to write; a statement may take ``statement_timeout`` seconds (PostgreSQL, MariaDB), the block
     ``timeout``.
 
-    :raises UnavailableError: no connection is to be had, or the transaction can't be ended.
+    :raises UnavailableError: no connection is to be had, or the transaction can't be ended;
+        it is ``maybe_applied`` when COMMIT may have arrived.
     :raises IntegrityError: a constraint that is checked at the end refuses what the unit wrote.
     :raises ConflictError: the database rolled the unit back for the sake of another; it should be tried again.
     :raises SQLAlchemyError: a statement of the unit's own failed, was not rolled back, and spoiled all of it.
@@ -92,16 +94,16 @@ class SQLAlchemyWorker(BaseWorker):
     async def session(self) -> collections.abc.AsyncIterator[AsyncConnection]:
         """Give what checks a connection out, and gives it back."""
         module = self._module
-        with translated(None):
-            connection = await module.open_connection()
+        connection = await self._opened(module)
         try:
-            if self._plain:
-                yield connection
-            else:
-                async with self._set(connection):
-                    yield connection
+            yield connection
         finally:
-            await module.close_connection(connection)
+            try:
+                if not self._plain:
+                    with translated(None):
+                        await self._settings.close(connection)
+            finally:
+                await module.close_connection(connection)
 
     async def begin_transaction(self, session: AsyncConnection, *, nested: bool) -> Transaction:
         """Begin the unit's transaction, or a savepoint in it."""
@@ -117,15 +119,17 @@ class SQLAlchemyWorker(BaseWorker):
     def _module(self) -> SQLAlchemyModule:
         return t.cast(SQLAlchemyModule, getattr(self.app, self._module_name))
 
-    @contextlib.asynccontextmanager
-    async def _set(self, connection: AsyncConnection) -> collections.abc.AsyncIterator[None]:
+    async def _opened(self, module: SQLAlchemyModule) -> AsyncConnection:
         with translated(None):
-            await self._settings.open(connection)
-        try:
-            yield
-        finally:
-            with translated(None):
-                await self._settings.close(connection)
+            connection = await module.open_connection()
+            if self._plain:
+                return connection
+            try:
+                await self._settings.open(connection)
+            except BaseException as error:
+                await finished(module.close_connection(connection), error)
+                raise
+        return connection
 
     def _tables(self) -> tuple[sa.Table, ...]:
         tables = (getattr(repository, "_table", None) for repository in self.repositories.values())
@@ -158,8 +162,8 @@ class _Transaction:
         with translated(None):
             try:
                 await self._end(rollback=True)
-            except exc.DBAPIError as error:
-                if not error.connection_invalidated:  # a connection that is lost has rolled back by that
+            except exc.DBAPIError:
+                if not self.begun.connection.invalidated:  # a connection that is lost has rolled back by that
                     raise
 
     async def _notice_loss(self) -> None:
