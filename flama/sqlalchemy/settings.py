@@ -7,9 +7,12 @@ from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions
+from flama.limits import limited
 from flama.sqlalchemy import drivers
 
 __all__ = ["Isolation", "Settings"]
+
+_LIMIT: t.Final = 5.0  # seconds for a connection to be as it was before
 
 Isolation: t.TypeAlias = t.Literal["READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
 """SQL's levels; which of them there are is the database's to say."""
@@ -52,9 +55,10 @@ class Settings:
         if connection.closed or connection.invalidated or not (commands := self._undoing(connection.dialect.name)):
             return
         try:
-            for command in commands:
-                await connection.exec_driver_sql(command)
-        except exc.DBAPIError:
+            with limited(_LIMIT):
+                for command in commands:
+                    await connection.exec_driver_sql(command)
+        except (exc.DBAPIError, TimeoutError):
             await connection.invalidate()
         except BaseException:
             await connection.invalidate()
@@ -66,8 +70,8 @@ class Settings:
             case "postgresql" if limit is not None:
                 return (f"SET LOCAL statement_timeout = {max(1, round(limit * 1000))}",)
             case "mysql" | "mariadb":
-                limited = () if limit is None else (f"SET SESSION max_statement_time = {limit:f}",)  # MariaDB's
-                return (*limited, *(("SET TRANSACTION READ ONLY",) if self.read_only else ()))
+                timed = () if limit is None else (f"SET SESSION max_statement_time = {limit:f}",)  # MariaDB's
+                return (*timed, *(("SET TRANSACTION READ ONLY",) if self.read_only else ()))
             case "sqlite" if limit is not None:
                 raise exceptions.ApplicationError("SQLite has no limit for how long a statement may take")
             case "sqlite" if self.read_only:

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 from flama import exceptions, types
 from flama.ddd.workers.base import BaseWorker
 from flama.ddd.workers.units import Transaction
+from flama.limits import limited
 from flama.sqlalchemy import drivers, failures
 from flama.sqlalchemy.errors import translated
 from flama.sqlalchemy.module import SQLAlchemyModule
@@ -20,6 +21,9 @@ from flama.sqlalchemy.settings import Isolation, Settings
 from flama.tasks import finished
 
 __all__ = ["Options", "SQLAlchemyWorker"]
+
+_COMMIT_LIMIT: t.Final = 60.0  # seconds for an answer: a database that gives none can't hold a unit
+_ROLLBACK_LIMIT: t.Final = 5.0
 
 
 class Options(t.TypedDict, total=False):
@@ -39,8 +43,8 @@ class SQLAlchemyWorker(BaseWorker):
     the database refuse to write; a statement may take ``statement_timeout`` seconds (PostgreSQL, MariaDB), the block
     ``timeout``.
 
-    :raises UnavailableError: no connection is to be had, or the transaction can't be ended;
-        it is ``maybe_applied`` when COMMIT may have arrived.
+    :raises UnavailableError: no connection is to be had, or the transaction can't be ended, for which the database has
+        a minute; it is ``maybe_applied`` when COMMIT may have arrived.
     :raises IntegrityError: a constraint that is checked at the end refuses what the unit wrote.
     :raises ConflictError: the database rolled the unit back for the sake of another; it should be tried again.
     :raises SQLAlchemyError: a statement of the unit's own failed, was not rolled back, and spoiled all of it.
@@ -152,17 +156,20 @@ class _Transaction:
             raise exceptions.SQLAlchemyError("A statement of the unit failed: PostgreSQL stores nothing of it")
         with translated(None, *self._tables, write=True):
             try:
-                await self._end(rollback=False)
+                with limited(_COMMIT_LIMIT):
+                    await self._end(rollback=False)
             except BaseException:
-                await self.begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
+                with limited(_ROLLBACK_LIMIT):
+                    await self.begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
                 raise
 
     async def rollback(self) -> None:
         await self._notice_loss()
         with translated(None):
             try:
-                await self._end(rollback=True)
-            except exc.DBAPIError:
+                with limited(_ROLLBACK_LIMIT):
+                    await self._end(rollback=True)
+            except (exc.DBAPIError, TimeoutError):
                 if not self.begun.connection.invalidated:  # a connection that is lost has rolled back by that
                     raise
 

@@ -4,16 +4,20 @@ SQLAlchemy has each of these run in a greenlet of its own, in case that it waits
 short unit costs. Whether it will can often be told beforehand; then it is called as it is.
 """
 
+import contextlib
 import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
+from flama.limits import limited
 from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.pool import FairPool
 
 __all__ = ["begun", "checked_in", "checked_out", "ended"]
+
+_LIMIT: t.Final = 5.0  # seconds for the database to be done with a connection that is given back
 
 
 async def checked_out(engine: AsyncEngine) -> AsyncConnection:
@@ -48,12 +52,13 @@ async def ended(transaction: AsyncTransaction, *, rollback: bool) -> None:
 
 
 async def checked_in(connection: AsyncConnection) -> None:
-    """Give the connection back; what isn't committed is rolled back."""
+    """Give the connection back; what isn't committed is rolled back. A database that doesn't answer is hung up on."""
     sync, driver = connection.sync_connection, driver_of(connection)
     if sync is not None and driver is not None and driver.idle and _keeps(sync.engine.pool):
         sync.close()
     else:
-        await connection.close()
+        with contextlib.suppress(TimeoutError), limited(_LIMIT):
+            await connection.close()
 
 
 def _keeps(pool: sa.Pool) -> bool:
