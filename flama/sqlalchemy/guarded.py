@@ -45,8 +45,7 @@ async def updated(
     if version is not None:
         statement = _counted(statement, table, version)
     for _ in range(_ATTEMPTS):
-        async with drivers.atomic(connection):
-            records = await drivers.records(connection, statement)
+        records = await drivers.written(connection, statement)
         if records or await few.is_none():
             return records
     raise exceptions.ConflictError(resource=table.name, retryable=True)
@@ -77,8 +76,7 @@ async def dropped(
             return await drivers.affected(connection, statement)
     statement = few.guarded(statement)
     for _ in range(_ATTEMPTS):
-        async with drivers.atomic(connection):
-            number = await drivers.affected(connection, statement)
+        number = await drivers.counted(connection, statement)
         if number or await few.is_none():
             return number
     raise exceptions.ConflictError(resource=table.name, retryable=True)

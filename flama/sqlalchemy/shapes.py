@@ -43,6 +43,7 @@ class Shape:
     def __init__(self, compiled: SQLCompiler, keys: tuple[str, ...], plan: "_Plan") -> None:
         self.compiled = compiled
         self.sql = str(compiled)
+        self.writes = compiled.isinsert or compiled.isupdate or compiled.isdelete
         self._keys = keys
         self._names = plan.names
         self._constants = plan.constants
@@ -90,7 +91,7 @@ class Shape:
         context.dialect = connection.dialect
         context.compiled = compiled
         context.isinsert, context.isupdate, context.isdelete = compiled.isinsert, compiled.isupdate, compiled.isdelete
-        context.is_crud = compiled.isinsert or compiled.isupdate or compiled.isdelete
+        context.is_crud = self.writes
         context.execution_options = connection._execution_options
         context.invoked_statement = compiled.statement
         context.statement = context.unicode_statement = self.sql

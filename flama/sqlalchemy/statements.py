@@ -45,6 +45,7 @@ _Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _COLLECTIONS: t.Final = (list, tuple, set, frozenset)
 _TAKES_COLLECTIONS: t.Final = (sa.ARRAY, sa.JSON, sa.types.TypeDecorator, sa.types.UserDefinedType)
 _TABLES: t.Final = 1000
+_ABSENT: t.Final = object()
 
 # what is certainly no SQL expression; anything else is looked at
 _PLAIN: t.Final = frozenset(
@@ -85,15 +86,9 @@ def record_keys(table: sa.Table) -> tuple[str, ...]:
 
 
 def select(table: sa.Table, clauses: Clauses, filters: Filters, *, limit: int | None = None) -> Statement:
-    """Read the records that match."""
+    """Read the records that match, or so many of them: a number of the program's, and of its shape."""
     key, given = shaped("select", table, clauses, filters, limit)
-    return Statement(
-        key,
-        given,
-        lambda: sa.select(*table.columns).where(*matching(table, clauses, filters)).limit(limit),
-        (),
-        record_keys(table),
-    )
+    return Statement(key, given, lambda: _select(table, clauses, filters, limit), (), record_keys(table))
 
 
 def insert(table: sa.Table, row: _Data) -> Statement:
@@ -177,13 +172,13 @@ def values(table: sa.Table, data: t.Any) -> _Data:
 
     :raises UnknownColumnError: the data name what the table doesn't have.
     """
-    if not isinstance(data, collections.abc.Mapping):
+    if type(data) is not dict and not isinstance(data, collections.abc.Mapping):
         raise exceptions.InvalidDataError(resource=table.name, detail=f"a record is a mapping, not {data!r}")
     columns, never_null = _columns_of(table)
-    if not data.keys() <= columns:
+    if not columns.issuperset(data):
         known(table, data)
     for name in never_null:
-        if name in data and data[name] is None:
+        if data.get(name, _ABSENT) is None:
             return {name: value for name, value in data.items() if value is not None or name not in never_null}
     return data
 
@@ -251,10 +246,25 @@ def _plain(given: collections.abc.Iterable[t.Any]) -> bool:
     return _PLAIN.issuperset(map(type, given)) or not any(map(is_expression, given))
 
 
+def _select(table: sa.Table, clauses: Clauses, filters: Filters, limit: int | None) -> sa.Select[t.Any]:
+    found = sa.select(*table.columns).where(*matching(table, clauses, filters))
+    return found if limit is None else _few(found, limit)
+
+
+def _few(found: sa.Select[t.Any], limit: int) -> sa.Select[t.Any]:
+    # SQLite's LIMIT comes with an OFFSET, which would be a parameter
+    return found.limit(_number(limit)).offset(_number(0))
+
+
+def _number(number: int) -> sa.ColumnElement[int]:
+    # that is the same in all statements of a shape, and so needs no parameter
+    return sa.literal_column(str(number), sa.Integer)
+
+
 def _delete_one(table: sa.Table, conditions: collections.abc.Sequence[sa.ColumnElement[t.Any]]) -> sa.Delete:
     # LIMIT: that there are two is all that has to be known of a million. The subquery's own FROM hides the outer one.
-    few = sa.select(sa.literal_column("1")).select_from(table).where(*conditions).limit(2).correlate(None).subquery()
-    only = sa.select(sa.func.count()).select_from(few).scalar_subquery() == 1
+    few = _few(sa.select(_number(1)).select_from(table).where(*conditions), 2).correlate(None).subquery()
+    only = sa.select(sa.func.count()).select_from(few).scalar_subquery() == _number(1)
     return sa.delete(table).where(*conditions, only)
 
 

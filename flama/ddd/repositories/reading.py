@@ -44,9 +44,10 @@ class TableReader(TypedRepository[Record]):
         :raises NotFoundError: none does.
         :raises MultipleRecordsError: more than one does.
         """
-        record: Record | _Record | None = await self._only(clauses, filters, fields, lock)
-        if record is None:
+        found = await self._found(self._few(clauses, filters), fields, lock)
+        if not found:
             raise self._error(exceptions.NotFoundError, clauses, filters)
+        record: Record | _Record = self._only(found, clauses, filters)
         return record
 
     @t.overload
@@ -68,8 +69,8 @@ class TableReader(TypedRepository[Record]):
 
         :raises MultipleRecordsError: more than one does.
         """
-        record: Record | _Record | None = await self._only(clauses, filters, fields, lock)
-        return record
+        found = await self._found(self._few(clauses, filters), fields, lock)
+        return self._only(found, clauses, filters) if found else None
 
     @t.overload
     def list(
@@ -183,23 +184,22 @@ class TableReader(TypedRepository[Record]):
         """Tell whether any record matches."""
         return bool(await self._table_manager.read(pages.exists(self._table, self._bounds + clauses, filters)))
 
-    async def _only(
-        self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], fields: Columns | None, lock: readings.Lock | None
-    ) -> t.Any:
-        match await self._found(statements.select(self._table, self._bounds + clauses, filters, limit=2), fields, lock):
-            case [record]:
-                return record
-            case []:
-                return None
-            case _:
-                raise self._error(exceptions.MultipleRecordsError, clauses, filters)
+    def _few(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> statements.Statement:
+        return statements.select(self._table, self._bounds + clauses, filters, limit=2)
+
+    def _only(self, found: builtins.list[t.Any], clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> t.Any:
+        if len(found) > 1:
+            raise self._error(exceptions.MultipleRecordsError, clauses, filters)
+        return found[0]
 
     async def _found(
         self, statement: statements.Statement, fields: Columns | None, lock: readings.Lock | None
     ) -> builtins.list[t.Any]:
         if lock is not None:
             await self._table_manager.hold(lock)
-        found = await self._table_manager.read(self._refined(statement, fields, lock))
+        if fields is not None or lock is not None:
+            statement = self._refined(statement, fields, lock)
+        found = await self._table_manager.read(statement)
         return self._read(found) if fields is None else found
 
     def _refined(

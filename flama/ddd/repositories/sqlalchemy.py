@@ -156,7 +156,10 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         if not rows:
             return []
         with self._table_manager.translated(write=True):
-            stored = await self._inside(None, lambda: drivers.inserted(self._connection, self._table, rows))
+            if self._scope is None:
+                stored = await drivers.inserted(self._connection, self._table, rows)
+            else:
+                stored = await self._inside(None, lambda: drivers.inserted(self._connection, self._table, rows))
         return self._read(stored)
 
     async def update(
@@ -174,7 +177,10 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         if not changes:
             return self._read(await self._table_manager.read(statements.select(self._table, matching, filters)))
         with self._table_manager.translated(write=True):
-            found = await self._inside(changes, lambda: self._updated(changes, matching, filters, max_affected))
+            if self._scope is None:
+                found = await self._updated(changes, matching, filters, max_affected)
+            else:
+                found = await self._inside(changes, lambda: self._updated(changes, matching, filters, max_affected))
         if not found and self._version is not None:
             await self._refuse_stale(clauses, filters)
         return self._read(found)
@@ -254,7 +260,8 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         self._rules = tuple([rule for rule in (self._stamps, scope) if rule is not None])
 
     def _rows(self, data: collections.abc.Iterable[t.Any]) -> builtins.list[_Data]:
-        rows = [statements.values(self._table, self._data(record)) for record in data]
+        table = self._table
+        rows = [statements.values(table, record if self._records is None else self._data(record)) for record in data]
         if self._version is not None:
             rows = [versions.numbered(self._table.columns[self._version], row) for row in rows]
         if self._stamps is not None:
@@ -283,23 +290,23 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
             self._scope.check(written)
         return written
 
-    async def _updated(
+    def _updated(
         self, changes: _Data, clauses: t.Any, filters: dict[str, t.Any], at_most: int | None
-    ) -> builtins.list[_Record]:
+    ) -> collections.abc.Awaitable[builtins.list[_Record]]:
         table, connection, version = self._table, self._connection, self._version
         if at_most is None and version is None:
-            return await drivers.updated(connection, table, changes, clauses, filters)
-        return await guarded.updated(connection, table, changes, clauses, filters, at_most=at_most, version=version)
+            return drivers.updated(connection, table, changes, clauses, filters)
+        return guarded.updated(connection, table, changes, clauses, filters, at_most=at_most, version=version)
 
-    async def _deleted(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> int:
+    def _deleted(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> collections.abc.Awaitable[int]:
         if self._keeps_deleted:
-            return await self._dropped(self._bounds + clauses, filters, 1)
-        return await drivers.delete_one(self._connection, self._table, self._bounds + clauses, filters)
+            return self._dropped(self._bounds + clauses, filters, 1)
+        return drivers.delete_one(self._connection, self._table, self._bounds + clauses, filters)
 
     async def _dropped(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], at_most: int | None) -> int:
         table, connection, version = self._table, self._connection, self._version
         if at_most is None and not self._keeps_deleted:
-            return await drivers.dropped(connection, statements.delete(table, clauses, filters))
+            return await drivers.counted(connection, statements.delete(table, clauses, filters))
         marks = self._stamps.deletion() if self._stamps is not None and self._keeps_deleted else None
         return await guarded.dropped(connection, table, clauses, filters, at_most=at_most, marks=marks, version=version)
 

@@ -22,6 +22,7 @@ class SQLAlchemyTableManager:
     def __init__(self, table: sa.Table, connection: AsyncConnection) -> None:
         self.table = table
         self.connection = connection
+        self._reading = translated(table.name, table)
 
     @property
     def resource(self) -> str:
@@ -30,7 +31,7 @@ class SQLAlchemyTableManager:
 
     async def read(self, statement: statements.Statement) -> list[_Record]:
         """Give the records that a statement finds."""
-        with self.translated():
+        with self._reading:
             return await drivers.records(self.connection, statement)
 
     async def hold(self, lock: readings.Lock) -> None:
@@ -41,7 +42,8 @@ class SQLAlchemyTableManager:
     def translated(self, *, write: bool = False) -> translated:
         """Give what turns a driver's error into a data error about this table."""
         # within a transaction, nothing that was written is there before it is committed
-        return translated(self.table.name, self.table, write=write and drivers.autocommits(self.connection))
+        alone = write and drivers.autocommits(self.connection)
+        return translated(self.table.name, self.table, write=True) if alone else self._reading
 
 
 class Records(collections.abc.AsyncIterator[Record]):

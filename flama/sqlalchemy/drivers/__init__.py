@@ -2,9 +2,10 @@
 
 from flama.sqlalchemy.drivers.connections import begun, checked_in, checked_out, ended
 from flama.sqlalchemy.drivers.execution import affected, records
+from flama.sqlalchemy.drivers.single import counted, written
 from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way
 from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with
-from flama.sqlalchemy.drivers.writes import delete_one, dropped, inserted, updated
+from flama.sqlalchemy.drivers.writes import delete_one, inserted, updated
 
 __all__ = [
     "Stream",
@@ -16,11 +17,12 @@ __all__ = [
     "checked_in",
     "checked_out",
     "close_streams",
+    "counted",
     "delete_one",
-    "dropped",
     "ended",
     "inserted",
     "make_way",
     "records",
     "updated",
+    "written",
 ]

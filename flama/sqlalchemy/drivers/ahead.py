@@ -1,8 +1,8 @@
 """What asyncpg's server is told in front of a statement, in the same packet."""
 
-import asyncio
 import contextlib
 import functools
+import itertools
 import struct
 import types
 import typing as t
@@ -10,9 +10,11 @@ import typing as t
 from asyncpg.exceptions import PostgresError
 from asyncpg.transaction import TransactionState
 
+from flama.sqlalchemy.turns import Turns
+
 __all__ = ["Ahead", "Turn"]
 
-_OTHER: t.Final = {"flama_a": "flama_b", "flama_b": "flama_a"}
+_DEPTH: t.Final = 8  # of savepoints that have ended, before they are released together
 
 
 class Ahead:
@@ -21,10 +23,11 @@ class Ahead:
     They are sent as messages of PostgreSQL's extended query protocol without a Sync, so that the server runs them in
     order, skips all that comes after one that fails until a Sync, the statement's, and answers then; asyncpg passes
     over what it is told of them. A statement that asyncpg refuses to send leaves the Sync to another, of nothing.
+    Those few that come again and again are prepared with their first use.
 
-    A savepoint that has ended is released when the next begins, or before a statement of which this knows nothing,
-    as that may begin a savepoint itself. The two that follow one another have different names: undoing one that was
-    never begun is an error, and never undoes the other.
+    Savepoints that have ended are released a few at a time, or before a statement of which this knows nothing, as that
+    may begin a savepoint itself. Those that come next have other names: undoing one that was never begun is an error,
+    and never undoes another.
     """
 
     def __init__(self, adapter: t.Any) -> None:
@@ -32,11 +35,14 @@ class Ahead:
         self._connection = adapter._connection
         self._first: tuple[str, ...] = ()  # what comes right after the next BEGIN
         self._wanted = False  # a savepoint, before the next statement
-        self._name = "flama_a"  # of the last savepoint
+        self._number = 0  # of the last savepoint
         self._ended_in: t.Any = None  # the transaction in which that has ended, and was not released
         self._begun: t.Any = None  # the transaction that was last begun with a statement
         self._sent = -1  # how many statements had been sent when something was last sent ahead of one
         self._nothing: t.Any = None  # a statement that does nothing, but is answered
+        self._prepared: dict[tuple[str, ...], bytes] = {}  # what runs commands that are known to have been prepared
+        self._preparing: dict[tuple[str, ...], bytes] = {}  # or are, if all goes well
+        self._names = itertools.count()
 
     def begin_with(self, commands: tuple[str, ...]) -> bool:
         """Let commands come right after the next BEGIN; False when a transaction has begun."""
@@ -45,39 +51,48 @@ class Ahead:
         self._first = commands
         return True
 
-    def savepoint(self) -> None:
+    def savepoint(self) -> bool:
         """Begin a savepoint with the next statement."""
         self._wanted = True
+        return True
 
-    def release(self) -> None:
+    def release(self) -> bool:
         """End the savepoint, and keep what was done since."""
         if self._wanted:
             self._wanted = False  # nothing was done
         else:
             self._ended_in = self._adapter._transaction
+        return True
 
     def undo(self) -> str | None:
         """Give the command that undoes what was done since the savepoint; None when nothing was."""
         if self._wanted:
             self._wanted = False
             return None
-        return f"ROLLBACK TO SAVEPOINT {self._name}"
+        return f"ROLLBACK TO SAVEPOINT flama_{self._number}"
 
     def send(self) -> bool:
         """Write what goes ahead of a statement that is written next; tell whether that could be done."""
-        begun: tuple[str, ...] = ()
+        ahead = b""
         if self._adapter._transaction is None and self._adapter.isolation_level != "autocommit":
             if self._connection._top_xact is not None or self._connection.is_in_transaction():
                 return False  # a transaction that is not SQLAlchemy's
-            begun = self._begin()
+            ahead = self._begin()
         elif not self._wanted:
             return True
         self._sent = self._connection._protocol.queries_count
-        self._connection._transport.write(_messages((*begun, *self._savepoints())))
+        self._write(ahead + self._messages(self._savepoints()))
         return True
+
+    def succeeded(self) -> None:
+        """Take it that what went ahead of a statement was done, as the statement was."""
+        if self._preparing:
+            self._prepared |= self._preparing
+            self._preparing = {}
 
     async def recover(self) -> None:
         """Do what has to be done when the statement has failed."""
+        self._preparing = {}
         if self._connection.is_closed():
             return
         if self._sent == self._connection._protocol.queries_count:  # it was not sent, as its values are no good
@@ -98,7 +113,7 @@ class Ahead:
         """Run what goes ahead of a statement that may begin a savepoint."""
         if self._first:
             await self._start()
-        released = (f"RELEASE SAVEPOINT {self._name}",) if self._has_ended else ()
+        released = (_release(self._number),) if self._has_ended else ()
         self._ended_in = None
         await self._run((*released, *self._savepoints()))
 
@@ -113,7 +128,29 @@ class Ahead:
             for command in first:
                 await self._connection.execute(command)
 
-    def _begin(self) -> tuple[str, ...]:
+    def _write(self, messages: bytes) -> None:
+        # asyncio sends at once what it can, and to send costs more than all else here: it is sent with the statement,
+        # which is written next. uvloop, whose transports can't be told so, waits by itself.
+        transport: t.Any = self._connection._transport
+
+        def write(data: t.Any) -> None:
+            del transport.write
+            transport.write(messages + data)
+
+        try:
+            transport.write = write
+        except AttributeError:
+            transport.write(messages)
+
+    def _messages(self, commands: tuple[str, ...]) -> bytes:
+        if (run := self._prepared.get(commands)) is not None:
+            return run
+        # A name is never used again, as it can't be known whether what failed was prepared.
+        names = [b"flama_%d" % next(self._names) for _ in commands]
+        self._preparing[commands] = b"".join(map(_execute, names))
+        return b"".join([_parse(*named) + _execute(named[0]) for named in zip(names, commands, strict=True)])
+
+    def _begin(self) -> bytes:
         adapter, connection = self._adapter, self._connection
         level, readonly, deferrable = adapter.isolation_level, adapter.readonly, adapter.deferrable
         transaction = connection.transaction(isolation=level, readonly=readonly, deferrable=deferrable)
@@ -121,15 +158,17 @@ class Ahead:
         connection._top_xact = adapter._transaction = self._begun = transaction
         transaction._state = TransactionState.STARTED
         first, self._first = self._first, ()
-        return (_begin(level, readonly, deferrable), *first)
+        begun = self._messages((_begin(level, readonly, deferrable),))
+        return begun + b"".join([_parse(b"", command) + _execute(b"") for command in first])
 
     def _savepoints(self) -> tuple[str, ...]:
         if not self._wanted:
             return ()
-        released = (f"RELEASE SAVEPOINT {self._name}",) if self._has_ended else ()
-        self._name = _OTHER[self._name]
-        self._wanted, self._ended_in = False, None
-        return (*released, f"SAVEPOINT {self._name}")
+        self._wanted = False
+        last, ended = self._number, self._has_ended
+        self._number, self._ended_in = (last + 1) % (2 * _DEPTH) if ended else 0, None
+        full = ended and self._number % _DEPTH == 0
+        return _released_and_begun(last, self._number) if full else _begun(self._number)
 
     async def _run(self, commands: tuple[str, ...]) -> None:
         if commands:
@@ -140,24 +179,24 @@ class Ahead:
 class Turn:
     """What Core's statements on a connection wait for one another by: as each takes its turn, what waits is run."""
 
-    def __init__(self, lock: asyncio.Lock, ahead: Ahead) -> None:
-        self._lock = lock
+    def __init__(self, turns: Turns, ahead: Ahead) -> None:
+        self._turns = turns
         self._ahead = ahead
 
     async def __aenter__(self) -> None:
         """Wait for the turn."""
-        await self._lock.acquire()
+        await self._turns.wait()
         try:
             await self._ahead.settle()
         except BaseException:
-            self._lock.release()
+            self._turns.give_back()
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
     ) -> None:
         """End the turn."""
-        self._lock.release()
+        self._turns.give_back()
 
 
 @functools.cache
@@ -166,14 +205,29 @@ def _begin(level: str | None, readonly: bool, deferrable: bool) -> str:
     return f"BEGIN{isolation}{' READ ONLY' if readonly else ''}{' DEFERRABLE' if deferrable else ''}"
 
 
+def _release(number: int) -> str:
+    """Give what releases a savepoint, with those that were there when it began."""
+    return f"RELEASE SAVEPOINT flama_{number - number % _DEPTH}"
+
+
 @functools.cache
-def _messages(commands: tuple[str, ...]) -> bytes:
-    # for each, Parse, Bind and Execute of the unnamed statement and portal, without parameters and results
-    return b"".join(
-        _framed(b"P", b"\0" + command.encode() + b"\0" + struct.pack("!h", 0))
-        + _framed(b"B", b"\0\0" + struct.pack("!hhh", 0, 0, 0))
-        + _framed(b"E", b"\0" + struct.pack("!i", 0))
-        for command in commands
+def _begun(number: int) -> tuple[str, ...]:
+    return (f"SAVEPOINT flama_{number}",)
+
+
+@functools.cache
+def _released_and_begun(last: int, number: int) -> tuple[str, ...]:
+    return _release(last), f"SAVEPOINT flama_{number}"
+
+
+def _parse(name: bytes, command: str) -> bytes:
+    return _framed(b"P", name + b"\0" + command.encode() + b"\0" + struct.pack("!h", 0))
+
+
+def _execute(name: bytes) -> bytes:
+    """Give Bind and Execute of a statement without parameters and results, by the unnamed portal."""
+    return _framed(b"B", b"\0" + name + b"\0" + struct.pack("!hhh", 0, 0, 0)) + _framed(
+        b"E", b"\0" + struct.pack("!i", 0)
     )
 
 

@@ -9,6 +9,8 @@ from flama.sqlalchemy.shapes import Reader, Record, Shape
 
 __all__ = ["Aiosqlite"]
 
+_BEGINNING: t.Final = ("INSERT", "UPDATE", "DELETE")  # of statements before which the driver begins a transaction
+
 
 class Aiosqlite(Driver):
     """A connection of aiosqlite."""
@@ -20,15 +22,15 @@ class Aiosqlite(Driver):
 
     async def _records(self, shape: Shape, arguments: t.Any) -> list[Record]:
         connection = self._connection
-        return shape.reader()(await connection._execute(_rows, connection._conn, shape.sql, arguments))
+        return shape.reader()(await connection._execute(_rows, connection._conn, shape, arguments))
 
     async def _affected(self, shape: Shape, arguments: t.Any) -> int:
         connection = self._connection
-        return int(await connection._execute(_count, connection._conn, shape.sql, arguments))
+        return int(await connection._execute(_count, connection._conn, shape, arguments))
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
         connection = self._connection
-        return shape.reader()(await connection._execute(_rows_of_many, connection._conn, shape.sql, rows))
+        return shape.reader()(await connection._execute(_rows_of_many, connection._conn, shape, rows))
 
     async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         connection = self._connection
@@ -52,23 +54,40 @@ class _Cursor(Cursor):
         await self._connection._execute(self._cursor.close)
 
 
-def _rows(connection: sqlite3.Connection, sql: str, arguments: t.Any) -> list[t.Any]:
-    return connection.execute(sql, arguments).fetchall()
+def _rows(connection: sqlite3.Connection, shape: Shape, arguments: t.Any) -> list[t.Any]:
+    cursor = _cursor(connection, shape)
+    try:
+        return cursor.execute(shape.sql, arguments).fetchall()
+    finally:
+        cursor.close()
 
 
-def _count(connection: sqlite3.Connection, sql: str, arguments: t.Any) -> int:
-    return connection.execute(sql, arguments).rowcount
+def _count(connection: sqlite3.Connection, shape: Shape, arguments: t.Any) -> int:
+    cursor = _cursor(connection, shape)
+    try:
+        return cursor.execute(shape.sql, arguments).rowcount
+    finally:
+        cursor.close()
 
 
-def _rows_of_many(connection: sqlite3.Connection, sql: str, rows: collections.abc.Iterable[t.Any]) -> list[t.Any]:
-    cursor = connection.cursor()
-    execute, fetchone = cursor.execute, cursor.fetchone
+def _rows_of_many(connection: sqlite3.Connection, shape: Shape, rows: collections.abc.Iterable[t.Any]) -> list[t.Any]:
+    cursor = _cursor(connection, shape)
+    execute, fetchone, sql = cursor.execute, cursor.fetchone, shape.sql
     found = []
-    for arguments in rows:
-        execute(sql, arguments)
-        found.append(fetchone())
-    cursor.close()
+    try:
+        for arguments in rows:
+            execute(sql, arguments)
+            found.append(fetchone())
+    finally:
+        cursor.close()
     return found
+
+
+def _cursor(connection: sqlite3.Connection, shape: Shape) -> sqlite3.Cursor:
+    # The connection's own is kept track of, and looks at each statement whether a transaction begins with it. This one
+    # is closed at once, and the driver itself sees to what begins with such a word.
+    plain = not shape.writes or shape.sql.startswith(_BEGINNING)
+    return sqlite3.Cursor(connection) if plain else connection.cursor()
 
 
 def _first(

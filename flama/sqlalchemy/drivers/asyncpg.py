@@ -1,15 +1,19 @@
 """PostgreSQL by way of asyncpg, whose prepared statements SQLAlchemy's adapter keeps."""
 
-import asyncio
+import collections.abc
 import typing as t
 
+from asyncpg.exceptions import OutdatedSchemaCacheError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy.drivers.ahead import Ahead, Turn
 from flama.sqlalchemy.drivers.driver import Cursor, Driver
 from flama.sqlalchemy.shapes import Reader, Record, Shape, Shapes
+from flama.sqlalchemy.turns import Turns
 
 __all__ = ["Asyncpg"]
+
+_T = t.TypeVar("_T")
 
 _MOST: t.Final = 1000
 
@@ -17,13 +21,15 @@ _MOST: t.Final = 1000
 class Asyncpg(Driver):
     """A connection of asyncpg, on which BEGIN and savepoints travel with the statement that needs them."""
 
+    poisonous = True
+
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         super().__init__(adapter, shapes)
         # the columns as this connection last prepared a shape, with the reader that was made for them
         self._readers: dict[Shape, tuple[t.Any, Reader]] = {}
         self._ahead = Ahead(adapter)
-        self._lock = adapter._execute_mutex
-        adapter._execute_mutex = Turn(self._lock, self._ahead)
+        self._turns = Turns(1)
+        adapter._execute_mutex = Turn(self._turns, self._ahead)
 
     @property
     def in_transaction(self) -> bool:
@@ -51,13 +57,13 @@ class Asyncpg(Driver):
         """Take commands along with the BEGIN that is to come; tell whether this can be done."""
         return self._ahead.begin_with(commands)
 
-    async def savepoint(self, connection: AsyncConnection) -> None:
+    def savepoint_ahead(self) -> bool:
         """Begin a savepoint with the next statement."""
-        self._ahead.savepoint()
+        return self._ahead.savepoint()
 
-    async def release(self, connection: AsyncConnection) -> None:
+    def release_ahead(self) -> bool:
         """End the savepoint, and keep what was done since."""
-        self._ahead.release()
+        return self._ahead.release()
 
     async def undo(self, connection: AsyncConnection) -> bool:
         """End the savepoint, and undo what was done since; tell whether it had begun."""
@@ -67,47 +73,47 @@ class Asyncpg(Driver):
             self._ahead.release()
         return begun
 
-    async def _records(self, shape: Shape, arguments: t.Any) -> list[Record]:
-        lock = self._lock
-        await lock.acquire()
+    def _records(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[list[Record]]:
+        return self._run(shape, arguments, _read)
+
+    def _affected(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[int]:
+        return self._run(shape, arguments, _count)
+
+    async def _run(
+        self, shape: Shape, arguments: t.Any, give: collections.abc.Callable[[Reader, t.Any, bytes], _T]
+    ) -> _T:
+        turns = self._turns
+        if not turns.take():
+            await turns.wait()
         try:
             kept = self._kept(shape)
             if kept is None or not self._ahead.send():
                 kept = await self._prepared(shape)
             statement, reader = kept
-            return reader(await statement.fetch(*arguments))
-        except Exception:
-            await self._ahead.recover()
+            # what the statement's own fetch() does, but for what it does around it
+            run = self._connection._protocol.bind_execute
+            rows, status, _ = await run(statement._state, arguments, "", 0, True, None)
+        except Exception as error:
+            await self._failed(error)
             raise
         finally:
-            lock.release()
-
-    async def _affected(self, shape: Shape, arguments: t.Any) -> int:
-        async with self._lock:
-            kept = self._kept(shape)
-            if kept is None or not self._ahead.send():
-                kept = await self._prepared(shape)
-            statement, _ = kept
-            try:
-                await statement.fetch(*arguments)
-            except Exception:
-                await self._ahead.recover()
-                raise
-            return int(statement.get_statusmsg().rpartition(" ")[2])
+            turns.give_back()
+        self._ahead.succeeded()
+        return give(reader, rows, status)
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
-        async with self._lock:
+        async with self._turns:
             statement, reader = await self._prepared(shape)
             return reader(await statement.fetchmany(rows))
 
     async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
-        async with self._lock:
+        async with self._turns:
             statement, reader = await self._prepared(shape)
-            cursor = _Cursor(self._lock, statement.cursor(*arguments, prefetch=number).__aiter__(), reader)
+            cursor = _Cursor(self._turns, statement.cursor(*arguments, prefetch=number).__aiter__(), reader)
         return cursor, await cursor.fetch(number)
 
     async def _tell(self, command: str) -> None:
-        async with self._lock:
+        async with self._turns:
             await self._connection.execute(command)
 
     def _kept(self, shape: Shape) -> tuple[t.Any, Reader] | None:
@@ -123,6 +129,12 @@ class Asyncpg(Driver):
         current = since > changed <= adapter._invalidate_schema_cache_asof
         return (statement, known[1]) if current and known is not None and known[0] is columns else None
 
+    async def _failed(self, error: Exception) -> None:
+        if isinstance(error, OutdatedSchemaCacheError):  # what asyncpg does when its own fetch() meets it
+            await self._connection.reload_schema_state()
+            self._readers.clear()
+        await self._ahead.recover()
+
     async def _prepared(self, shape: Shape) -> tuple[t.Any, Reader]:
         await self._ahead.run()
         dialect: t.Any = shape.compiled.dialect
@@ -134,17 +146,25 @@ class Asyncpg(Driver):
         return statement, reader
 
 
+def _read(reader: Reader, rows: t.Any, status: bytes) -> list[Record]:
+    return reader(rows)
+
+
+def _count(reader: Reader, rows: t.Any, status: bytes) -> int:
+    return int(status.rpartition(b" ")[2])
+
+
 class _Cursor(Cursor):
     # A portal: bound with its first fetch, and closed with the last one, which asyncpg's own iterator knows.
 
-    def __init__(self, lock: asyncio.Lock, cursor: t.Any, reader: Reader) -> None:
-        self._lock = lock
+    def __init__(self, turns: Turns, cursor: t.Any, reader: Reader) -> None:
+        self._turns = turns
         self._cursor = cursor
         self._reader = reader
 
     async def fetch(self, number: int) -> list[Record]:
         cursor = self._cursor
-        async with self._lock:
+        async with self._turns:
             if cursor._exhausted:
                 return []
             rows = await (cursor._exec if cursor._portal_name else cursor._bind_exec)(number, None)
@@ -152,5 +172,5 @@ class _Cursor(Cursor):
 
     async def close(self) -> None:
         if self._cursor._portal_name:
-            async with self._lock:
+            async with self._turns:
                 await self._cursor._close_portal(None)

@@ -29,12 +29,19 @@ def driver_of(connection: AsyncConnection) -> Driver | None:
     with execution options or a log of statements, and for one that has no connection, or no transaction to go on with.
     """
     sync = connection.sync_connection
-    if sync is None or (fairy := sync._dbapi_connection) is None or not _open(sync) or not _unobserved(sync):
+    if sync is None or (fairy := sync._dbapi_connection) is None or not _open(sync):
         return None
-    info = fairy.info
-    driver: Driver | None = info.get("flama")
+    options = sync._execution_options
+    if sync._echo or (options and not _HARMLESS.issuperset(options)):
+        return None
+    if (sync._has_events or sync.engine._has_events) and _heard(sync.dispatch):
+        return None
+    dialect: t.Any = sync.dialect
+    if dialect._has_events and _run_by_others(dialect.dispatch):
+        return None
+    driver: Driver | None = fairy.info.get("flama")
     if driver is None or driver.adapter is not fairy.dbapi_connection:
-        driver = info["flama"] = _made(sync, fairy)
+        driver = fairy.info["flama"] = _made(sync, fairy)
     return driver
 
 
@@ -45,15 +52,6 @@ def _open(connection: sa.Connection) -> bool:
     if connection._trans_context_manager is not None:
         TransactionalContext._trans_ctx_check(connection)
     return True
-
-
-def _unobserved(connection: sa.Connection) -> bool:
-    options = connection._execution_options
-    if connection._echo or (options and not _HARMLESS.issuperset(options)):
-        return False
-    if (connection._has_events or connection.engine._has_events) and _heard(connection.dispatch):
-        return False
-    return not connection.dialect._has_events or not _run_by_others(connection.dialect.dispatch)
 
 
 def _heard(events: t.Any) -> bool:

@@ -36,6 +36,8 @@ class Driver(abc.ABC):
     that is lost, or whose statement was cancelled, is given up.
     """
 
+    poisonous: t.ClassVar[bool] = False  # whether a statement that fails spoils the transaction that it is in
+
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         self.shapes = shapes
         self.adapter = adapter  # SQLAlchemy's, whose state is kept true
@@ -59,7 +61,14 @@ class Driver(abc.ABC):
 
     async def affected(self, connection: AsyncConnection, shape: Shape, values: _Values) -> int:
         """Run a statement and give how many records it changed."""
-        [arguments] = await self._arguments(connection, shape, (values,))
+        sync: t.Any = connection.sync_connection
+        try:
+            arguments = shape.arguments(values, sync)
+        except BaseException as error:
+            await self._refuse(connection, shape, error)
+            raise
+        if sync._transaction is None:
+            await _begin(sync)
         try:
             return await self._affected(shape, arguments)
         except BaseException as error:
@@ -95,6 +104,14 @@ class Driver(abc.ABC):
         """Take commands along with the BEGIN that is to come; tell whether this can be done."""
         return False
 
+    def savepoint_ahead(self) -> bool:
+        """Begin a savepoint with the next statement; tell whether this can be done."""
+        return False
+
+    def release_ahead(self) -> bool:
+        """End such a savepoint, and keep what was done since; tell whether this can be done."""
+        return False
+
     async def savepoint(self, connection: AsyncConnection) -> None:
         """Begin a savepoint, of which SQLAlchemy doesn't know: no other may be begun before it ends."""
         sync: t.Any = connection.sync_connection
@@ -118,10 +135,10 @@ class Driver(abc.ABC):
         """Whether the database has begun a transaction."""
 
     @abc.abstractmethod
-    async def _records(self, shape: Shape, arguments: t.Any) -> list[Record]: ...
+    def _records(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[list[Record]]: ...
 
     @abc.abstractmethod
-    async def _affected(self, shape: Shape, arguments: t.Any) -> int: ...
+    def _affected(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[int]: ...
 
     @abc.abstractmethod
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]: ...

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy.drivers.choice import driver_of
-from flama.sqlalchemy.drivers.streams import make_way
+from flama.sqlalchemy.drivers.streams import make_way, streaming
 from flama.sqlalchemy.statements import Statement
 
 __all__ = ["affected", "by_core", "records", "records_of_many"]
@@ -15,8 +15,15 @@ __all__ = ["affected", "by_core", "records", "records_of_many"]
 _Record: t.TypeAlias = dict[str, t.Any]
 
 
-async def records(connection: AsyncConnection, statement: Statement) -> list[_Record]:
+def records(connection: AsyncConnection, statement: Statement) -> collections.abc.Awaitable[list[_Record]]:
     """Run a statement and give the records that it returns."""
+    driver = None if streaming(connection) else driver_of(connection)
+    if driver is not None and (shape := driver.shapes.get(statement)) is not None:
+        return driver.records(connection, shape, statement.values)
+    return _records(connection, statement)
+
+
+async def _records(connection: AsyncConnection, statement: Statement) -> list[_Record]:
     await make_way(connection)
     if (driver := driver_of(connection)) is not None and (shape := driver.shapes.get(statement)) is not None:
         return await driver.records(connection, shape, statement.values)

@@ -12,6 +12,8 @@ __all__ = ["Psycopg"]
 class Psycopg(Driver):
     """A connection of psycopg."""
 
+    poisonous = True
+
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         super().__init__(adapter, shapes)
         self._names = itertools.count()

@@ -46,10 +46,26 @@ class atomic:
         self._driver: Driver | None = None  # that began a savepoint
         self._savepoint: AsyncTransaction | None = None
 
+    def begin_at_once(self, driver: Driver) -> bool:
+        """Begin with the block's only statement, which this driver runs; tell whether there is nothing to wait for."""
+        if not driver.poisonous:
+            return True
+        if not driver.in_transaction:
+            self._alone = True
+        elif driver.savepoint_ahead():
+            self._driver = driver
+        else:
+            return False
+        return True
+
+    def keep_at_once(self) -> None:
+        """Keep what the block wrote, when it began at once."""
+        if self._driver is not None:
+            self._driver.release_ahead()
+
     async def __aenter__(self) -> None:
         """Begin a savepoint if one is needed."""
-        poisonous = self._connection.dialect.name == "postgresql"
-        if not poisonous and not self._several:
+        if not self._several and self._connection.dialect.name != "postgresql":
             return
         driver = driver_of(self._connection)
         if await self._first(driver):
@@ -59,39 +75,40 @@ class atomic:
         if driver is None:
             self._savepoint = await self._connection.begin_nested()
             return
-        await driver.savepoint(self._connection)
+        if not driver.savepoint_ahead():
+            await driver.savepoint(self._connection)
         self._driver = driver
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
     ) -> None:
         """Keep what the block wrote, or undo it."""
-        if error is None:
-            await self._keep()
-        elif isinstance(error, exc.DBAPIError) and failures.loses(error.orig):
-            await self._connection.rollback()
-        elif not self._connection.invalidated:
-            await self._undo(error)
-
-    async def _first(self, driver: Driver | None) -> bool:
-        if self._several and (driver is None or streaming(self._connection) or autocommits(self._connection)):
-            return False
-        return not (driver.in_transaction if driver else await _begun(self._connection))
-
-    async def _keep(self) -> None:
-        if self._driver is not None:
-            await self._driver.release(self._connection)
+        if error is not None:
+            await self.undo(error)
+        elif self._driver is not None:
+            if not self._driver.release_ahead():
+                await self._driver.release(self._connection)
         elif self._savepoint is not None:
             await self._savepoint.commit()
 
-    async def _undo(self, error: BaseException) -> None:
-        if self._driver is not None:
+    async def undo(self, error: BaseException) -> None:
+        """Undo what the block wrote before it failed."""
+        if isinstance(error, exc.DBAPIError) and failures.loses(error.orig):
+            await self._connection.rollback()
+        elif self._connection.invalidated:
+            pass
+        elif self._driver is not None:
             if await self._driver.undo(self._connection):
                 failures.mend(_sync(self._connection))
         elif self._savepoint is not None:
             await self._savepoint.rollback()
         elif self._alone and isinstance(error, Exception):
             await self._connection.run_sync(_roll_back_driver)
+
+    async def _first(self, driver: Driver | None) -> bool:
+        if self._several and (driver is None or streaming(self._connection) or autocommits(self._connection)):
+            return False
+        return not (driver.in_transaction if driver else await _begun(self._connection))
 
 
 def _sync(connection: AsyncConnection) -> sa.Connection:

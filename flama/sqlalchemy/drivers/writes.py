@@ -8,9 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy import statements
 from flama.sqlalchemy.drivers.execution import affected, by_core, records, records_of_many
+from flama.sqlalchemy.drivers.single import counted, written
 from flama.sqlalchemy.drivers.transactions import atomic
 
-__all__ = ["delete_one", "dropped", "inserted", "may_read_what_it_deletes", "updated"]
+__all__ = ["delete_one", "inserted", "may_read_what_it_deletes", "updated"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
@@ -19,11 +20,14 @@ _Rows: t.TypeAlias = collections.abc.Sequence[_Row]
 _VALUES: t.Final = 500
 
 
-async def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> collections.abc.Awaitable[list[_Record]]:
     """Insert rows, whichever columns each of them has, all or none, and give them as stored, in their order."""
-    if len(rows) == 1:
-        async with atomic(connection):
-            return await _inserted_alike(connection, table, rows)
+    if len(rows) == 1 and _dialect(connection).insert_returning:
+        return written(connection, statements.insert(table, rows[0]))
+    return _inserted(connection, table, rows)
+
+
+async def _inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     async with atomic(connection, several=True):
         groups: dict[tuple[str, ...], list[int]] = {}
         for index, row in enumerate(rows):
@@ -37,42 +41,35 @@ async def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) ->
         return [stored[index] for index in range(len(rows))]
 
 
-async def updated(
+def updated(
     connection: AsyncConnection,
     table: sa.Table,
     data: _Row,
     clauses: statements.Clauses,
     filters: statements.Filters,
-) -> list[_Record]:
+) -> collections.abc.Awaitable[list[_Record]]:
     """Change the records that match, and give them as they then are."""
-    async with atomic(connection):
-        if connection.dialect.update_returning:
-            return await records(connection, statements.update(table, data, clauses, filters))
-        return await _updated_and_read(connection, table, data, statements.matching(table, clauses, filters))
+    if _dialect(connection).update_returning:
+        return written(connection, statements.update(table, data, clauses, filters))
+    return _updated_and_read(connection, table, data, statements.matching(table, clauses, filters))
 
 
 async def delete_one(
     connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
 ) -> int:
     """Delete the record that matches if it is the only one; give how many match: 0, 1, or 2 for many."""
+    if may_read_what_it_deletes(_dialect(connection)):
+        if await counted(connection, statements.delete_one(table, clauses, filters)) == 1:
+            return 1
+        # one that came in between was not there to be deleted
+        few = statements.select(table, clauses, filters, limit=2)
+        return 2 if len(await records(connection, few)) == 2 else 0
     async with atomic(connection):
-        if may_read_what_it_deletes(connection.dialect):
-            if await affected(connection, statements.delete_one(table, clauses, filters)) == 1:
-                return 1
-            # one that came in between was not there to be deleted
-            few = statements.select(table, clauses, filters, limit=2)
-            return 2 if len(await records(connection, few)) == 2 else 0
         few = statements.select(table, clauses, filters, limit=2)
         found = (await by_core(connection, few.build().with_for_update())).all()
         if len(found) == 1:
             await affected(connection, statements.delete(table, clauses, filters))
         return len(found)
-
-
-async def dropped(connection: AsyncConnection, statement: statements.Statement) -> int:
-    """Run a statement that deletes, and give how many records it deleted."""
-    async with atomic(connection):
-        return await affected(connection, statement)
 
 
 async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
@@ -112,10 +109,16 @@ async def _updated_and_read(
     connection: AsyncConnection, table: sa.Table, data: _Row, conditions: collections.abc.Sequence[t.Any]
 ) -> list[_Record]:
     keys = statements.keys_of(table)
-    found = (await by_core(connection, sa.select(*keys).where(*conditions).with_for_update())).all()
-    await by_core(connection, sa.update(table).where(*conditions).values(dict(data)))
-    changed = [tuple(data.get(key.key, value) for key, value in zip(keys, row, strict=True)) for row in found]
-    return await _read(connection, table, sa.tuple_(*keys).in_(changed)) if changed else []
+    async with atomic(connection):
+        found = (await by_core(connection, sa.select(*keys).where(*conditions).with_for_update())).all()
+        await by_core(connection, sa.update(table).where(*conditions).values(dict(data)))
+        changed = [tuple(data.get(key.key, value) for key, value in zip(keys, row, strict=True)) for row in found]
+        return await _read(connection, table, sa.tuple_(*keys).in_(changed)) if changed else []
+
+
+def _dialect(connection: AsyncConnection) -> sa.Dialect:
+    sync = connection.sync_connection  # which AsyncConnection's own attribute goes a long way to
+    return connection.dialect if sync is None else sync.dialect
 
 
 async def _read(connection: AsyncConnection, table: sa.Table, *conditions: t.Any) -> list[_Record]:
