@@ -38,7 +38,7 @@ class Flama(Contender):
         await self._module.on_shutdown()
 
     async def rollback(self):
-        await self._connection.rollback()
+        await self._module.end_transaction(self._connection.get_transaction(), rollback=True)
 
     async def retrieve(self, id):
         return await self._users.retrieve(id=id)

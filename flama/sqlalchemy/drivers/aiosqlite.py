@@ -4,6 +4,8 @@ import collections.abc
 import sqlite3
 import typing as t
 
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from flama.sqlalchemy.drivers.driver import Cursor, Driver
 from flama.sqlalchemy.shapes import Reader, Record, Shape
 
@@ -36,6 +38,16 @@ class Aiosqlite(Driver):
         connection = self._connection
         cursor, rows = await connection._execute(_first, connection._conn, shape.sql, arguments, number)
         return _Cursor(connection, cursor, shape.reader()), shape.reader()(rows)
+
+    async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
+        """End the database's transaction."""
+        driver = self._connection
+        try:
+            await driver._execute(driver._conn.rollback if rollback else driver._conn.commit)
+        except BaseException as error:
+            await self._broke(connection, "ROLLBACK" if rollback else "COMMIT", error)
+            raise
+        return True
 
     async def _tell(self, command: str) -> None:
         await self._connection._execute(_tell, self._connection._conn, command)

@@ -43,10 +43,11 @@ async def begun(connection: AsyncConnection) -> AsyncTransaction:
 
 async def ended(transaction: AsyncTransaction, *, rollback: bool) -> None:
     """Commit the transaction, or roll it back."""
-    sync: t.Any = transaction.sync_transaction
-    driver = driver_of(transaction.connection)
-    if driver is not None and await driver.ended(transaction.connection, rollback=rollback):
-        _end(sync, rollback)
+    connection, sync = transaction.connection, transaction.sync_transaction
+    driver = None if _tells_ends(sync) else driver_of(connection)
+    if driver is not None and await driver.ended(connection, rollback=rollback):
+        t.cast("t.Any", sync).is_active = False  # so that SQLAlchemy has but to note it
+        t.cast("t.Any", sync).close()
     else:
         await (transaction.rollback() if rollback else transaction.commit())
 
@@ -65,8 +66,7 @@ def _keeps(pool: sa.Pool) -> bool:
     return isinstance(pool, FairPool) and pool.has_room
 
 
-def _end(transaction: sa.engine.Transaction, rollback: bool) -> None:
-    if rollback:
-        transaction.rollback()
-    else:
-        transaction.commit()
+def _tells_ends(transaction: t.Any) -> bool:
+    connection = transaction.connection
+    heard = connection._has_events or connection.engine._has_events
+    return heard and bool(connection.dispatch.commit or connection.dispatch.rollback)

@@ -229,7 +229,8 @@ class _Run(t.NamedTuple):
 
 
 async def _begin(connection: sa.Connection) -> None:
-    if connection.dispatch.begin:  # who listens may want to run something
+    heard = connection._has_events or connection.engine._has_events
+    if heard and connection.dispatch.begin:  # who listens may want to run something
         await greenlet_spawn(connection._autobegin)
     else:
         connection._autobegin()
