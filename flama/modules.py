@@ -14,7 +14,7 @@ class Module:
     A subclass sets ``name``. ``app`` is set when the application is built.
     """
 
-    name: t.ClassVar[str]
+    name: str
     app: types.App
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:

@@ -10,6 +10,7 @@ if t.TYPE_CHECKING:
     from flama.ddd.repositories.http import HTTPRepository, HTTPResourceManager, HTTPResourceRepository
     from flama.ddd.repositories.memory import MemoryRepository
     from flama.ddd.workers.base import AbstractWorker, BaseWorker
+    from flama.ddd.workers.database import Database
     from flama.ddd.workers.http import HTTPWorker
     from flama.ddd.workers.memory import MemoryWorker
     from flama.ddd.workers.mixed import Worker
@@ -21,6 +22,7 @@ __all__ = [
     "AbstractWorker",
     "BaseRepository",
     "BaseWorker",
+    "Database",
     "F",
     "HTTPRepository",
     "HTTPResourceManager",
@@ -40,6 +42,7 @@ __getattr__, __dir__ = facade.lazy(
         "AbstractWorker": "flama.ddd.workers.base",
         "BaseRepository": "flama.ddd.repositories.base",
         "BaseWorker": "flama.ddd.workers.base",
+        "Database": "flama.ddd.workers.database",
         "F": "flama.query",
         "HTTPRepository": "flama.ddd.repositories.http",
         "HTTPResourceManager": "flama.ddd.repositories.http",

@@ -3,6 +3,7 @@
 import asyncio
 import collections.abc
 import dataclasses
+import keyword
 import typing as t
 
 import sqlalchemy as sa
@@ -139,7 +140,9 @@ class SQLAlchemyModule(modules.Module):
     in the order of asking. An SQLite file is opened for a service: write-ahead log, foreign keys enforced, writers
     wait for one another.
 
-    :raises ApplicationError: the URL is empty.
+    Each of several databases has a module with another ``name``, and is ``app.<name>``.
+
+    :raises ApplicationError: the URL is empty, or the name can't be an attribute's.
     """
 
     name = "sqlalchemy"
@@ -150,9 +153,14 @@ class SQLAlchemyModule(modules.Module):
         database: str,
         single_connection: bool = False,
         engine_args: collections.abc.Mapping[str, t.Any] | None = None,
+        *,
+        name: str = "sqlalchemy",
     ) -> None:
         if not database:
             raise exceptions.ApplicationError("Database connection string must be provided")
+        if not name.isidentifier() or keyword.iskeyword(name):
+            raise exceptions.ApplicationError(f"A module can't be named '{name}': no attribute can")
+        self.name = name
         self.database = database
         self.single_connection = single_connection
         self.engine_args = dict(engine_args or {})

@@ -6,18 +6,20 @@ from flama import facade
 
 if t.TYPE_CHECKING:
     from flama.ddd.workers.base import AbstractWorker, BaseWorker
+    from flama.ddd.workers.database import Database
     from flama.ddd.workers.http import HTTPWorker
     from flama.ddd.workers.memory import MemoryWorker
     from flama.ddd.workers.mixed import Worker
     from flama.ddd.workers.remote import Remote
 
-__all__ = ["AbstractWorker", "BaseWorker", "HTTPWorker", "MemoryWorker", "Remote", "Worker"]
+__all__ = ["AbstractWorker", "BaseWorker", "Database", "HTTPWorker", "MemoryWorker", "Remote", "Worker"]
 
 __getattr__, __dir__ = facade.lazy(
     __name__,
     {
         "AbstractWorker": "flama.ddd.workers.base",
         "BaseWorker": "flama.ddd.workers.base",
+        "Database": "flama.ddd.workers.database",
         "HTTPWorker": "flama.ddd.workers.http",
         "MemoryWorker": "flama.ddd.workers.memory",
         "Remote": "flama.ddd.workers.remote",

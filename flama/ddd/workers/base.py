@@ -12,6 +12,7 @@ import typing as t
 
 from flama import exceptions, types
 from flama.ddd.repositories.base import AbstractRepository
+from flama.ddd.workers.database import Database
 from flama.ddd.workers.declarations import Declarations, Declared
 from flama.ddd.workers.hooks import Hook
 from flama.ddd.workers.remote import Remote
@@ -136,9 +137,9 @@ class BaseWorker(AbstractWorker, Backend):
 
     @classmethod
     def serving(
-        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, remote: Remote | None
+        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
     ) -> t.Self:
-        """Give what opens the session of another worker's repositories, those of a ``remote`` service if one is."""
+        """Give what opens the session of another worker's repositories, which are in such a place if one is said."""
         worker = cls(app)
         worker._served = repositories
         return worker

@@ -9,6 +9,7 @@ from flama import exceptions, types
 from flama.client import Client
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import BaseWorker
+from flama.ddd.workers.database import Database
 from flama.ddd.workers.remote import Remote, Writes
 from flama.ddd.workers.units import Transaction
 from flama.rest.operations import OPERATIONS
@@ -47,18 +48,18 @@ class HTTPWorker(BaseWorker):
 
     @classmethod
     def serving(
-        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, remote: Remote | None
+        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
     ) -> t.Self:
         """Give what opens the session of another worker's repositories of a service.
 
         :raises ApplicationError: it isn't said which.
         """
-        if remote is None:
+        if not isinstance(place, Remote):
             names = ", ".join(repositories)
             raise exceptions.ApplicationError(
                 f"It isn't said where the service of {names} is: Annotated[…, Remote(url)]"
             )
-        worker = cls(remote.url, app, writes=remote.writes, **dict(remote.client))
+        worker = cls(place.url, app, writes=place.writes, **dict(place.client))
         worker._served = repositories
         return worker
 

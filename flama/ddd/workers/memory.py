@@ -8,6 +8,7 @@ import typing as t
 from flama import exceptions, types
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import BaseWorker
+from flama.ddd.workers.database import Database
 from flama.ddd.workers.remote import Remote
 from flama.ddd.workers.units import Part
 from flama.memory import MemoryModule, Session, Store, Transaction
@@ -60,10 +61,10 @@ class MemoryWorker(BaseWorker):
 
     @classmethod
     def serving(
-        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, remote: Remote | None
+        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
     ) -> t.Self:
         """Give what opens the session of another worker's repositories: on the store of the application's module."""
-        worker = super().serving(repositories, app, remote)
+        worker = super().serving(repositories, app, place)
         module = getattr(app, MemoryModule.name, None)
         worker._store = module.store if isinstance(module, MemoryModule) else None
         return worker

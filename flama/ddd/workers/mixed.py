@@ -7,6 +7,7 @@ import typing as t
 from flama import exceptions, types
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import BaseWorker
+from flama.ddd.workers.database import Database
 from flama.ddd.workers.remote import Remote
 from flama.ddd.workers.units import Part
 
@@ -18,13 +19,15 @@ _Repositories: t.TypeAlias = dict[str, type[AbstractRepository]]
 class Worker(BaseWorker):
     """A unit of work on several backends at once: each repository has the session that it needs, those alike share one.
 
-    A repository of SQL is in a transaction of ``app.sqlalchemy``. One of a remote service is annotated with it,
-    ``Annotated[StockRepository, Remote("https://stock.example")]``, or the worker is told where it is,
-    ``Shop(stock="https://stock.example")``. One that needs nothing is made with nothing.
+    A repository of SQL is in a transaction of ``app.sqlalchemy``, or of another of the application's databases when it
+    is annotated with that, ``Annotated[ReportRepository, Database("reports")]``. One of a remote service is annotated
+    with it, ``Annotated[StockRepository, Remote("https://stock.example")]``. Or the worker is told where they are,
+    ``Shop(stock="https://stock.example", reports=Database("reports"))``. One that needs nothing is made with nothing.
 
-    When the unit ends well, SQL is committed first. HTTP has no transaction: what was written there is not undone when
-    the unit fails, unless ``Remote(…, writes="after_commit")`` has it wait for that commit. What then fails to be
-    written doesn't undo the commit: an ``ExceptionGroup`` tells of it.
+    When the unit ends well, SQL is committed first; of several databases, the one that was declared last. What one has
+    committed is not undone when the next one fails to commit. HTTP has no transaction: what was written there is not
+    undone when the unit fails, unless ``Remote(…, writes="after_commit")`` has it wait for that commit. What then fails
+    to be written doesn't undo the commit: an ``ExceptionGroup`` tells of it.
 
     :raises ApplicationError: it isn't said where a remote repository's service is, or a name isn't a repository's.
     """
@@ -34,11 +37,11 @@ class Worker(BaseWorker):
         app: types.App | None = None,
         *,
         timeout: float | None = None,
-        **remotes: str | collections.abc.Callable[[], str] | Remote,
+        **places: str | collections.abc.Callable[[], str] | Remote | Database,
     ) -> None:
         super().__init__(app, timeout=timeout)
-        self._remotes = {name: to if isinstance(to, Remote) else Remote(to) for name, to in remotes.items()}
-        if unknown := sorted(self._remotes.keys() - set(self._declarations.names)):
+        self._places = {name: to if isinstance(to, Remote | Database) else Remote(to) for name, to in places.items()}
+        if unknown := sorted(self._places.keys() - set(self._declarations.names)):
             raise exceptions.ApplicationError(f"{type(self).__name__} has no repository {', '.join(unknown)}")
 
     @contextlib.asynccontextmanager
@@ -52,13 +55,15 @@ class Worker(BaseWorker):
 
     def parts(self) -> collections.abc.Sequence[Part]:
         """Give a part for each session that there has to be, the one that commits first last."""
-        parts: dict[tuple[type[BaseWorker] | None, Remote | None], _Repositories] = {}
+        parts: dict[tuple[type[BaseWorker] | None, Remote | Database | None], _Repositories] = {}
         for name, (repository, hints) in self._declarations.resolved().items():
-            hinted = next((hint for hint in hints if isinstance(hint, Remote)), None)
-            key = repository._backend, self._remotes.get(name, hinted)
+            hinted = next((hint for hint in hints if isinstance(hint, Remote | Database)), None)
+            key = repository._backend, self._places.get(name, hinted)
             parts.setdefault(key, {})[name] = repository
-        made = [Part(self._made(backend, remote, found), found) for (backend, remote), found in parts.items()]
+        made = [Part(self._made(backend, place, found), found) for (backend, place), found in parts.items()]
         return sorted(made, key=lambda part: part.backend.precedence)
 
-    def _made(self, backend: type[BaseWorker] | None, remote: Remote | None, repositories: _Repositories) -> BaseWorker:
-        return self if backend is None else backend.serving(repositories, self._app, remote)
+    def _made(
+        self, backend: type[BaseWorker] | None, place: Remote | Database | None, repositories: _Repositories
+    ) -> BaseWorker:
+        return self if backend is None else backend.serving(repositories, self._app, place)

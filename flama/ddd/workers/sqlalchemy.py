@@ -11,7 +11,10 @@ from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from flama import exceptions, types
+from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import BaseWorker
+from flama.ddd.workers.database import Database
+from flama.ddd.workers.remote import Remote
 from flama.ddd.workers.units import Transaction
 from flama.limits import limited
 from flama.sqlalchemy import drivers, failures
@@ -66,6 +69,16 @@ class SQLAlchemyWorker(BaseWorker):
         self._module_name = module
         self._settings = Settings(isolation, read_only, statement_timeout)
         self._plain = self._settings == Settings()
+
+    @classmethod
+    def serving(
+        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
+    ) -> t.Self:
+        """Give what opens the session of another worker's repositories: a transaction of the database they are in."""
+        worker = super().serving(repositories, app, place)
+        if isinstance(place, Database):
+            worker._module_name = place.name
+        return worker
 
     def options(self, *, timeout: float | None = None, **settings: te.Unpack[Options]) -> t.Self:
         """Give a worker like this one with other settings, and no unit begun.

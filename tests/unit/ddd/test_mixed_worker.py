@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from flama import Flama, exceptions, types
 from flama.client import ASGITransport, Client
-from flama.ddd import BaseRepository, Remote, Worker
+from flama.ddd import BaseRepository, Database, Remote, Worker
 from flama.ddd.repositories.http import HTTPResourceRepository
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
@@ -23,10 +23,20 @@ order_table = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True),
     sa.Column("item", sa.String(20), unique=True),
 )
+line_table = sa.Table(
+    "line",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("order", sa.ForeignKey("order.id", deferrable=True, initially="DEFERRED")),
+)
 
 
 class Orders(SQLAlchemyTableRepository):
     _table = order_table
+
+
+class Lines(SQLAlchemyTableRepository):
+    _table = line_table
 
 
 class Stock(HTTPResourceRepository):
@@ -85,11 +95,11 @@ class Shop(Worker):
     clock: Clock
 
 
-async def items(app):
+async def items(app, module="sqlalchemy"):
     class Reading(SQLAlchemyWorker):
         orders: Orders
 
-    async with Reading(app) as reading:
+    async with Reading(app, module=module) as reading:
         return [order["item"] async for order in reading.orders.list(order_by="id")]
 
 
@@ -251,3 +261,89 @@ async def test_units_of_many_tasks_have_sessions_of_their_own(app, service):
     async with shop, shop.bound(app) as other:
         assert shop.orders != other.orders
         assert shop.stock._client is not other.stock._client
+
+
+@pytest.fixture
+async def archive(app, tmp_path):
+    """Give the application another database, with orders of its own."""
+    app.archive = SQLAlchemyModule(f"sqlite+aiosqlite:///{tmp_path}/archive.db", name="archive")
+    await app.archive.on_startup()
+    async with app.archive.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+    yield app.archive
+    assert app.archive.engine.pool.checkedout() == 0
+    await app.archive.on_shutdown()
+
+
+class Office(Worker):
+    orders: Orders
+    kept: t.Annotated[Orders, Database("archive")]
+    stock: t.Annotated[Stock, Remote("http://nowhere.example")]
+
+
+async def test_repositories_of_two_databases_and_a_service_are_in_one_unit(app, archive, service):
+    async with Office(app, stock=remote(service)) as office:
+        await office.orders.create({"item": "pipe"})
+        await office.kept.create({"item": "tile"})
+        await office.stock.create({"item": "pipe"})
+
+    assert await items(app) == ["pipe"]
+    assert await items(app, "archive") == ["tile"]
+    assert service.told == ["pipe"]
+
+
+async def test_a_unit_that_fails_is_undone_in_each_of_its_databases(app, archive, service):
+    with pytest.raises(ZeroDivisionError):
+        async with Office(app, stock=remote(service)) as office:
+            await office.orders.create({"item": "pipe"})
+            await office.kept.create({"item": "tile"})
+            raise ZeroDivisionError
+
+    assert await items(app) == []
+    assert await items(app, "archive") == []
+
+
+async def test_a_savepoint_is_one_in_each_database(app, archive, service):
+    async with Office(app, stock=remote(service)) as office:
+        await office.orders.create({"item": "pipe"})
+        with pytest.raises(ZeroDivisionError):
+            async with office.savepoint():
+                await office.orders.create({"item": "brick"})
+                await office.kept.create({"item": "tile"})
+                raise ZeroDivisionError
+        await office.kept.create({"item": "slate"})
+
+    assert await items(app) == ["pipe"]
+    assert await items(app, "archive") == ["slate"]
+
+
+async def test_the_worker_may_be_told_which_database_a_repository_is_about(app, archive):
+    class Plain(Worker):
+        orders: Orders
+
+    async with Plain(app, orders=Database("archive")) as plain:
+        await plain.orders.create({"item": "tile"})
+
+    assert await items(app) == []
+    assert await items(app, "archive") == ["tile"]
+
+
+async def test_what_one_database_has_committed_is_not_undone_when_the_next_one_refuses(app, archive):
+    class Ledger(Worker):
+        lines: Lines
+        kept: t.Annotated[Orders, Database("archive")]
+
+    with pytest.raises(exceptions.IntegrityError):
+        async with Ledger(app) as ledger:
+            await ledger.lines.create({"order": 404})  # of no order, as the database sees when it is told to commit
+            await ledger.kept.create({"item": "tile"})
+
+    assert await items(app, "archive") == ["tile"]
+    async with app.sqlalchemy.engine.connect() as connection:
+        assert await connection.scalar(sa.select(sa.func.count()).select_from(line_table)) == 0
+
+
+async def test_a_remote_repository_is_in_no_database(app, archive):
+    with pytest.raises(exceptions.ApplicationError, match="where the service of stock is"):
+        async with Office(app, stock=Database("archive")):
+            pass

@@ -6,13 +6,25 @@ import pytest
 import sqlalchemy as sa
 
 import flama.sqlalchemy
-from flama import exceptions
+from flama import Flama, exceptions
+from flama.client import Client
+from flama.ddd import WorkerComponent
+from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
+from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
 from flama.sqlalchemy.pool import FairPool
 
 pytestmark = pytest.mark.anyio
 
 number_table = sa.Table("number", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
+
+
+class NumberRepository(SQLAlchemyTableRepository):
+    _table = number_table
+
+
+class Numbers(SQLAlchemyWorker):
+    numbers: NumberRepository
 
 
 @pytest.fixture(params=[False, True], ids=["a connection each", "a single connection"])
@@ -181,3 +193,145 @@ async def test_a_pool_can_be_tuned_or_replaced(url, tmp_path, monkeypatch):
                 assert (await connection.execute(sa.text("SELECT 1"))).scalar() == 1
         assert isinstance(module.engine.pool, engine_args.get("poolclass", FairPool))
         await module.on_shutdown()
+
+
+async def test_engine_arguments_are_passed_on(postgres_url):
+    engine_args = {
+        "pool_size": 3,
+        "max_overflow": 2,
+        "pool_timeout": 7,
+        "isolation_level": "SERIALIZABLE",
+        "connect_args": {"server_settings": {"application_name": "reporter"}},
+    }
+    module = SQLAlchemyModule(postgres_url, engine_args=engine_args)
+    await module.on_startup()
+
+    async with module.engine.connect() as connection:
+        told = [
+            await connection.scalar(sa.text(f"SHOW {name}")) for name in ("application_name", "transaction_isolation")
+        ]
+    pool = module.engine.pool
+    await module.on_shutdown()
+
+    assert told == ["reporter", "serializable"]
+    assert (pool.size(), pool._max_overflow, pool.timeout()) == (3, 2, 7)
+
+
+async def test_an_engine_argument_that_there_is_not_fails_the_start():
+    with pytest.raises(TypeError, match="nonsense"):
+        await SQLAlchemyModule("sqlite+aiosqlite://", engine_args={"nonsense": 1}).on_startup()
+
+
+async def test_the_start_does_not_connect():
+    module = SQLAlchemyModule("postgresql+asyncpg://nobody@127.0.0.1:1/none")
+
+    await module.on_startup()
+
+    assert module.engine.pool.checkedin() == module.engine.pool.checkedout() == 0
+    await module.on_shutdown()
+
+
+async def test_an_application_has_several_databases_each_with_its_name(postgres_url, tmp_path):
+    app = Flama(
+        modules=[
+            SQLAlchemyModule(f"sqlite+aiosqlite:///{tmp_path}/data.db"),
+            SQLAlchemyModule(postgres_url, name="reports"),
+        ]
+    )
+
+    async with Client(app=app):
+        for number, module in ((1, app.sqlalchemy), (2, app.reports)):
+            async with module.engine.begin() as connection:
+                await connection.run_sync(number_table.metadata.create_all)
+                await add(connection, number)
+        async with Numbers(app) as main, Numbers(app, module="reports") as reports:
+            await main.numbers.create({"id": 3})
+            found = [[row["id"] async for row in worker.numbers.list(order_by="id")] for worker in (main, reports)]
+        dialects = [module.engine.dialect.name for module in (app.sqlalchemy, app.reports)]
+        async with app.reports.engine.begin() as connection:
+            await connection.run_sync(number_table.metadata.drop_all)
+
+    assert found == [[1, 3], [2]]
+    assert dialects == ["sqlite", "postgresql"]
+    for module in (app.sqlalchemy, app.reports):
+        with pytest.raises(exceptions.ApplicationError, match="not initialized"):
+            _ = module.engine
+
+
+async def test_a_handler_has_workers_of_two_databases(postgres_url, tmp_path):
+    class Reports(SQLAlchemyWorker):
+        numbers: NumberRepository
+
+    app = Flama(
+        modules=[
+            SQLAlchemyModule(f"sqlite+aiosqlite:///{tmp_path}/data.db"),
+            SQLAlchemyModule(postgres_url, name="reports"),
+        ],
+        components=[WorkerComponent(worker=Numbers()), WorkerComponent(worker=Reports(module="reports"))],
+    )
+
+    @app.post("/{id}/")
+    async def report(main: Numbers, reports: Reports, id: int):
+        async with main, reports:
+            await main.numbers.create({"id": id})
+            await reports.numbers.create({"id": id + 1})
+        return {}
+
+    async with Client(app=app) as client:
+        for module in (app.sqlalchemy, app.reports):
+            async with module.engine.begin() as connection:
+                await connection.run_sync(number_table.metadata.create_all)
+        response = await client.post("/7/")
+        found = [await numbers(module) for module in (app.sqlalchemy, app.reports)]
+        async with app.reports.engine.begin() as connection:
+            await connection.run_sync(number_table.metadata.drop_all)
+
+    assert response.status_code == 200
+    assert found == [[7], [8]]
+
+
+async def test_a_database_that_is_down_is_no_matter_to_another(tmp_path):
+    app = Flama(
+        modules=[
+            SQLAlchemyModule(f"sqlite+aiosqlite:///{tmp_path}/data.db"),
+            SQLAlchemyModule("postgresql+asyncpg://nobody@127.0.0.1:1/none", name="reports"),
+        ]
+    )
+
+    async with Client(app=app):
+        async with app.sqlalchemy.engine.begin() as connection:
+            await connection.run_sync(number_table.metadata.create_all)
+        with pytest.raises(exceptions.UnavailableError):
+            async with Numbers(app, module="reports"):
+                pass
+        async with Numbers(app) as main:
+            await main.numbers.create({"id": 1})
+        found = await numbers(app.sqlalchemy)
+
+    assert found == [1]
+
+
+async def test_a_worker_of_a_database_that_there_is_not_is_told_which_there_are(tmp_path):
+    app = Flama(modules=[SQLAlchemyModule("sqlite+aiosqlite://", name="main")])
+
+    with pytest.raises(AttributeError, match="'reports': its modules are main"):
+        async with Numbers(app, module="reports"):
+            pass
+
+
+def test_two_databases_of_one_name_are_refused_by_that(anyio_backend):
+    for name in ("sqlalchemy", "reports"):
+        modules = [SQLAlchemyModule("sqlite+aiosqlite://", name=name) for _ in range(2)]
+        with pytest.raises(exceptions.ApplicationError, match=name):
+            Flama(modules=modules)
+
+
+@pytest.mark.parametrize("name", ["", "my reports", "1st", "a-b"])
+def test_a_name_that_no_attribute_can_have_is_refused(anyio_backend, name):
+    with pytest.raises(exceptions.ApplicationError, match="can't be named"):
+        SQLAlchemyModule("sqlite+aiosqlite://", name=name)
+
+
+def test_a_name_that_every_application_has_is_refused(anyio_backend):
+    with pytest.raises(exceptions.ApplicationError, match="router"):
+        Flama(modules=[SQLAlchemyModule("sqlite+aiosqlite://", name="router")])
