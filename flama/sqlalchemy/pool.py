@@ -1,18 +1,25 @@
 """A pool that nobody waits for in vain."""
 
 import asyncio
-import collections.abc
-import contextlib
+import contextvars
+import math
 import time
 import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
+from sqlalchemy.util.concurrency import await_, greenlet_spawn
+
+from flama.sqlalchemy.connecting import answers, made
+from flama.sqlalchemy.idle import Idle
+from flama.sqlalchemy.lines import Line
+from flama.sqlalchemy.turns import Turns
 
 __all__ = ["FairPool"]
 
-_discards: set[asyncio.Task[t.Any]] = set()  # the loop itself holds tasks by weak references only
+_LINE: t.Final = "flama.line"
+
+_deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
 
 
 class FairPool(sa.AsyncAdaptedQueuePool):
@@ -21,9 +28,16 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     SQLAlchemy's own lets one who comes by take what a waiter was woken for, and leaves waiters waiting when a
     connection that was being made fails, though there is room for another. Here one waits for one's turn first: who
     has it finds a connection, or room to make one. A connection that is being made is made to the end, within the
-    time limit, and closed if whoever asked for it was cancelled meanwhile: drivers that are cancelled half-way leave
-    sockets and failed futures behind.
+    time limit, and closed if whoever asked for it was cancelled meanwhile.
+
+    A connection that the server has hung up on is replaced by a new one before anybody is given it. The server is
+    asked only where a connection was idle for more than ``ping_after`` seconds, as what stands in between may have
+    forgotten it without a word.
     """
+
+    ping_after: t.ClassVar[float] = 30.0
+
+    _queue_class = Idle
 
     def __init__(
         self,
@@ -33,17 +47,17 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         timeout: float = 30.0,
         **options: t.Any,
     ) -> None:
-        whole = creator if isinstance(creator, _Whole) else _Whole(creator, timeout)
-        super().__init__(whole, pool_size, max_overflow, timeout, **options)
+        super().__init__(creator, pool_size, max_overflow, timeout, **options)
+        self._idle = t.cast(Idle, self._pool)
+        self._create = self._invoke_creator
+        self._invoke_creator = self._made
         limited = pool_size > 0 and max_overflow >= 0
-        self._turns = asyncio.Semaphore(pool_size + max_overflow) if limited else None
+        self._turns = Turns(pool_size + max_overflow if limited else math.inf)
 
     @property
     def has_idle(self) -> bool:
         """Whether a connection is there to be had without waiting, unless it is stale: that is an error then."""
-        if self._pre_ping or self.dispatch.checkout or self.checkedin() <= 0:
-            return False
-        return self._turns is None or not self._turns.locked()
+        return self.checkedin() > 0 and self._turns.are_free and not (self._pre_ping or self.dispatch.checkout)
 
     @property
     def has_room(self) -> bool:
@@ -51,74 +65,101 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return self.checkedin() < self.size() and not (self.dispatch.checkin or self.dispatch.reset)
 
     def _do_get(self) -> sa.pool.ConnectionPoolEntry:
-        if self._turns is not None and not _taken(self._turns):
-            await_(self._turn(self._turns))
+        record = self._at_once(time.monotonic())
+        return await_(self._in_time()) if record is None else record
+
+    def _at_once(self, now: float) -> sa.pool.ConnectionPoolEntry | None:
+        """Give a connection if there is nothing to wait for."""
+        if not (self.checkedin() and self._turns.are_free and self._is_good(self._idle.next, now)):
+            return None
+        self._turns.take()
+        return self._idle.get()
+
+    def _is_good(self, record: t.Any, now: float) -> bool:
+        if record._is_hard_or_soft_invalidated():
+            return False
+        if self._recycle > -1 and time.time() - record.starttime > self._recycle:
+            return False
+        line: Line | None = record.info.get(_LINE)
+        return line is not None and now - line.idle_since <= self.ping_after and not line.is_lost(now)
+
+    async def _in_time(self) -> sa.pool.ConnectionPoolEntry:
+        has_turn = False
+        deadline = _deadline.set(time.monotonic() + self._timeout)
         try:
-            record = super()._do_get()
+            async with asyncio.timeout(self._timeout):
+                await self._turns.wait()
+                has_turn = True
+                return await self._mended(await self._taken_or_made())
+        except TimeoutError as error:
+            if has_turn:
+                raise TimeoutError(f"The server gave no connection within {self._timeout} s") from error
+            raise self._exhausted() from error
+        finally:
+            _deadline.reset(deadline)
+
+    async def _taken_or_made(self) -> sa.pool.ConnectionPoolEntry:
+        try:
+            return await greenlet_spawn(super()._do_get)
         except BaseException:
-            self._release()
+            self._turns.give_back()
             raise
-        if not in_greenlet() and self._is_stale(record):
-            self._do_return_conn(record)
-            raise exc.MissingGreenlet("A connection has to be made")
-        return record
 
-    def _is_stale(self, record: t.Any) -> bool:
-        made: float = record.starttime
-        if record.dbapi_connection is None or max(self._invalidate_time, record._soft_invalidate_time) > made:
+    async def _mended(self, record: t.Any) -> sa.pool.ConnectionPoolEntry:
+        """Give a connection that isn't stale: this one, or a new one in its place."""
+        try:
+            if record.dbapi_connection is not None and await self._is_lost(record):
+                await greenlet_spawn(_abandon, record)
+            await greenlet_spawn(record.get_connection)
+            if _line(record) is None:
+                dialect: t.Any = self._dialect
+                record.info[_LINE] = Line(dialect.driver, record.driver_connection, time.monotonic())
+        except BaseException:
+            try:
+                await greenlet_spawn(_abandon, record)
+            finally:
+                self._do_return_conn(record)
+            raise
+        return t.cast(sa.pool.ConnectionPoolEntry, record)
+
+    async def _is_lost(self, record: t.Any) -> bool:
+        line, now = _line(record), time.monotonic()
+        if self._invalidate_time > record.starttime or (line is not None and line.is_lost(now)):
             return True
-        return self._recycle > -1 and time.time() - made > self._recycle
+        if line is None or now - line.idle_since <= self.ping_after:
+            return False
+        if await answers(self._dialect, record.dbapi_connection, line):
+            return False
+        self._invalidate_time = time.time()  # what has happened to this one has happened to others
+        return True
 
-    def _do_return_conn(self, record: sa.pool.ConnectionPoolEntry) -> None:
+    def _do_return_conn(self, record: t.Any) -> None:
+        if record.dbapi_connection is None:  # it was closed, or detached
+            record.info.pop(_LINE, None)
+        elif line := _line(record):
+            line.idle_since = time.monotonic()
         try:
             super()._do_return_conn(record)
         finally:
-            self._release()
+            self._turns.give_back()
 
-    def _release(self) -> None:
-        if self._turns is not None:
-            self._turns.release()
+    def _exhausted(self) -> exc.TimeoutError:
+        number = self.size() + self._max_overflow
+        return exc.TimeoutError(f"each of the pool's {number} connections was in use for {self._timeout} s")
 
-    async def _turn(self, turns: asyncio.Semaphore) -> None:
-        try:
-            async with asyncio.timeout(self._timeout):
-                await turns.acquire()
-        except TimeoutError as error:
-            message = (
-                f"Each of the pool's {self.size() + self._max_overflow} connections was in use for {self._timeout} s"
-            )
-            raise exc.TimeoutError(message) from error
+    def _made(self, rec: t.Any) -> t.Any:
+        deadline = _deadline.get()
+        limit = self._timeout if deadline is None else max(0.0, deadline - time.monotonic())
+        return await_(made(lambda: self._create(rec), limit))
 
 
-def _taken(turns: asyncio.Semaphore) -> bool:
-    """Take a turn if there is one to be had at once."""
-    if turns.locked():
-        return False
-    with contextlib.suppress(StopIteration):  # it has nothing to wait for
-        turns.acquire().send(None)
-    return True
+def _line(record: t.Any) -> Line | None:
+    line: Line | None = record.info.get(_LINE)
+    return line
 
 
-class _Whole:
-    def __init__(self, creator: collections.abc.Callable[..., t.Any], limit: float) -> None:
-        self.creator = creator
-        self.limit = limit
-
-    def __call__(self) -> t.Any:
-        return await_(self._made())
-
-    async def _made(self) -> t.Any:
-        making = asyncio.create_task(asyncio.wait_for(greenlet_spawn(self.creator), self.limit))
-        cancelled: asyncio.CancelledError | None = None
-        while not making.done():
-            try:
-                await asyncio.wait((making,))
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is None:
-            return making.result()
-        if making.exception() is None:
-            discard = asyncio.create_task(greenlet_spawn(making.result().close))
-            _discards.add(discard)
-            discard.add_done_callback(_discards.discard)
-        raise cancelled
+def _abandon(record: t.Any) -> None:
+    """Close a connection without waiting for the server; within a greenlet."""
+    if line := _line(record):
+        line.finish()
+    record.invalidate()  # which finds nothing to wait for

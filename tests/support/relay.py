@@ -36,11 +36,16 @@ class Relay:
     drip: float = 0
     speaking: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
     _open: set[asyncio.StreamWriter] = dataclasses.field(default_factory=set)
+    _forgotten: set[asyncio.StreamWriter] = dataclasses.field(default_factory=set)
 
     def reset(self) -> None:
         """Reset every connection."""
         for writer in list(self._open):
             writer.transport.abort()
+
+    def forget(self) -> None:
+        """Drop, from now on and without a word, all that comes on the connections there are."""
+        self._forgotten |= self._open
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Relay one connection to its end."""
@@ -52,16 +57,19 @@ class Relay:
         self._open |= {writer, upstream}
         try:
             await asyncio.gather(self._pass(reader, upstream), self._answer(upstream_reader, writer))
-        except OSError:
+        except (OSError, RuntimeError):  # the latter is uvloop's, of a transport that is closed
             pass
         finally:
             self._open -= {writer, upstream}
+            self._forgotten -= {writer, upstream}
             writer.transport.abort()
             upstream.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             await self.speaking.wait()
+            if writer in self._forgotten:
+                continue
             writer.write(data)
             await writer.drain()
         writer.transport.abort()
@@ -69,6 +77,8 @@ class Relay:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(65536):
             await self.speaking.wait()
+            if writer in self._forgotten:
+                continue
             if self.recording:
                 self.answered += data
             if self.cut_after is not None:
