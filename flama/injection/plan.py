@@ -17,14 +17,16 @@ import functools
 import itertools
 import linecache
 import textwrap
+import types
 import typing as t
 
 from flama import concurrency, exceptions
 from flama.injection.component import Component, Components, Parameter, signature
 
-__all__ = ["Injector", "Plan"]
+__all__ = ["Injector", "Plan", "planned_for"]
 
 _STACK: t.Final = "stack"
+_FILE: t.Final = "<plan "  # of the code that is made of plans
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Plan:
     def function(self, source: str, **names: t.Any) -> t.Any:
         """Make the function ``run`` that ``source`` defines, with the plan's names and these.
 
-        ``{lines}`` and ``{arguments}`` in the source stand for the plan's; a line of ``{lines}`` keeps its indent.
+        ``{lines}`` and ``{arguments}`` in the source stand for the plan's; a line of ``{lines}`` keeps its indent. What
+        is called with the arguments goes by the name of ``handler``.
         """
         given = {**self.names, **names}
         return _binder(_filled(source, self), tuple(given))(*given.values())
@@ -56,7 +59,7 @@ def _binder(source: str, names: tuple[str, ...]) -> collections.abc.Callable[...
     Plans of the same lines share their code, which a processor's cache then holds for all of them.
     """
     code = f"def bind({', '.join(names)}):\n{textwrap.indent(source, '    ')}\n    return run\n"
-    file = f"<plan {next(_numbers)}>"
+    file = f"{_FILE}{next(_numbers)}>"
     linecache.cache[file] = len(code), None, code.splitlines(keepends=True), file  # tracebacks show its lines
     namespace: dict[str, t.Any] = {}
     exec(compile(code, file, "exec"), namespace)  # noqa: S102 - the code is the plan's, nothing of a request's
@@ -64,6 +67,11 @@ def _binder(source: str, names: tuple[str, ...]) -> collections.abc.Callable[...
 
 
 _numbers: t.Final = itertools.count()
+
+
+def planned_for(frame: types.FrameType) -> collections.abc.Callable[..., t.Any] | None:
+    """Give the function that is called by the plan whose code runs in this frame, if one does."""
+    return frame.f_locals.get("handler") if frame.f_code.co_filename.startswith(_FILE) else None
 
 
 def _filled(source: str, plan: Plan) -> str:

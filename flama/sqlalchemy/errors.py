@@ -134,7 +134,9 @@ class translated:
             case exc.DBAPIError(orig=Exception() as driver):
                 told = _told_by_code(driver)
                 return self._error(told if told.outcome else _Told(_outcome_by_class(error, driver)))
-            case exc.TimeoutError() | OSError():
+            case exc.TimeoutError():  # of the pool: who has its connections, in the other lines, is not for everybody
+                return exceptions.UnavailableError(resource=resource, detail=str(error.args[0]).partition("\n")[0])
+            case OSError():
                 return self._error(_Told("unavailable"))
             case exc.StatementError(orig=refusal) if isinstance(refusal, _REFUSALS):
                 return self._error(_Told("invalid"))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import logging
 import math
 import time
 import typing as t
@@ -11,14 +12,17 @@ from sqlalchemy import exc
 from sqlalchemy.util.concurrency import await_, greenlet_spawn
 
 from flama.sqlalchemy.connecting import answers, made
+from flama.sqlalchemy.holders import Holder, Noted, listed, noted
 from flama.sqlalchemy.idle import Idle
 from flama.sqlalchemy.lines import Line
 from flama.sqlalchemy.turns import Turns
 
 __all__ = ["FairPool"]
 
+_SELDOM: t.Final = 1.0  # seconds, at least, between one line in the log and the next that tells the same
 _LINE: t.Final = "flama.line"
 
+_logger = logging.getLogger("flama.sqlalchemy")
 _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
 
 
@@ -53,6 +57,13 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         self._invoke_creator = self._made
         limited = pool_size > 0 and max_overflow >= 0
         self._turns = Turns(pool_size + max_overflow if limited else math.inf)
+        self._held: dict[sa.pool.ConnectionPoolEntry, Noted] = {}  # by whom
+        self._told = -_SELDOM  # when it was last told that all are in use
+
+    @property
+    def holders(self) -> list[Holder]:
+        """Who holds a connection now, the one who took it first coming first."""
+        return [Holder(*noted) for noted in self._held.values()]
 
     @property
     def has_idle(self) -> bool:
@@ -65,8 +76,13 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return self.checkedin() < self.size() and not (self.dispatch.checkin or self.dispatch.reset)
 
     def _do_get(self) -> sa.pool.ConnectionPoolEntry:
-        record = self._at_once(time.monotonic())
-        return await_(self._in_time()) if record is None else record
+        now = time.monotonic()
+        record = self._at_once(now)
+        if record is None:
+            record = await_(self._in_time())
+            now = time.monotonic()
+        self._held[record] = noted(now)
+        return record
 
     def _at_once(self, now: float) -> sa.pool.ConnectionPoolEntry | None:
         """Give a connection if there is nothing to wait for."""
@@ -134,6 +150,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return True
 
     def _do_return_conn(self, record: t.Any) -> None:
+        self._held.pop(record, None)
         if record.dbapi_connection is None:  # it was closed, or detached
             record.info.pop(_LINE, None)
         elif line := _line(record):
@@ -144,8 +161,14 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             self._turns.give_back()
 
     def _exhausted(self) -> exc.TimeoutError:
+        """Give the error for having waited in vain: its first line says how many there are, the others who has them."""
         number = self.size() + self._max_overflow
-        return exc.TimeoutError(f"each of the pool's {number} connections was in use for {self._timeout} s")
+        summary = f"each of the pool's {number} connections was in use for {self._timeout} s"
+        message, now = "\n  ".join([summary, *listed(self.holders)]), time.monotonic()
+        if now - self._told >= _SELDOM:
+            self._told = now
+            _logger.warning("No connection was to be had: %s", message)
+        return exc.TimeoutError(message)
 
     def _made(self, rec: t.Any) -> t.Any:
         deadline = _deadline.get()

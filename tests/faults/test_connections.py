@@ -87,6 +87,7 @@ async def assert_served(module, worker, times=20):
     for size in range(times):
         await store(worker, size)
     assert module.engine.pool.checkedout() == 0
+    assert module.engine.pool.holders == []
 
 
 async def fill(module, worker, number=4):

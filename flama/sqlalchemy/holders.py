@@ -1,0 +1,59 @@
+"""Who holds a connection: noted when it is taken, told when it is asked for."""
+
+import asyncio
+import collections.abc
+import time
+import types
+import typing as t
+
+from flama import concurrency
+from flama.sqlalchemy.callers import Caller, caller
+
+__all__ = ["Holder", "Noted", "listed", "noted"]
+
+_MOST: t.Final = 20
+
+Noted: t.TypeAlias = tuple[float, str, Caller]
+"""What a :class:`Holder` is made of when somebody asks: a tuple takes a quarter of the time."""
+
+
+class Holder(t.NamedTuple):
+    """Who holds a connection: since when, its task, where in the program it was taken."""
+
+    since: float
+    task: str
+    caller: Caller
+
+    @property
+    def seconds(self) -> float:
+        """For how long it was held."""
+        return time.monotonic() - self.since
+
+    def __str__(self) -> str:
+        return ", ".join([f"task '{self.task}' took it {self.seconds:.1f} s ago", *self._places()])
+
+    def _places(self) -> list[str]:
+        code, instruction, handler = self.caller
+        handling: types.CodeType | None = getattr(concurrency.underlying(handler), "__code__", None)
+        if code is not None and code is handling:
+            return [f"in the handler {_place(code, instruction)}"]
+        taken = [f"in {_place(code, instruction)}"] if code is not None else []
+        called = [f"for the handler {_place(handling)}"] if handling is not None else []
+        return taken + called
+
+
+def noted(now: float) -> Noted:
+    """Note who takes a connection now: to be called by what the pool calls when it gives one."""
+    task = asyncio.current_task()
+    return now, "none" if task is None else task.get_name(), caller()
+
+
+def listed(holders: collections.abc.Sequence[Holder]) -> list[str]:
+    """Give a line for each of the holders, or for so many of them as anybody reads."""
+    others = len(holders) - _MOST
+    return [*map(str, holders[:_MOST]), *([f"and {others} others"] if others > 0 else [])]
+
+
+def _place(code: types.CodeType, instruction: int = -1) -> str:
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
+    return f"{code.co_qualname} ({code.co_filename}:{next(lines, None) or code.co_firstlineno})"
