@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 
 from flama import exceptions, modules
 from flama.sqlalchemy import drivers, failures
+from flama.sqlalchemy.leaks import Watch
 from flama.sqlalchemy.metadata import metadata
 from flama.sqlalchemy.pool import FairPool
 
@@ -140,9 +141,10 @@ class SQLAlchemyModule(modules.Module):
     in the order of asking. An SQLite file is opened for a service: write-ahead log, foreign keys enforced, writers
     wait for one another.
 
-    Each of several databases has a module with another ``name``, and is ``app.<name>``.
+    Each of several databases has a module with another ``name``, and is ``app.<name>``. Who holds a connection for
+    longer than ``leak_after`` seconds is told of in the log ``flama.sqlalchemy``, as is who never gives one back.
 
-    :raises ApplicationError: the URL is empty, or the name can't be an attribute's.
+    :raises ApplicationError: the URL is empty, the name can't be an attribute's, or ``leak_after`` isn't positive.
     """
 
     name = "sqlalchemy"
@@ -155,16 +157,21 @@ class SQLAlchemyModule(modules.Module):
         engine_args: collections.abc.Mapping[str, t.Any] | None = None,
         *,
         name: str = "sqlalchemy",
+        leak_after: float | None = None,
     ) -> None:
         if not database:
             raise exceptions.ApplicationError("Database connection string must be provided")
         if not name.isidentifier() or keyword.iskeyword(name):
             raise exceptions.ApplicationError(f"A module can't be named '{name}': no attribute can")
+        if leak_after is not None and leak_after <= 0:
+            raise exceptions.ApplicationError(f"'leak_after' is a number of seconds above 0, not {leak_after}")
         self.name = name
         self.database = database
         self.single_connection = single_connection
         self.engine_args = dict(engine_args or {})
+        self.leak_after = leak_after
         self._running: _Running | None = None  # between start-up and shutdown
+        self._watch: Watch | None = None  # meanwhile
 
     @property
     def engine(self) -> AsyncEngine:
@@ -177,11 +184,22 @@ class SQLAlchemyModule(modules.Module):
         return self._started.manager
 
     async def on_startup(self) -> None:
-        """Make the engine; it connects when it is first used."""
-        self._running = _start(sa.make_url(self.database), self.single_connection, self.engine_args)
+        """Make the engine; it connects when it is first used.
+
+        :raises ApplicationError: the driver is not asynchronous, or ``leak_after`` is given beside another pool.
+        """
+        running = _start(sa.make_url(self.database), self.single_connection, self.engine_args)
+        if self.leak_after is not None:
+            if not isinstance(running.engine.pool, FairPool):
+                raise exceptions.ApplicationError("'leak_after' can't be told of a pool that is not the module's own")
+            self._watch = Watch(running.engine, self.leak_after)
+        self._running = running
 
     async def on_shutdown(self) -> None:
         """Close every connection."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.stop()
         running, self._running = self._running, None
         if running is not None:
             await running.dispose()

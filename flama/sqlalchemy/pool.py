@@ -1,9 +1,11 @@
 """A pool that nobody waits for in vain."""
 
 import asyncio
+import contextlib
 import contextvars
 import logging
 import math
+import sys
 import time
 import typing as t
 
@@ -58,6 +60,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         limited = pool_size > 0 and max_overflow >= 0
         self._turns = Turns(pool_size + max_overflow if limited else math.inf)
         self._held: dict[sa.pool.ConnectionPoolEntry, Noted] = {}  # by whom
+        self._loop: asyncio.AbstractEventLoop  # in which its connections are made
         self._told = -_SELDOM  # when it was last told that all are in use
 
     @property
@@ -100,6 +103,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return line is not None and now - line.idle_since <= self.ping_after and not line.is_lost(now)
 
     async def _in_time(self) -> sa.pool.ConnectionPoolEntry:
+        self._loop = asyncio.get_running_loop()
         has_turn = False
         deadline = _deadline.set(time.monotonic() + self._timeout)
         try:
@@ -150,15 +154,30 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return True
 
     def _do_return_conn(self, record: t.Any) -> None:
-        self._held.pop(record, None)
-        if record.dbapi_connection is None:  # it was closed, or detached
-            record.info.pop(_LINE, None)
-        elif line := _line(record):
-            line.idle_since = time.monotonic()
+        holder, line = self._held.pop(record, None), _line(record)
+        if record.dbapi_connection is not None:
+            if line is not None:
+                line.idle_since = time.monotonic()
+            self._take_back(record)
+            return
+        record.info.pop(_LINE, None)  # it was closed, detached, or left to the garbage collector
+        if holder is not None and _is_collected():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._reclaim, record, holder, line)
+        else:
+            self._take_back(record)
+
+    def _take_back(self, record: sa.pool.ConnectionPoolEntry) -> None:
         try:
             super()._do_return_conn(record)
         finally:
             self._turns.give_back()
+
+    def _reclaim(self, record: sa.pool.ConnectionPoolEntry, holder: Noted, line: Line | None) -> None:
+        _logger.warning("A connection was never given back, and is closed: %s", Holder(*holder))
+        if line is not None:
+            line.finish()
+        self._take_back(record)
 
     def _exhausted(self) -> exc.TimeoutError:
         """Give the error for having waited in vain: its first line says how many there are, the others who has them."""
@@ -174,6 +193,12 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         deadline = _deadline.get()
         limit = self._timeout if deadline is None else max(0.0, deadline - time.monotonic())
         return await_(made(lambda: self._create(rec), limit))
+
+
+def _is_collected() -> bool:
+    """Tell whether the garbage collector has a connection returned: in any thread, at any step of any code."""
+    # Pool._do_return_conn() < detach() < _finalize_fairy(): SQLAlchemy tells it in no other way that costs nothing
+    return sys._getframe(3).f_code.co_name == "_finalize_fairy"
 
 
 def _line(record: t.Any) -> Line | None:

@@ -332,6 +332,12 @@ def test_a_name_that_no_attribute_can_have_is_refused(anyio_backend, name):
         SQLAlchemyModule("sqlite+aiosqlite://", name=name)
 
 
+@pytest.mark.parametrize("seconds", [0, -1.5])
+def test_connections_are_held_for_some_time_before_they_are_told_of(anyio_backend, seconds):
+    with pytest.raises(exceptions.ApplicationError, match=f"above 0, not {seconds}"):
+        SQLAlchemyModule("sqlite+aiosqlite://", leak_after=seconds)
+
+
 def test_a_name_that_every_application_has_is_refused(anyio_backend):
     with pytest.raises(exceptions.ApplicationError, match="router"):
         Flama(modules=[SQLAlchemyModule("sqlite+aiosqlite://", name="router")])

@@ -1,9 +1,11 @@
-"""What the pool tells of who holds its connections."""
+"""What the pool tells of who holds its connections, and what it does with those that nobody gives back."""
 
 import asyncio
 import contextlib
+import gc
 import logging
 import re
+import threading
 import types
 
 import pytest
@@ -22,8 +24,8 @@ SELECT = sa.text("SELECT 1")
 
 
 @contextlib.asynccontextmanager
-async def started(url, **engine_args):
-    module = SQLAlchemyModule(url, engine_args=engine_args)
+async def started(url, leak_after=None, **engine_args):
+    module = SQLAlchemyModule(url, engine_args=engine_args, leak_after=leak_after)
     await module.on_startup()
     try:
         yield module
@@ -62,6 +64,12 @@ def worker_of(module):
 
 def line_of(function, offset):
     return f"{function.__qualname__} ({__file__}:{function.__code__.co_firstlineno + offset})"
+
+
+async def collected():
+    """Let the garbage collector run, the loop learn of what it found, and a driver's thread end."""
+    gc.collect()
+    await asyncio.sleep(0.02)
 
 
 async def held(take):
@@ -191,6 +199,75 @@ async def test_a_connection_taken_by_nobody_of_the_program_has_a_task_all_the_sa
     await full.close_connection(connection)
 
 
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up:sqlalchemy.exc.SAWarning")
+async def test_a_connection_that_was_never_given_back_is_closed_and_who_took_it_is_told(full, caplog):
+    async def forgetful():
+        connection = await full.engine.connect()
+        await connection.execute(SELECT)
+
+    for _ in range(3):  # more than there is room for
+        caplog.clear()
+
+        await asyncio.create_task(forgetful(), name="careless")
+        await collected()
+
+        [record] = [record for record in caplog.records if record.name == LOG]
+        assert record.levelno == logging.WARNING
+        assert record.message.startswith("A connection was never given back, and is closed: task 'careless' took it")
+        assert record.message.endswith(line_of(forgetful, 1))
+        assert full.engine.pool.checkedout() == 0
+        assert full.engine.pool.holders == []
+    async with full.engine.connect() as one, full.engine.connect() as other:
+        assert [(await each.execute(SELECT)).scalar() for each in (one, other)] == [1, 1]
+
+
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up:sqlalchemy.exc.SAWarning")
+async def test_the_server_has_no_session_left_of_a_connection_that_was_never_given_back(full, url):
+    if not url.startswith("postgresql"):
+        pytest.skip("PostgreSQL is asked for its sessions")
+
+    async def forgetful():
+        connection = await full.engine.connect()
+        return (await connection.execute(sa.text("SELECT pg_backend_pid()"))).scalar()
+
+    pid = await forgetful()
+    await collected()
+
+    async with full.engine.connect() as connection:
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            sessions = sa.text(f"SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}")
+            if (count := (await connection.execute(sessions)).scalar()) == 0:
+                break
+    assert count == 0
+
+
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up:sqlalchemy.exc.SAWarning")
+async def test_who_waits_is_served_at_once_when_the_collector_finds_a_connection_in_another_thread(url):
+    async with started(url, pool_size=1, max_overflow=0, pool_timeout=5) as module:
+
+        async def forgetful():
+            connection = await module.engine.connect()
+            await connection.execute(SELECT)
+
+        gc.disable()  # until it runs there
+        try:
+            await forgetful()
+            waiting = asyncio.create_task(module.open_connection())
+            await asyncio.sleep(0.05)
+            assert not waiting.done()
+
+            collecting = threading.Thread(target=gc.collect)
+            collecting.start()
+            connection = await asyncio.wait_for(waiting, 2)
+        finally:
+            gc.enable()
+
+        assert (await connection.execute(SELECT)).scalar() == 1
+        await module.close_connection(connection)
+        collecting.join()
+
+
 class Depot:
     """What handlers work with, at one remove."""
 
@@ -242,7 +319,44 @@ async def test_who_waits_in_vain_is_told_which_handlers_have_the_connections(url
     assert all(response.is_success for response in (*answered, served))
 
 
-async def test_a_connection_that_was_detached_is_its_holders_own(full, url, caplog):
+@pytest.mark.filterwarnings("ignore:The garbage collector is trying to clean up:sqlalchemy.exc.SAWarning")
+async def test_a_handler_that_never_gives_its_connection_back_is_named(url, caplog):
+    app = Flama(modules=[SQLAlchemyModule(url)])
+
+    @app.get("/leak/")
+    async def leak():
+        connection = await app.sqlalchemy.open_connection()
+        return (await connection.execute(SELECT)).scalar()
+
+    async with Client(app=app) as client:
+        assert (await client.get("/leak/")).json() == 1
+        await collected()
+
+    [record] = [record for record in caplog.records if record.name == LOG]
+    assert "never given back" in record.message
+    assert record.message.endswith(f"in the handler {line_of(leak, 2)}")
+
+
+async def test_a_handler_that_holds_a_connection_for_long_is_named(url, caplog):
+    app = Flama(
+        modules=[SQLAlchemyModule(url, leak_after=0.1)],
+        components=[WorkerComponent(worker=Work())],
+    )
+
+    @app.get("/slow/")
+    async def slow(worker: Work):
+        async with worker:
+            await asyncio.sleep(0.3)
+
+    async with Client(app=app) as client:
+        await client.get("/slow/")
+
+    [record] = caplog.records
+    assert record.message.startswith("A connection is held for more than 0.1 s: task '")
+    assert record.message.endswith(f"in the handler {line_of(slow, 2)}")
+
+
+async def test_a_connection_that_was_detached_is_its_holders_own_and_no_leak(full, url, caplog):
     async with full.engine.connect() as connection:
         raw = await connection.get_raw_connection()
         driver = raw.driver_connection
@@ -259,12 +373,50 @@ async def test_a_connection_that_was_detached_is_its_holders_own(full, url, capl
     assert caplog.text == ""
 
 
-async def test_a_connection_that_was_given_up_is_nobodys(full, caplog):
+async def test_a_connection_that_was_given_up_is_no_leak(full, caplog):
     async with full.engine.connect() as connection:
         await connection.invalidate()
 
     assert full.engine.pool.holders == []
     assert caplog.text == ""
+
+
+async def test_who_holds_a_connection_for_long_is_told_of_once(url, caplog):
+    async with started(url, leak_after=0.1) as module:
+
+        async def slow(taken, done):
+            async with worker_of(module):
+                taken.set()
+                await done.wait()
+
+        for _ in range(10):
+            async with module.engine.connect():
+                pass
+        end = await held(slow)
+        await asyncio.sleep(0.5)
+
+        [record] = caplog.records
+        assert (record.name, record.levelno) == (LOG, logging.WARNING)
+        assert re.match(r"A connection is held for more than 0\.1 s: task 'slow' took it 0\.\d s ago", record.message)
+        assert record.message.endswith(line_of(slow, 1))
+        await end()
+
+
+async def test_nobody_is_told_of_after_the_shutdown(tmp_path, caplog):
+    async with started(f"sqlite+aiosqlite:///{tmp_path}/data.db", leak_after=0.05) as module:
+        pass
+    await asyncio.sleep(0.2)
+
+    assert caplog.text == ""
+    assert module._watch is None
+
+
+async def test_a_pool_that_is_not_the_modules_own_cannot_be_watched(tmp_path):
+    url = f"sqlite+aiosqlite:///{tmp_path}/data.db"
+    module = SQLAlchemyModule(url, engine_args={"poolclass": sa.NullPool}, leak_after=1)
+
+    with pytest.raises(exceptions.ApplicationError, match="leak_after"):
+        await module.on_startup()
 
 
 async def test_connections_are_replaced_when_they_are_as_old_as_the_engine_says(full, url):
