@@ -9,6 +9,7 @@ import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.engine import default
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
 from flama.limits import limited
@@ -17,6 +18,7 @@ from flama.sqlalchemy.pool import FairPool
 
 __all__ = ["begun", "checked_in", "checked_out", "ended"]
 
+_NOTHING: t.Final = default.DefaultDialect.do_begin  # is what a dialect does to begin, unless it has one of its own
 _LIMIT: t.Final = 5.0  # seconds for the database to be done with a connection that is given back
 
 
@@ -33,8 +35,8 @@ async def checked_out(engine: AsyncEngine) -> AsyncConnection:
 
 async def begun(connection: AsyncConnection) -> AsyncTransaction:
     """Begin the connection's transaction: its driver does so with the first statement."""
-    sync = connection.sync_connection
-    if sync is None or sync.dispatch.begin or driver_of(connection) is None:
+    sync: t.Any = connection.sync_connection
+    if sync is None or sync._dbapi_connection is None or _waits_to_begin(sync):
         return await connection.begin()
     transaction: t.Any = AsyncTransaction(connection)
     transaction.sync_transaction = transaction._assign_proxied(sync.begin())
@@ -60,6 +62,12 @@ async def checked_in(connection: AsyncConnection) -> None:
     else:
         with contextlib.suppress(TimeoutError), limited(_LIMIT):
             await connection.close()
+
+
+def _waits_to_begin(connection: t.Any) -> bool:
+    if (connection._has_events or connection.engine._has_events) and connection.dispatch.begin:
+        return True
+    return type(connection.dialect).do_begin is not _NOTHING
 
 
 def _keeps(pool: sa.Pool) -> bool:

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from flama import exceptions
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
-from flama.sqlalchemy import SQLAlchemyModule, statements
+from flama.sqlalchemy import SQLAlchemyModule, drivers, statements
 from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.shapes import Shapes
 
@@ -311,3 +311,18 @@ async def test_what_cannot_be_told_apart_by_its_shape_is_left_to_sqlalchemy(conn
 
     assert shapes.get(clause) is None
     assert shapes.get(of_another_kind) is None
+
+
+async def test_a_dialect_that_does_something_to_begin_does_it(tmp_path):
+    engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/data.db")
+
+    class Begins(type(engine.dialect)):
+        def do_begin(self, dbapi_connection):
+            dbapi_connection.cursor().execute("BEGIN")
+
+    engine.dialect.__class__ = Begins
+    async with engine.connect() as connection:
+        await drivers.begun(connection)
+
+        assert (await connection.get_raw_connection()).driver_connection.in_transaction
+    await engine.dispose()
