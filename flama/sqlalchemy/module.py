@@ -3,6 +3,7 @@
 import asyncio
 import collections.abc
 import dataclasses
+import functools
 import keyword
 import typing as t
 
@@ -11,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 
 from flama import exceptions, modules
 from flama.sqlalchemy import drivers, failures
+from flama.sqlalchemy.disposal import disposed
 from flama.sqlalchemy.leaks import Watch
 from flama.sqlalchemy.metadata import metadata
 from flama.sqlalchemy.pool import FairPool
@@ -126,7 +128,7 @@ def _start(url: sa.URL, single_connection: bool, given: collections.abc.Mapping[
         engine, dispose = sqlite.create_engine(url, given)
     else:
         engine = create_async_engine(url, **given)
-        dispose = engine.dispose
+        dispose = functools.partial(disposed, engine)
     if url.get_backend_name() in ("postgresql", "mysql", "mariadb"):
         failures.watch(engine)
     manager = SharedConnectionManager if single_connection else ConnectionManager
@@ -171,6 +173,7 @@ class SQLAlchemyModule(modules.Module):
         self.engine_args = dict(engine_args or {})
         self.leak_after = leak_after
         self._running: _Running | None = None  # between start-up and shutdown
+        self._latest: _Running | None = None  # what ran last, as units may end after the shutdown
         self._watch: Watch | None = None  # meanwhile
 
     @property
@@ -193,16 +196,18 @@ class SQLAlchemyModule(modules.Module):
             if not isinstance(running.engine.pool, FairPool):
                 raise exceptions.ApplicationError("'leak_after' can't be told of a pool that is not the module's own")
             self._watch = Watch(running.engine, self.leak_after)
-        self._running = running
+        self._running = self._latest = running
 
     async def on_shutdown(self) -> None:
-        """Close every connection."""
+        """Close every connection, within seconds though the database doesn't answer, or somebody holds one."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.stop()
-        running, self._running = self._running, None
-        if running is not None:
-            await running.dispose()
+        if self._running is not None:
+            try:
+                await self._running.dispose()
+            finally:
+                self._running = None
 
     async def open_connection(self) -> AsyncConnection:
         """Check a connection out, waiting for one if all are in use."""
@@ -210,7 +215,7 @@ class SQLAlchemyModule(modules.Module):
 
     async def close_connection(self, connection: AsyncConnection) -> None:
         """Give a connection back; what isn't committed is rolled back."""
-        await self.connection_manager.close(connection)
+        await self._manager.close(connection)
 
     async def begin_transaction(self, connection: AsyncConnection) -> AsyncTransaction:
         """Begin a transaction.
@@ -224,7 +229,11 @@ class SQLAlchemyModule(modules.Module):
 
         :raises SQLAlchemyError: it has ended already, or isn't the innermost of a shared connection.
         """
-        await self.connection_manager.end(transaction, rollback=rollback)
+        await self._manager.end(transaction, rollback=rollback)
+
+    @property
+    def _manager(self) -> ConnectionManager:
+        return (self._latest or self._started).manager
 
     @property
     def _started(self) -> _Running:

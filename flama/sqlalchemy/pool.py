@@ -61,7 +61,9 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         self._turns = Turns(pool_size + max_overflow if limited else math.inf)
         self._held: dict[sa.pool.ConnectionPoolEntry, Noted] = {}  # by whom
         self._loop: asyncio.AbstractEventLoop  # in which its connections are made
+        self._given_back: asyncio.Event | None = None  # while somebody waits until all are
         self._told = -_SELDOM  # when it was last told that all are in use
+        self._closed = False
 
     @property
     def holders(self) -> list[Holder]:
@@ -77,6 +79,30 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     def has_room(self) -> bool:
         """Whether a connection that is given back is kept, so that there is nothing to wait for."""
         return self.checkedin() < self.size() and not (self.dispatch.checkin or self.dispatch.reset)
+
+    async def all_returned(self) -> None:
+        """Wait until nobody holds a connection, or waits for one."""
+        self._given_back = asyncio.Event()
+        try:
+            while self._held or self._turns.are_wanted:
+                await self._given_back.wait()
+                self._given_back.clear()
+        finally:
+            self._given_back = None
+
+    def hang_up(self) -> None:
+        """End the connections that somebody holds: who waits for the server has an error."""
+        for record in self._held:
+            if line := _line(record):
+                line.hang_up()
+
+    async def close(self) -> None:
+        """Close all connections, without waiting for the server where somebody holds one, and give no more."""
+        self._closed = True
+        self._turns.let_all_pass()
+        idle = [self._idle.get() for _ in range(self.checkedin())]
+        leaving = [greenlet_spawn(record.invalidate) for record in idle]
+        await asyncio.gather(*leaving, *(greenlet_spawn(_abandon, record) for record in self._held))
 
     def _do_get(self) -> sa.pool.ConnectionPoolEntry:
         now = time.monotonic()
@@ -120,6 +146,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
 
     async def _taken_or_made(self) -> sa.pool.ConnectionPoolEntry:
         try:
+            self._refuse_if_closed()
             return await greenlet_spawn(super()._do_get)
         except BaseException:
             self._turns.give_back()
@@ -131,6 +158,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             if record.dbapi_connection is not None and await self._is_lost(record):
                 await greenlet_spawn(_abandon, record)
             await greenlet_spawn(record.get_connection)
+            self._refuse_if_closed()
             if _line(record) is None:
                 dialect: t.Any = self._dialect
                 record.info[_LINE] = Line(dialect.driver, record.driver_connection, time.monotonic())
@@ -168,6 +196,8 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             self._take_back(record)
 
     def _take_back(self, record: sa.pool.ConnectionPoolEntry) -> None:
+        if self._given_back is not None:
+            self._given_back.set()
         try:
             super()._do_return_conn(record)
         finally:
@@ -188,6 +218,10 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             self._told = now
             _logger.warning("No connection was to be had: %s", message)
         return exc.TimeoutError(message)
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ConnectionError("The connections were closed for good")
 
     def _made(self, rec: t.Any) -> t.Any:
         deadline = _deadline.get()

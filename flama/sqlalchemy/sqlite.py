@@ -13,6 +13,7 @@ import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from flama.sqlalchemy.disposal import disposed
 from flama.sqlalchemy.pool import FairPool
 
 __all__ = ["Memory", "ServiceConnection", "ServiceCursor", "create_engine", "in_memory"]
@@ -174,14 +175,14 @@ def create_engine(
     }
     if not in_memory(url):
         engine = create_async_engine(url, **_merged(given, connect))
-        return engine, engine.dispose
+        return engine, functools.partial(disposed, engine)
     memory = Memory()
     connect["async_creator_fn"] = memory.connect
     alone = {"pool_timeout": _QUEUE_TIMEOUT, **given, "pool_size": 1, "max_overflow": 0}
     engine = create_async_engine(url, **_merged(alone if given.get("poolclass") is FairPool else given, connect))
 
     async def dispose() -> None:
-        await engine.dispose()
+        await disposed(engine)
         await memory.dispose()
 
     return engine, dispose

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 import types
 
@@ -338,6 +339,70 @@ async def test_a_reset_at_commit_leaves_open_whether_the_unit_is_stored(relayed)
         relayed.cut_after = None
 
     assert caught.value.maybe_applied
+
+
+async def test_the_shutdown_ends_in_time_though_the_server_is_silent(relayed):
+    before = asyncio.all_tasks()
+    async with through(relayed) as (module, worker):
+        await fill(module, worker)
+        relayed.speaking.clear()
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+
+        await module.on_shutdown()
+
+        assert loop.time() - start < 7
+    relayed.speaking.set()
+    relayed.reset()
+    assert await others(before) == set()
+
+
+@on_both_loops
+async def test_the_shutdown_ends_what_somebody_still_does(url, table, caplog):
+    sleep = "SELECT pg_sleep(60)" if url.get_backend_name() == "postgresql" else "SELECT sleep(60)"
+
+    asking = asyncio.Event()
+
+    async def report(worker):
+        async with worker:
+            asking.set()
+            await worker.connection.execute(sa.text(sleep))
+
+    async with started(url.render_as_string(hide_password=False)) as (module, worker):
+        task = asyncio.create_task(report(worker), name="report")
+        await asking.wait()
+        await asyncio.sleep(0.1)
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+
+        await module.on_shutdown()
+        await asyncio.wait((task,), timeout=5)
+
+        assert loop.time() - start < 5
+        assert isinstance(task.exception(), sa.exc.DBAPIError)
+        assert task.exception().connection_invalidated
+    assert "task 'report' took it" in caplog.text
+    assert "in test_the_shutdown_ends_what_somebody_still_does.<locals>.report" in caplog.text
+    gc.collect()
+
+
+async def test_the_shutdown_waits_a_moment_for_who_is_about_to_finish(url, table, caplog):
+    async with started(url.render_as_string(hide_password=False)) as (module, worker):
+
+        async def unit():
+            async with worker:
+                await worker.bolts.create({"size": 7})
+                await asyncio.sleep(0.2)
+
+        task = asyncio.create_task(unit())
+        await asyncio.sleep(0.1)
+
+        await module.on_shutdown()
+        await task
+
+    assert caplog.text == ""
+    async with started(url.render_as_string(hide_password=False)) as (_, worker), worker:
+        assert await worker.bolts.count(size=7) == 1
 
 
 @pytest.fixture(scope="module")

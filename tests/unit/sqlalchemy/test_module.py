@@ -1,6 +1,7 @@
 """What the module that owns the engine promises."""
 
 import asyncio
+import types
 
 import pytest
 import sqlalchemy as sa
@@ -341,3 +342,27 @@ def test_connections_are_held_for_some_time_before_they_are_told_of(anyio_backen
 def test_a_name_that_every_application_has_is_refused(anyio_backend):
     with pytest.raises(exceptions.ApplicationError, match="router"):
         Flama(modules=[SQLAlchemyModule("sqlite+aiosqlite://", name="router")])
+
+
+async def test_a_unit_that_ends_during_the_shutdown_ends_well(tmp_path):
+    module = SQLAlchemyModule(f"sqlite+aiosqlite:///{tmp_path}/data.db")
+    await module.on_startup()
+    async with module.engine.begin() as connection:
+        await connection.run_sync(number_table.metadata.create_all)
+    worker = Numbers(types.SimpleNamespace(sqlalchemy=module))
+    entered = asyncio.Event()
+
+    async def unit():
+        async with worker:
+            await worker.numbers.create({"id": 1})
+            entered.set()
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(unit())
+    await entered.wait()
+    await module.on_shutdown()
+    await task
+
+    await module.on_startup()
+    assert await numbers(module) == [1]
+    await module.on_shutdown()

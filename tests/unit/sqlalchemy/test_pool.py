@@ -15,7 +15,7 @@ from flama import Flama, exceptions
 from flama.client import Client
 from flama.ddd import WorkerComponent
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
-from flama.sqlalchemy import SQLAlchemyModule
+from flama.sqlalchemy import SQLAlchemyModule, disposal
 
 pytestmark = pytest.mark.anyio
 
@@ -417,6 +417,28 @@ async def test_a_pool_that_is_not_the_modules_own_cannot_be_watched(tmp_path):
 
     with pytest.raises(exceptions.ApplicationError, match="leak_after"):
         await module.on_startup()
+
+
+async def test_a_connection_that_is_still_held_at_the_shutdown_is_closed_and_who_took_it_is_told(
+    url, caplog, monkeypatch
+):
+    monkeypatch.setattr(disposal, "_GRACE", 0.1)
+    async with started(url) as module:
+        connection = await module.open_connection()
+        await connection.execute(SELECT)
+
+        await module.on_shutdown()
+
+        assert "was not given back before the shutdown, and is closed: task" in caplog.text
+        assert test_a_connection_that_is_still_held_at_the_shutdown_is_closed_and_who_took_it_is_told.__name__ in (
+            caplog.text
+        )
+        with pytest.raises(sa.exc.DBAPIError):
+            await connection.execute(SELECT)
+        await module.close_connection(connection)
+    caplog.clear()
+    gc.collect()
+    assert caplog.text == ""
 
 
 async def test_connections_are_replaced_when_they_are_as_old_as_the_engine_says(full, url):
