@@ -41,8 +41,8 @@ class Turns:
         self._waiting.append(turn)
         try:
             await turn
-        except asyncio.CancelledError:
-            if turn.cancelled():
+        except BaseException:
+            if turn in self._waiting:
                 self._waiting.remove(turn)
             else:  # it had come
                 self.give_back()
