@@ -49,7 +49,7 @@ def _has(row: Row, wanted: Row) -> bool:
 def _equal(table: Table, key: str, value: t.Any) -> t.Any:
     kind = table.column(key).kind
     if isinstance(value, list | tuple | set | frozenset) and not kind.takes_collections:
-        detail = f"'{key}' can't equal a {type(value).__name__}: say {query.F[key]!r}.in_(...)"
+        detail = f"'{key}' can't be compared with a {type(value).__name__}: say {query.F[key]!r}.in_(...)"
         raise exceptions.InvalidDataError(resource=table.name, detail=detail)
     return None if value is None else table.operand(key, value)
 
@@ -87,6 +87,8 @@ def _operand(table: Table, field: str, operator: str, operand: t.Any) -> t.Any:
         if not kind.is_text:
             detail = f"'{field}' is no text: {operator} can't be asked of it"
             raise exceptions.InvalidDataError(resource=table.name, detail=detail)
+        if "\0" in operand:
+            raise exceptions.InvalidDataError(resource=table.name, detail=f"a pattern has no NUL: {operand!r}")
         return operand
     match operator:
         case "isnull":

@@ -24,7 +24,7 @@ class Beyond(Condition):
 
     @property
     def shape(self) -> collections.abc.Hashable:
-        return ("Beyond", self.orders, tuple(value is None for value in self.position))
+        return ("Beyond", self.orders, tuple(map(type, self.position)))
 
     @property
     def values(self) -> tuple[t.Any, ...]:

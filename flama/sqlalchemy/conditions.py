@@ -11,6 +11,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from flama import exceptions, query
 from flama.sqlalchemy import texts
+from flama.sqlalchemy.values import compared
 
 __all__ = ["known", "ordered", "where"]
 
@@ -118,6 +119,8 @@ def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
     if textual and not texts.is_text(column.type):
         detail = f"'{column.key}' is no text: {test.operator} can't be asked of it"
         raise exceptions.InvalidDataError(resource=column.table.name, detail=detail)
+    if textual and "\0" in test.operand:  # of a shape that is known already, the type says so
+        raise exceptions.InvalidDataError(resource=column.table.name, detail=f"{test!r}: a pattern has no NUL")
     kinds = [texts.PatternType(test.operator) if textual else _kind(column, value) for value in test.values]
     binds = [sa.bindparam(next(names), value, kind) for value, kind in zip(test.values, kinds, strict=True)]
     match test.operator, binds:
@@ -135,6 +138,7 @@ def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
 
 
 def _kind(column: _Column, value: t.Any) -> sa.types.TypeEngine[t.Any]:
+    compared(column, value)
     # a fraction is compared with whole numbers as it is, not as what it is rounded to
     match value:
         case float() if isinstance(column.type, sa.Integer):
@@ -191,6 +195,7 @@ def _beyond(table: sa.Table, condition: query.Beyond, names: _Names) -> _Element
 
 
 def _place(column: _Column, order: query.Order, value: t.Any, names: _Names) -> _Place:
+    compared(column, value)
     return _Place(order, column, None if value is None else sa.bindparam(next(names), value, type_=column.type))
 
 

@@ -84,7 +84,9 @@ _SQLITE_NAMES: t.Final = (
 _MYSQL_NAMES: t.Final = (
     re.compile(r"for key '(?:[^'.]+\.)?(?P<constraint>[^'.]+)'$"),
     re.compile(r"^(?:Column|Field) '(?P<columns>[^']+)' (?:cannot be null|doesn't have a default value)$"),
-    re.compile(r"CONSTRAINT `(?P<constraint>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\) REFERENCES [^']*$"),
+    re.compile(
+        r"`(?P<table>[^`]+)`, CONSTRAINT `(?P<constraint>[^`]+)` FOREIGN KEY \((?P<columns>[^)]+)\) REFERENCES [^']*$"
+    ),
     re.compile(r"^(?:CONSTRAINT|Check constraint) [`'](?:[^`']+\.)?(?P<constraint>[^`'.]+)[`'] "),
 )
 
@@ -187,7 +189,7 @@ def _read(outcome: _Outcome | None, names: collections.abc.Iterable[re.Pattern[s
     found = next(filter(None, (pattern.search(message) for pattern in names)), None)
     groups = found.groupdict() if found else {}
     paths = [name.strip("` ").rpartition(".") for name in (groups.get("columns") or "").split(",") if name]
-    table = paths[0][0] or None if paths else None
+    table = groups.get("table") or (paths[0][0] or None if paths else None)
     return _Told(outcome, table, groups.get("constraint"), [column for _, _, column in paths])
 
 

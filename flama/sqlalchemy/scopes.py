@@ -6,8 +6,8 @@ import typing as t
 import sqlalchemy as sa
 
 from flama import exceptions, query
-from flama.sqlalchemy import statements
 from flama.sqlalchemy.conditions import known
+from flama.sqlalchemy.values import is_expression
 
 __all__ = ["Scope", "scope"]
 
@@ -41,7 +41,7 @@ class Scope(t.NamedTuple):
         if bound.keys().isdisjoint(data):
             return data
         for name in bound.keys() & data.keys():
-            if statements.is_expression(data[name]) or data[name] != bound[name]:
+            if is_expression(data[name]) or data[name] != bound[name]:
                 raise self._refused(f"'{name}' is bound to another value here")
         return {name: value for name, value in data.items() if name not in bound}
 

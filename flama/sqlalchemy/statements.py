@@ -1,13 +1,9 @@
 """What to read or write, as SQLAlchemy statements apart from their values."""
 
 import collections.abc
-import datetime
-import decimal
 import functools
 import itertools
-import types
 import typing as t
-import uuid
 
 import sqlalchemy as sa
 from sqlalchemy.sql import operators
@@ -15,6 +11,7 @@ from sqlalchemy.sql.elements import Grouping
 
 from flama import exceptions, query
 from flama.sqlalchemy.conditions import known, where
+from flama.sqlalchemy.values import are_plain, compared, is_expression
 
 __all__ = [
     "Clauses",
@@ -24,7 +21,6 @@ __all__ = [
     "delete_one",
     "identity",
     "insert",
-    "is_expression",
     "keys_of",
     "mark",
     "matching",
@@ -42,16 +38,8 @@ Clauses: t.TypeAlias = collections.abc.Collection[t.Any]
 Filters: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 
-_COLLECTIONS: t.Final = (list, tuple, set, frozenset)
-_TAKES_COLLECTIONS: t.Final = (sa.ARRAY, sa.JSON, sa.types.TypeDecorator, sa.types.UserDefinedType)
 _TABLES: t.Final = 1000
 _ABSENT: t.Final = object()
-
-# what is certainly no SQL expression; anything else is looked at
-_PLAIN: t.Final = frozenset(
-    (str, int, float, bool, types.NoneType, bytes, dict, list, tuple, decimal.Decimal, uuid.UUID)
-    + (datetime.date, datetime.datetime, datetime.time, datetime.timedelta)
-)
 
 
 class Statement(t.NamedTuple):
@@ -94,22 +82,23 @@ def select(table: sa.Table, clauses: Clauses, filters: Filters, *, limit: int | 
 def insert(table: sa.Table, row: _Data) -> Statement:
     """Store a record, and return it."""
     names, given = tuple(row), tuple(row.values())
-    key = ("insert", table, names) if _plain(given) else None
+    key = ("insert", table, names) if are_plain(table, names, given) else None
     return Statement(
         key, given, lambda: sa.insert(table).values(row).returning(*table.columns), names, record_keys(table)
     )
 
 
-def values_of_all(rows: collections.abc.Sequence[_Data]) -> list[tuple[t.Any, ...]] | None:
+def values_of_all(table: sa.Table, rows: collections.abc.Sequence[_Data]) -> list[tuple[t.Any, ...]] | None:
     """Give the values of rows that have the same columns, as those of :func:`insert`; None with an SQL expression."""
-    found = [tuple(row.values()) for row in rows]
-    return found if all(map(_plain, found)) else None
+    names, found = tuple(rows[0]), [tuple(row.values()) for row in rows]
+    plain = [are_plain(table, names, given) for given in found]  # each is looked at before one is stored
+    return found if all(plain) else None
 
 
 def update(table: sa.Table, data: _Data, clauses: Clauses, filters: Filters) -> Statement:
     """Change the records that match, and return them."""
     names, changes = tuple(data), tuple(data.values())
-    key, given = shaped("update", table, clauses if _plain(changes) else (None,), filters, names)
+    key, given = shaped("update", table, clauses if are_plain(table, names, changes) else (None,), filters, names)
     return Statement(
         key,
         changes + given,
@@ -237,15 +226,6 @@ def identity(table: sa.Table, clauses: Clauses, filters: Filters) -> t.Any:
     return next(iter(filters.values())) if len(keys) == 1 else dict(filters)
 
 
-def is_expression(value: t.Any) -> bool:
-    """Tell whether a value is for the database to work out."""
-    return isinstance(value, sa.ClauseElement) or hasattr(value, "__clause_element__")
-
-
-def _plain(given: collections.abc.Iterable[t.Any]) -> bool:
-    return _PLAIN.issuperset(map(type, given)) or not any(map(is_expression, given))
-
-
 def _select(table: sa.Table, clauses: Clauses, filters: Filters, limit: int | None) -> sa.Select[t.Any]:
     found = sa.select(*table.columns).where(*matching(table, clauses, filters))
     return found if limit is None else _few(found, limit)
@@ -282,11 +262,7 @@ def _columns_of(table: sa.Table) -> tuple[frozenset[str], tuple[str, ...]]:
 
 def _equal(table: sa.Table, key: str, value: t.Any, name: str) -> sa.ColumnElement[bool]:
     column = table.columns[key]
-    if isinstance(value, _COLLECTIONS) and not isinstance(column.type, _TAKES_COLLECTIONS):
-        raise exceptions.InvalidDataError(
-            resource=table.name,
-            detail=f"'{key}' can't equal a {type(value).__name__}: say {query.F[key]!r}.in_(...)",
-        )
+    compared(column, value)
     # a value of another kind than the column's is compared as what it is: that depends on the value
     as_column = column.type.coerce_compared_value(operators.eq, value) is column.type
     named = value is not None and as_column and not is_expression(value)

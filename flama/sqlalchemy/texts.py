@@ -127,6 +127,8 @@ class PatternType(sa.types.TypeDecorator[str]):
         row = OPERATORS[self.operator]
         if value is None or row.pattern is None:
             return value
+        if "\0" in value:  # where PostgreSQL's texts have none, and SQLite's patterns end
+            raise ValueError("a pattern has no NUL")
         pattern = row.pattern(folded(value) if row.fold else value)
         match dialect.name:
             case "sqlite":

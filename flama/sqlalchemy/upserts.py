@@ -15,6 +15,7 @@ from flama.sqlalchemy.columns import Columns, column_keys, unique_columns
 from flama.sqlalchemy.drivers.execution import by_core, records_of_many
 from flama.sqlalchemy.scopes import Scope
 from flama.sqlalchemy.stamps import Stamps
+from flama.sqlalchemy.values import are_plain, is_expression
 
 __all__ = ["Rules", "conflict_key", "got_or_created", "upserted"]
 
@@ -176,11 +177,12 @@ class _Upsert(t.NamedTuple):
         if dialect.name not in _INSERTS:
             raise exceptions.SQLAlchemyError(f"Nothing is known here of how {dialect.name} writes what may be there")
         names, given = tuple(self.row), (*self.row.values(), *self.touched.values())
+        plain = are_plain(self.table, (*names, *self.touched), given)
         shape = ("upsert", dialect.name, update, self.table, names, self.key, self.changed, tuple(self.touched))
         where = self.rules.conditions if update else ()
         told = (self.rules.version, *[condition.shape for condition in where])
         return statements.Statement(
-            (*shape, told) if statements._plain(given) else None,
+            (*shape, told) if plain else None,
             sum((condition.values for condition in where), given),
             lambda: self._on_conflict(_INSERTS[dialect.name](self.table).values(self.row), update=update),
             names,
@@ -190,6 +192,7 @@ class _Upsert(t.NamedTuple):
     def on_duplicate_key(self, token: int) -> mysql.Insert:
         # Any unique key leads here, not only the one that is meant: LAST_INSERT_ID keeps what it is given, and tells.
         columns = self.table.columns
+        are_plain(self.table, tuple(self.row), tuple(self.row.values()))
         insert = mysql.insert(self.table).values(self.row)
         same = sa.and_(*[columns[name].is_not_distinct_from(insert.inserted[name]) for name in self.key])
         told = sa.func.last_insert_id(sa.func.if_(sa.and_(same, *self._within()), token, token + 1))
@@ -217,7 +220,7 @@ class _Upsert(t.NamedTuple):
         for name in self.changed:
             yield name, sent[name]
         for index, (name, value) in enumerate(self.touched.items(), len(self.row)):
-            expression = statements.is_expression(value)
+            expression = is_expression(value)
             yield name, value if expression else sa.bindparam(statements.value_name(index), value, columns[name].type)
         if (version := self.rules.version) is not None:
             yield version, columns[version] + 1
@@ -321,7 +324,7 @@ def _distinct(table: sa.Table, key: _Keys, rows: collections.abc.Iterable[_Row])
             detail = f"{_named(missing)} tells which record is meant, and is missing"
             raise exceptions.InvalidDataError(resource=table.name, detail=detail)
         given = tuple(row[name] for name in key)
-        if None in given or not statements._plain(given) or not all(map(_is_hashable, given)):
+        if None in given or any(map(is_expression, given)) or not all(map(_is_hashable, given)):
             continue  # null is like nothing else; of what else it is, the database may judge
         if given in seen:
             raise exceptions.InvalidDataError(resource=table.name, detail=f"two records have the same {_named(key)}")

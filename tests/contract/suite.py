@@ -2,9 +2,11 @@
 
 import collections.abc
 import contextlib
+import decimal
 import itertools
 import types
 import typing as t
+import uuid
 
 import hypothesis
 import pytest
@@ -132,8 +134,27 @@ _ODD: t.Final = (
     pytest.param("points", 10**40, id="beyond all bits"),
     pytest.param("points", float("inf"), id="infinity"),
     pytest.param("points", float("-inf"), id="minus infinity"),
+    pytest.param("points", decimal.Decimal("-Infinity"), id="minus infinity as a decimal"),
+    pytest.param("points", float("nan"), id="NaN"),
+    pytest.param("points", decimal.Decimal("NaN"), id="NaN as a decimal"),
+    pytest.param("points", {"a": 1}, id="mapping for a number"),
+    pytest.param("note", object(), id="object that is short enough"),
+    pytest.param("note", ("a",), id="tuple"),
+    pytest.param("note", {"a"}, id="set"),
+    pytest.param("note", uuid.SafeUUID.safe, id="member of an enum"),
 )
 _USUAL: t.Final = 6
+# what F refuses to compare with
+_NO_OPERANDS: t.Final = (
+    *("mapping", "list", "mapping for a number", "tuple", "set"),
+    *("NaN", "NaN as a decimal"),
+)
+_UNLIKE: t.Final = (
+    pytest.param("name", 0, id="number for a text"),
+    pytest.param("name", True, id="truth for a text"),
+    pytest.param("points", "1", id="text for a number"),
+    pytest.param("id", "1x", id="text that begins with a number"),
+)
 _FILTERS: t.Final[tuple[_Record, ...]] = (
     {"age": 30},
     {"age": 30, "points": 2},
@@ -994,7 +1015,7 @@ class _Valuing(_Suite):
             assert await _ASKING[verb](repository, **{field: value}) == []
 
     @_needs("clauses")
-    @pytest.mark.parametrize(("field", "value"), [case for case in _ODD if case.id not in ("mapping", "list")])
+    @pytest.mark.parametrize(("field", "value"), [case for case in _ODD if case.id not in _NO_OPERANDS])
     async def test_a_condition_on_an_odd_value_is_false_or_is_invalid_data(
         self, repository: t.Any, field: str, value: t.Any
     ) -> None:
@@ -1015,11 +1036,49 @@ class _Valuing(_Suite):
             assert await _all(repository, query.compare("name", operator, text)) == []
 
     @_needs("clauses")
-    async def test_a_nul_is_in_no_other_text_or_is_invalid_data(self, repository: t.Any) -> None:
+    @pytest.mark.parametrize("operator", ["contains", "istartswith", "like"])
+    async def test_a_pattern_has_no_nul(self, repository: t.Any, operator: str) -> None:
         await repository.create({"id": 1, "name": "x"})
+        await _all(repository, query.compare("name", operator, "y"))
 
-        with contextlib.suppress(exceptions.InvalidDataError):
-            assert await _all(repository, F.name.contains("\x00")) == []
+        for text in ("\x00", "x\x00", "\x00x"):
+            with pytest.raises(exceptions.InvalidDataError):
+                await _all(repository, query.compare("name", operator, text))
+
+    @_needs("filters")
+    @pytest.mark.parametrize("verb", _ASKING)
+    @pytest.mark.parametrize(("field", "value"), _UNLIKE)
+    async def test_a_text_and_a_number_are_not_compared(
+        self, repository: t.Any, field: str, value: t.Any, verb: str
+    ) -> None:
+        kept = await repository.create({"id": 1, "name": "a", "points": 1})
+
+        with pytest.raises(exceptions.InvalidDataError):
+            await _ASKING[verb](repository, **{field: value})
+
+        assert await _all(repository) == kept
+
+    @_needs("clauses")
+    @pytest.mark.parametrize(("field", "value"), _UNLIKE)
+    async def test_a_condition_compares_no_text_with_a_number(
+        self, repository: t.Any, field: str, value: t.Any
+    ) -> None:
+        kept = await repository.create({"id": 1, "name": "a", "points": 1})
+
+        for condition in (F[field] == value, F[field] > value, ~(F[field] <= value), F[field].in_([value])):
+            with pytest.raises(exceptions.InvalidDataError):
+                await repository.drop(condition)
+
+        assert await _all(repository) == kept
+
+    @_needs("keyset")
+    @pytest.mark.parametrize("side", ["after", "before"])
+    async def test_a_place_is_of_the_kind_of_its_field(self, repository: t.Any, side: str) -> None:
+        await repository.create({"id": 1})
+        await _all(repository, **{side: {"id": 2}})
+
+        with pytest.raises(exceptions.InvalidDataError):
+            await _all(repository, **{side: {"id": "1x"}})
 
     @_needs("filters")
     @pytest.mark.parametrize("verb", _ASKING)

@@ -6,6 +6,7 @@ import typing as t
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flama.sqlalchemy.drivers.asyncmy import write_finite
 from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.streams import make_way, streaming
 from flama.sqlalchemy.statements import Statement
@@ -59,4 +60,6 @@ async def by_core(
 ) -> sa.CursorResult[t.Any]:
     """Run a statement as SQLAlchemy does."""
     await make_way(connection)
+    if connection.dialect.driver == "asyncmy":
+        write_finite(connection)
     return t.cast("sa.CursorResult[t.Any]", await connection.execute(statement, parameters))

@@ -6,6 +6,7 @@ import weakref
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult
 
+from flama.sqlalchemy.drivers.asyncmy import write_finite
 from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.driver import Cursor
 from flama.sqlalchemy.statements import Statement
@@ -81,6 +82,8 @@ class Stream:
         if driver is not None and shape is not None:
             cursor = await driver.cursor(connection, shape, statement.values)
         else:
+            if connection.dialect.driver == "asyncmy":
+                write_finite(connection)
             cursor = _ByCore(await connection.stream(statement.build()), statement.keys)
         self._cursor = cursor
         _streams.setdefault(connection, {})[cursor] = weakref.ref(self)

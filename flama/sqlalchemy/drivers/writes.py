@@ -10,6 +10,7 @@ from flama.sqlalchemy import statements
 from flama.sqlalchemy.drivers.execution import affected, by_core, records, records_of_many
 from flama.sqlalchemy.drivers.single import counted, written
 from flama.sqlalchemy.drivers.transactions import atomic
+from flama.sqlalchemy.values import are_plain
 
 __all__ = ["delete_one", "inserted", "may_read_what_it_deletes", "updated"]
 
@@ -78,7 +79,7 @@ async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _R
     first = statements.insert(table, rows[0])
     if len(rows) == 1:
         return await records(connection, first)
-    values = statements.values_of_all(rows)
+    values = statements.values_of_all(table, rows)
     if not rows[0] or values is None:
         return [(await records(connection, statements.insert(table, row)))[0] for row in rows]
     stored = await records_of_many(connection, first, values)
@@ -99,6 +100,7 @@ async def _inserted_by_core(connection: AsyncConnection, table: sa.Table, rows: 
 
 
 async def _inserted_and_read(connection: AsyncConnection, table: sa.Table, row: _Row) -> _Record:
+    are_plain(table, tuple(row), tuple(row.values()))
     keys = statements.keys_of(table)
     result = await by_core(connection, sa.insert(table).values(row))
     same = [key == value for key, value in zip(keys, result.inserted_primary_key or (), strict=True)]
@@ -108,6 +110,7 @@ async def _inserted_and_read(connection: AsyncConnection, table: sa.Table, row: 
 async def _updated_and_read(
     connection: AsyncConnection, table: sa.Table, data: _Row, conditions: collections.abc.Sequence[t.Any]
 ) -> list[_Record]:
+    are_plain(table, tuple(data), tuple(data.values()))
     keys = statements.keys_of(table)
     async with atomic(connection):
         found = (await by_core(connection, sa.select(*keys).where(*conditions).with_for_update())).all()
