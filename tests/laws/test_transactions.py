@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import types
 
 import hypothesis
@@ -10,9 +11,11 @@ import sqlalchemy as sa
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from flama import exceptions
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
+from flama.sqlalchemy.drivers import atomic
 
 account_table = sa.Table(
     "account",
@@ -165,15 +168,28 @@ async def started(url):
 
 
 @pytest.fixture(scope="module")
-def both(url):
-    """A function that gives what comes of steps, directly and not."""
+def begun(url):
+    """A loop, and a module that has begun in it."""
     with asyncio.Runner() as runner:
         stack = contextlib.AsyncExitStack()
-        module = runner.run(stack.enter_async_context(started(url)))
-        yield lambda steps: [
-            runner.run(asyncio.wait_for(lived(module, steps, directly=directly), 10)) for directly in (True, False)
-        ]
+        yield runner, runner.run(stack.enter_async_context(started(url)))
         runner.run(stack.aclose())
+
+
+@pytest.fixture(scope="module")
+def both(begun):
+    """A function that gives what comes of steps, directly and not."""
+    runner, module = begun
+    return lambda steps: [
+        runner.run(asyncio.wait_for(lived(module, steps, directly=directly), 10)) for directly in (True, False)
+    ]
+
+
+@pytest.fixture(scope="module")
+def on(begun):
+    """A function that gives what comes of something that is done with a bank."""
+    runner, module = begun
+    return lambda run: runner.run(asyncio.wait_for(run(Bank(types.SimpleNamespace(sqlalchemy=module))), 10))
 
 
 @hypothesis.settings(max_examples=100, deadline=None)
@@ -182,3 +198,51 @@ def test_a_unit_ends_the_same_both_ways(both, steps):
     directly, by_sqlalchemy = both(steps)
 
     assert directly == by_sqlalchemy
+
+
+# a write that is stored, one that is refused, or a block of them, several or not, which fails in the end or doesn't
+blocks = st.recursive(
+    st.sampled_from(["stored", "refused"]),
+    lambda steps: st.tuples(st.lists(steps, max_size=4), st.booleans(), st.booleans()),
+    max_leaves=8,
+)
+
+
+async def in_blocks(accounts, step, ids):
+    """Take a step, and give the ids that are stored if all the blocks around it are kept."""
+    match step:
+        case "stored":
+            (account,) = await accounts.create({"id": next(ids), "balance": 1})
+            return [account["id"]]
+        case "refused":
+            with pytest.raises(exceptions.IntegrityError):
+                await accounts.create({"id": next(ids), "balance": 100})
+            return []
+    steps, several, fails = step
+    kept = []
+    with contextlib.suppress(ZeroDivisionError):
+        async with atomic(accounts._connection, several=several or len(steps) > 1 or fails):
+            for each in steps:
+                kept += await in_blocks(accounts, each, ids)
+            if fails:
+                raise ZeroDivisionError
+    return [] if fails else kept
+
+
+@hypothesis.settings(max_examples=40, deadline=None)
+@hypothesis.given(first=st.booleans(), steps=st.lists(blocks, max_size=4))
+def test_a_block_is_undone_as_a_whole_whatever_it_is_in(on, first, steps):
+    async def run(bank):
+        ids = itertools.count(1)
+        async with bank:
+            if not first:
+                await bank.connection.execute(sa.select(1))
+            expected = [id for step in steps for id in await in_blocks(bank.accounts, step, ids)]
+        async with bank:
+            stored = [account["id"] async for account in bank.accounts.list(order_by="id")]
+            await bank.accounts.drop()
+        return stored, expected
+
+    stored, expected = on(run)
+
+    assert stored == expected

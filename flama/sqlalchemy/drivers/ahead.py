@@ -35,6 +35,7 @@ class Ahead:
         self._connection = adapter._connection
         self._first: tuple[str, ...] = ()  # what comes right after the next BEGIN
         self._wanted = False  # a savepoint, before the next statement
+        self._blocks = 0  # that the savepoint is for: those which began before anything was done since
         self._number = 0  # of the last savepoint
         self._ended_in: t.Any = None  # the transaction in which that has ended, and was not released
         self._begun: t.Any = None  # the transaction that was last begun with a statement
@@ -52,12 +53,18 @@ class Ahead:
         return True
 
     def savepoint(self) -> bool:
-        """Begin a savepoint with the next statement."""
+        """Begin a savepoint with the next statement; False when there is one since which something was done."""
+        if self._blocks and not self._wanted:
+            return False
+        self._blocks += 1
         self._wanted = True
         return True
 
     def release(self) -> bool:
         """End the savepoint, and keep what was done since."""
+        self._blocks -= 1
+        if self._blocks:  # it is another's, too
+            return True
         if self._wanted:
             self._wanted = False  # nothing was done
         else:
@@ -66,10 +73,7 @@ class Ahead:
 
     def undo(self) -> str | None:
         """Give the command that undoes what was done since the savepoint; None when nothing was."""
-        if self._wanted:
-            self._wanted = False
-            return None
-        return f"ROLLBACK TO SAVEPOINT flama_{self._number}"
+        return None if self._wanted else f"ROLLBACK TO SAVEPOINT flama_{self._number}"
 
     def send(self) -> bool:
         """Write what goes ahead of a statement that is written next; tell whether that could be done."""

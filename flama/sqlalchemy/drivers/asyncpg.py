@@ -58,8 +58,12 @@ class Asyncpg(Driver):
         return self._ahead.begin_with(commands)
 
     def savepoint_ahead(self) -> bool:
-        """Begin a savepoint with the next statement."""
+        """Begin a savepoint with the next statement; tell whether this can be done, as it can't within another."""
         return self._ahead.savepoint()
+
+    async def savepoint(self, connection: AsyncConnection) -> bool:
+        """Leave it to SQLAlchemy to begin a savepoint within another."""
+        return False
 
     def release_ahead(self) -> bool:
         """End the savepoint, and keep what was done since."""
@@ -67,11 +71,11 @@ class Asyncpg(Driver):
 
     async def undo(self, connection: AsyncConnection) -> bool:
         """End the savepoint, and undo what was done since; tell whether it had begun."""
-        if (command := self._ahead.undo()) is None:
-            return True
-        if begun := await self._undone(connection, command):
+        command = self._ahead.undo()
+        try:
+            return command is None or await self._undone(connection, command)
+        finally:
             self._ahead.release()
-        return begun
 
     def _records(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[list[Record]]:
         return self._run(shape, arguments, _read)

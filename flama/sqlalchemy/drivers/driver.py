@@ -112,12 +112,13 @@ class Driver(abc.ABC):
         """End such a savepoint, and keep what was done since; tell whether this can be done."""
         return False
 
-    async def savepoint(self, connection: AsyncConnection) -> None:
-        """Begin a savepoint, of which SQLAlchemy doesn't know: no other may be begun before it ends."""
+    async def savepoint(self, connection: AsyncConnection) -> bool:
+        """Begin a savepoint, of which SQLAlchemy doesn't know; tell whether this can be done."""
         sync: t.Any = connection.sync_connection
         if sync._transaction is None:
             await _begin(sync)
-        await self._told(connection, "SAVEPOINT flama")
+        await self._told(connection, "SAVEPOINT flama")  # of those that are called alike, the innermost is meant
+        return True
 
     async def release(self, connection: AsyncConnection) -> None:
         """End the savepoint, and keep what was done since."""

@@ -72,12 +72,10 @@ class atomic:
             self._alone = True
             return
         await make_way(self._connection)
-        if driver is None:
+        if driver is not None and (driver.savepoint_ahead() or await driver.savepoint(self._connection)):
+            self._driver = driver
+        else:
             self._savepoint = await self._connection.begin_nested()
-            return
-        if not driver.savepoint_ahead():
-            await driver.savepoint(self._connection)
-        self._driver = driver
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
