@@ -34,12 +34,14 @@ _BY_STATE: t.Final[dict[str, _Outcome]] = {
     "42846": "invalid",
     "42883": "invalid",
     "53": "unavailable",
+    "54": "invalid",
     "55P03": "conflict",
     "57": "unavailable",
     "58": "unavailable",
 }
 # SQLite's extended result code, or its lower byte, the primary one
 _BY_RESULT: t.Final[dict[int, _Outcome]] = {
+    3: "unavailable",
     5: "conflict",
     6: "conflict",
     7: "unavailable",
@@ -49,6 +51,7 @@ _BY_RESULT: t.Final[dict[int, _Outcome]] = {
     11: "unavailable",
     13: "unavailable",
     14: "unavailable",
+    15: "unavailable",
     18: "invalid",
     19: "integrity",
     20: "invalid",
@@ -69,9 +72,11 @@ _BY_NUMBER: t.Final[dict[int, _Outcome]] = {
     **dict.fromkeys((1048, 1263, 1364), "not_null"),
     **dict.fromkeys((3819, 4025), "check"),
     **dict.fromkeys((1020, 1205, 1213), "conflict"),
-    **dict.fromkeys((1040, 1053, 1317, 1927, 1969, 2002, 2003, 2006, 2013, 2014, 2055, 3024), "unavailable"),
+    **dict.fromkeys((1021, 1040, 1041, 1044, 1045, 1049, 1053, 1080, 1114, 1129, 1130, 1135, 1152), "unavailable"),
+    **dict.fromkeys((1158, 1159, 1160, 1161, 1184, 1203, 1226, 1317, 1927, 1969, 3024, 4031), "unavailable"),
+    **dict.fromkeys(range(2000, 2100), "unavailable"),  # the client's own
     **dict.fromkeys((1290, 1792, 1836), "read_only"),
-    **dict.fromkeys((1264, 1265, 1292, 1366, 1367, 1406, 1411, 1426, 1690, 3140), "invalid"),
+    **dict.fromkeys((1153, 1264, 1265, 1292, 1366, 1367, 1406, 1411, 1426, 1690, 3140), "invalid"),
 }
 
 # The code tells the kind. Which constraint, which columns: SQLite, MySQL and MariaDB tell in their message alone, in a
@@ -203,13 +208,17 @@ def _outcome_by_class(error: exc.DBAPIError, driver: Exception) -> _Outcome | No
         return "invalid"
     if "binding parameter" in str(driver):  # sqlite3
         return "invalid"
-    return "unavailable" if isinstance(error, exc.OperationalError) else None
+    # of SQLite, MySQL and MariaDB it is also the class of what is wrong with the program, such as an unknown column
+    return "unavailable" if isinstance(error, exc.OperationalError) and not _has_number(driver) else None
 
 
 def _says_itself(driver: Exception) -> bool:
     # psycopg that it can't adapt a value, asyncmy that it can't write one: what a server says has a code
-    coded = getattr(driver, "sqlstate", None) or hasattr(driver, "sqlite_errorcode")
-    return not coded and not (driver.args and isinstance(driver.args[0], int))
+    return not getattr(driver, "sqlstate", None) and not _has_number(driver)
+
+
+def _has_number(driver: Exception) -> bool:
+    return hasattr(driver, "sqlite_errorcode") or bool(driver.args and isinstance(driver.args[0], int))
 
 
 def _fields(tables: collections.abc.Sequence[sa.Table], told: _Told) -> tuple[str, ...]:

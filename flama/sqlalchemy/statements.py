@@ -28,6 +28,7 @@ __all__ = [
     "record_keys",
     "select",
     "shaped",
+    "tells_one",
     "update",
     "value_name",
     "values",
@@ -224,6 +225,12 @@ def identity(table: sa.Table, clauses: Clauses, filters: Filters) -> t.Any:
     if clauses or not keys or frozenset(filters) != keys:
         return None
     return next(iter(filters.values())) if len(keys) == 1 else dict(filters)
+
+
+def tells_one(table: sa.Table, filters: Filters) -> bool:
+    """Tell whether filters give the whole key of a record."""
+    keys = _keys_of(table)
+    return bool(keys) and all(filters.get(key) is not None and not is_expression(filters[key]) for key in keys)
 
 
 def _select(table: sa.Table, clauses: Clauses, filters: Filters, limit: int | None) -> sa.Select[t.Any]:

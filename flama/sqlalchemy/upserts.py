@@ -13,6 +13,7 @@ from flama import exceptions, query
 from flama.sqlalchemy import drivers, pages, statements
 from flama.sqlalchemy.columns import Columns, column_keys, unique_columns
 from flama.sqlalchemy.drivers.execution import by_core, records_of_many
+from flama.sqlalchemy.drivers.packets import check
 from flama.sqlalchemy.scopes import Scope
 from flama.sqlalchemy.stamps import Stamps
 from flama.sqlalchemy.values import are_plain, is_expression
@@ -280,6 +281,7 @@ async def _upserted_one(connection: AsyncConnection, upsert: _Upsert, statement:
 
 async def _by_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:
     table, token = upsert.table, secrets.randbits(62) | 1 << 61
+    await check(connection, table, upsert.row)
     insert = upsert.on_duplicate_key(token)
     columns = (*table.columns, sa.func.last_insert_id(type_=sa.BigInteger))
     if connection.dialect.insert_returning:

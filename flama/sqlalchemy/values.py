@@ -103,4 +103,4 @@ def _odd(value: t.Any, kind: _Type) -> str | None:
 
 
 def _is_finite(number: float | decimal.Decimal) -> bool:
-    return math.isfinite(number) if isinstance(number, float) else number.is_finite()
+    return number.is_finite() if isinstance(number, decimal.Decimal) else math.isfinite(number)

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy import statements
 from flama.sqlalchemy.drivers.execution import affected, by_core, records, records_of_many
+from flama.sqlalchemy.drivers.packets import check, chunks
 from flama.sqlalchemy.drivers.single import counted, written
 from flama.sqlalchemy.drivers.transactions import atomic
 from flama.sqlalchemy.values import are_plain
@@ -18,18 +19,16 @@ _Record: t.TypeAlias = dict[str, t.Any]
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Rows: t.TypeAlias = collections.abc.Sequence[_Row]
 
-_VALUES: t.Final = 500
-
 
 def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> collections.abc.Awaitable[list[_Record]]:
     """Insert rows, whichever columns each of them has, all or none, and give them as stored, in their order."""
-    if len(rows) == 1 and _dialect(connection).insert_returning:
+    if len(rows) == 1 and _dialect(connection).update_returning:  # then INSERT returns what it stores, too
         return written(connection, statements.insert(table, rows[0]))
     return _inserted(connection, table, rows)
 
 
 async def _inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
-    async with atomic(connection, several=True):
+    async with atomic(connection, several=len(rows) > 1):
         groups: dict[tuple[str, ...], list[int]] = {}
         for index, row in enumerate(rows):
             groups.setdefault(tuple(row), []).append(index)
@@ -52,7 +51,7 @@ def updated(
     """Change the records that match, and give them as they then are."""
     if _dialect(connection).update_returning:
         return written(connection, statements.update(table, data, clauses, filters))
-    return _updated_and_read(connection, table, data, statements.matching(table, clauses, filters))
+    return _updated(connection, table, data, clauses, filters)
 
 
 async def delete_one(
@@ -74,6 +73,7 @@ async def delete_one(
 
 
 async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+    await check(connection, table, *rows)
     if not connection.dialect.insert_returning:
         return [await _inserted_and_read(connection, table, row) for row in rows]
     first = statements.insert(table, rows[0])
@@ -88,14 +88,15 @@ async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _R
 
 async def _inserted_by_core(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     insert, keys = sa.insert(table), statements.record_keys(table)
+    in_order = connection.dialect.insert_executemany_returning_sort_by_parameter_order
     stored: list[sa.Row[t.Any]] = []
-    if connection.dialect.insert_executemany_returning_sort_by_parameter_order:
-        in_order = insert.returning(*table.columns, sort_by_parameter_order=True)
-        stored.extend((await by_core(connection, in_order, rows)).all())
-    else:
-        for start in range(0, len(rows), _VALUES):
-            some = insert.values([dict(row) for row in rows[start : start + _VALUES]]).returning(*table.columns)
-            stored.extend((await by_core(connection, some)).all())
+    for some in await chunks(connection, rows):
+        if in_order:
+            returning = insert.returning(*table.columns, sort_by_parameter_order=True)
+            stored.extend((await by_core(connection, returning, some)).all())
+        else:
+            alike = insert.values([dict(row) for row in some]).returning(*table.columns)
+            stored.extend((await by_core(connection, alike)).all())
     return [dict(zip(keys, row, strict=True)) for row in stored]
 
 
@@ -107,16 +108,43 @@ async def _inserted_and_read(connection: AsyncConnection, table: sa.Table, row: 
     return (await _read(connection, table, *same))[0]
 
 
+async def _updated(
+    connection: AsyncConnection,
+    table: sa.Table,
+    data: _Row,
+    clauses: statements.Clauses,
+    filters: statements.Filters,
+) -> list[_Record]:
+    are_plain(table, tuple(data), tuple(data.values()))
+    await check(connection, table, data)
+    async with atomic(connection):
+        if statements.tells_one(table, filters):
+            return await _updated_one(connection, table, data, clauses, filters)
+        return await _updated_and_read(connection, table, data, statements.matching(table, clauses, filters))
+
+
+async def _updated_one(
+    connection: AsyncConnection,
+    table: sa.Table,
+    data: _Row,
+    clauses: statements.Clauses,
+    filters: statements.Filters,
+) -> list[_Record]:
+    update = sa.update(table).where(*statements.matching(table, clauses, filters)).values(dict(data))
+    if not (await by_core(connection, update)).rowcount:
+        return []
+    keys = statements.keys_of(table)
+    return await _read(connection, table, *[key == data.get(key.key, filters[key.key]) for key in keys])
+
+
 async def _updated_and_read(
     connection: AsyncConnection, table: sa.Table, data: _Row, conditions: collections.abc.Sequence[t.Any]
 ) -> list[_Record]:
-    are_plain(table, tuple(data), tuple(data.values()))
     keys = statements.keys_of(table)
-    async with atomic(connection):
-        found = (await by_core(connection, sa.select(*keys).where(*conditions).with_for_update())).all()
-        await by_core(connection, sa.update(table).where(*conditions).values(dict(data)))
-        changed = [tuple(data.get(key.key, value) for key, value in zip(keys, row, strict=True)) for row in found]
-        return await _read(connection, table, sa.tuple_(*keys).in_(changed)) if changed else []
+    found = (await by_core(connection, sa.select(*keys).where(*conditions).with_for_update())).all()
+    await by_core(connection, sa.update(table).where(*conditions).values(dict(data)))
+    changed = [tuple(data.get(key.key, value) for key, value in zip(keys, row, strict=True)) for row in found]
+    return await _read(connection, table, sa.tuple_(*keys).in_(changed)) if changed else []
 
 
 def _dialect(connection: AsyncConnection) -> sa.Dialect:
