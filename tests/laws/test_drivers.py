@@ -109,8 +109,11 @@ GENERIC: dict[str, tuple[t.Any, st.SearchStrategy[t.Any]]] = {
     "small_integer": (sa.SmallInteger(), st.integers(-(2**15), 2**15 - 1)),
     "string": (sa.String(30), plain_text),
     "text": (sa.Text(), plain_text),
+    "text_of_fixed_length": (sa.CHAR(20), plain_text),
     "time": (sa.Time(), st.times()),
+    "timestamp_standard": (sa.TIMESTAMP(), moments),
     "unicode": (sa.Unicode(30), plain_text),
+    "unicode_text": (sa.UnicodeText(), plain_text),
     "uuid": (sa.Uuid(), st.uuids()),
     "uuid_not_native": (sa.Uuid(native_uuid=False), st.uuids()),
     "uuid_text": (sa.Uuid(as_uuid=False), st.uuids().map(str)),
@@ -122,27 +125,58 @@ POSTGRESQL: dict[str, tuple[t.Any, st.SearchStrategy[t.Any]]] = {
         pg.ARRAY(sa.Integer, dimensions=2),
         st.lists(st.tuples(integers, integers).map(list), max_size=3),
     ),
+    "array_of_decorated": (pg.ARRAY(Reversed(30)), st.lists(plain_text, max_size=3)),
     "array_of_enums": (pg.ARRAY(sa.Enum(Colour)), st.lists(st.sampled_from(Colour), max_size=3)),
+    "array_of_json": (pg.ARRAY(pg.JSONB), st.lists(json.filter(lambda value: value is not None), max_size=3)),
+    "array_of_moments": (pg.ARRAY(sa.DateTime(timezone=True)), st.lists(st.none() | zoned, max_size=3)),
     "array_of_numerics": (pg.ARRAY(sa.Numeric(12, 4)), st.lists(decimals, max_size=3)),
     "array_of_text": (pg.ARRAY(sa.Text), st.lists(plain_text, max_size=3)),
+    "array_of_three_dimensions": (
+        pg.ARRAY(sa.Integer, dimensions=3),
+        st.lists(st.tuples(st.tuples(integers, integers).map(list)).map(list), max_size=2),
+    ),
+    "array_of_uuids": (pg.ARRAY(sa.Uuid), st.lists(st.uuids(), max_size=3)),
     "array_of_tuples": (pg.ARRAY(sa.Integer, as_tuple=True), st.lists(integers, max_size=3)),
     "bit": (pg.BIT(8), st.integers(0, 255).map(lambda number: pg.BitString.from_int(number, 8))),
+    "bit_varying": (
+        pg.BIT(varying=True),
+        st.text("01", min_size=1, max_size=9).map(pg.BitString),
+    ),
     "bytea": (pg.BYTEA(), st.binary(max_size=50)),
     "cidr": (pg.CIDR(), st.ip_addresses(v=4).map(lambda address: f"{address}/32")),
+    "cidr_of_version_6": (pg.CIDR(), st.ip_addresses(v=6).map(lambda address: f"{address}/128")),
+    "citext": (pg.CITEXT(), plain_text),
+    "datemultirange": (pg.DATEMULTIRANGE(), st.lists(ranges(days), max_size=2)),
     "daterange": (pg.DATERANGE(), ranges(days)),
+    "domain": (pg.DOMAIN("positive", sa.Integer, check="VALUE > 0"), st.integers(1, 2**31 - 1)),
+    "enum_named": (pg.ENUM(Colour, name="named_colour"), st.sampled_from(Colour)),
     "hstore": (pg.HSTORE(), st.dictionaries(plain_text, st.none() | plain_text, max_size=3)),
     "inet": (pg.INET(), st.ip_addresses(v=4).map(str)),
     "int4multirange": (pg.INT4MULTIRANGE(), st.lists(ranges(st.integers(-1000, 1000)), max_size=3)),
     "int4range": (pg.INT4RANGE(), ranges(st.integers(-1000, 1000))),
+    "int8multirange": (pg.INT8MULTIRANGE(), st.lists(ranges(st.integers(-(2**40), 2**40)), max_size=3)),
+    "int8range": (pg.INT8RANGE(), ranges(st.integers(-(2**40), 2**40))),
+    "interval_of_days": (pg.INTERVAL(fields="DAY TO SECOND"), spans),
     "interval_of_seconds": (pg.INTERVAL(precision=3), spans),
     "json_postgresql": (pg.JSON(), json),
     "jsonb": (pg.JSONB(), json),
+    "jsonb_none_as_null": (pg.JSONB(none_as_null=True), json),
+    "jsonpath": (pg.JSONPATH(), st.sampled_from(["$.a", '$."b"[*]'])),
     "macaddr": (pg.MACADDR(), st.just("08:00:2b:01:02:03")),
+    "macaddr8": (pg.MACADDR8(), st.just("08:00:2b:01:02:03:04:05")),
+    "money": (pg.MONEY(), decimals.map(lambda amount: f"{amount:.2f}")),
+    "nummultirange": (pg.NUMMULTIRANGE(), st.lists(ranges(decimals), max_size=2)),
     "numrange": (pg.NUMRANGE(), ranges(decimals)),
     "oid": (pg.OID(), st.integers(0, 2**32 - 1)),
+    "regclass": (pg.REGCLASS(), st.sampled_from(["pg_class", "pg_type"])),
+    "regconfig": (pg.REGCONFIG(), st.sampled_from(["simple", "english"])),
+    "time_of_seconds": (pg.TIME(precision=2), st.times()),
     "time_zoned": (sa.Time(timezone=True), st.times(timezones=st.just(datetime.UTC))),
     "timestamp": (pg.TIMESTAMP(precision=3), moments),
+    "tsmultirange": (pg.TSMULTIRANGE(), st.lists(ranges(moments), max_size=2)),
+    "tsquery": (pg.TSQUERY(), st.sampled_from(["'a' & 'b'", "a | !b"])),
     "tsrange": (pg.TSRANGE(), ranges(moments)),
+    "tstzmultirange": (pg.TSTZMULTIRANGE(), st.lists(ranges(zoned), max_size=2)),
     "tstzrange": (pg.TSTZRANGE(), ranges(zoned)),
     "tsvector": (pg.TSVECTOR(), st.text("abc ", max_size=9)),
 }
@@ -170,11 +204,12 @@ WRONG = (
 )
 
 metadata = sa.MetaData()
+native = sa.MetaData()  # of PostgreSQL alone
 
 
 def table_of(name: str, type_: t.Any) -> sa.Table:
     columns = sa.Column("id", sa.Integer, primary_key=True, autoincrement=False), sa.Column("value", type_)
-    return sa.Table(f"kind_{name}", metadata, *columns)
+    return sa.Table(f"kind_{name}", native if name in POSTGRESQL else metadata, *columns)
 
 
 TABLES = {name: table_of(name, type_) for name, (type_, _) in (GENERIC | POSTGRESQL).items()}
@@ -207,9 +242,8 @@ def url(request, tmp_path_factory):
     return request.getfixturevalue("postgres_url").replace("asyncpg", request.param)
 
 
-def tables_on(url):
-    without = set() if url.startswith("postgresql") else {TABLES[name] for name in POSTGRESQL}
-    return [table for table in metadata.sorted_tables if table not in without]
+def metadata_on(url):
+    return (metadata, native) if url.startswith("postgresql") else (metadata,)
 
 
 class Database:
@@ -229,9 +263,11 @@ async def started(url):
     await module.on_startup()
     async with module.engine.begin() as connection:
         if url.startswith("postgresql"):
-            await connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS hstore"))
-        await connection.run_sync(metadata.drop_all, tables_on(url))
-        await connection.run_sync(metadata.create_all, tables_on(url))
+            for extension in ("citext", "hstore"):
+                await connection.execute(sa.text(f"CREATE EXTENSION IF NOT EXISTS {extension}"))
+        for each in metadata_on(url):
+            await connection.run_sync(each.drop_all)
+            await connection.run_sync(each.create_all)
     await module.on_shutdown()
     await module.on_startup()  # it looks for extensions when it first connects
     return module
@@ -239,7 +275,8 @@ async def started(url):
 
 async def stopped(module, url):
     async with module.engine.begin() as connection:
-        await connection.run_sync(metadata.drop_all, tables_on(url))
+        for each in metadata_on(url):
+            await connection.run_sync(each.drop_all)
     await module.on_shutdown()
 
 
@@ -310,7 +347,7 @@ def every_verb(table, first, second):
 
 
 settings = hypothesis.settings(
-    max_examples=6,
+    max_examples=4,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )
@@ -320,6 +357,34 @@ def of_driver(url, name):
     if name in POSTGRESQL and not url.startswith("postgresql"):
         pytest.skip("a type of PostgreSQL")
     return TABLES[name], (GENERIC | POSTGRESQL)[name][1]
+
+
+def parts(type_):
+    """The classes of a type and of those that it's made of."""
+    inner = [*filter(None, [getattr(type_, "item_type", None)]), *type_._variant_mapping.values()]
+    return {type(type_)}.union(*map(parts, inner))
+
+
+# what a type does with values
+WAYS = ("bind_processor", "result_processor", "bind_expression", "column_expression", "process_bind_param")
+# what others are made of, or what is no type of a column
+NO_COLUMN = {sa.types.TypeEngine, sa.types.UserDefinedType, sa.types.TypeDecorator, sa.types.NullType}
+NO_COLUMN |= {sa.types.TupleType, sa.types.MatchType, sa.types.Variant}
+NO_COLUMN |= {pg.ranges.AbstractRange, pg.ranges.AbstractSingleRange, pg.ranges.AbstractMultiRange, pg.NamedType}
+
+
+def test_every_type_that_there_is_is_tried():
+    tried = set().union(*(parts(type_) for type_, _ in (GENERIC | POSTGRESQL).values()))
+    types = {each for module in (sa.types, pg) for each in vars(module).values() if isinstance(each, type)}
+    columns = {each for each in types if issubclass(each, sa.types.TypeEngine)} - NO_COLUMN
+
+    def is_like(each, other):
+        return issubclass(each, other) and all(getattr(each, way, None) is getattr(other, way, None) for way in WAYS)
+
+    missing = {each for each in columns if not any(is_like(each, other) for other in tried)}
+
+    assert {each.__name__ for each in missing} <= {"BINARY", "VARBINARY", "_Binary"}  # which are as LargeBinary is
+    assert columns & tried
 
 
 @pytest.mark.parametrize("name", TABLES)
