@@ -1370,6 +1370,23 @@ class _Combining(_Suite):
         assert (found, created) == (stored[1], False)
         assert len(await _all(seats)) == 2
 
+    @_needs("clauses", "filters", "orders", "keyset", "queries", "upserts")
+    async def test_a_field_goes_by_its_key_wherever_it_is_named(self, repository: t.Any) -> None:
+        # on SQL, the column has another name
+        a, b, c, _ = await repository.create(
+            *({"id": id, "email": email} for id, email in enumerate(["", "b", "c", None], 1))
+        )
+
+        assert await _all(repository, order_by="-email", after=c, limit=1) == [b]
+        assert await _all(repository, order_by="email", before=b) == [a]
+        assert await _all(repository, F.email > "", email="c") == [c]
+        assert await repository.first(F.email.startswith("b"), order_by=F.email.desc()) == b
+        assert await repository.update({"email": "d"}, F.email == "b", email="b") == [{**b, "email": "d"}]
+        (changed,) = await repository.upsert({"email": "c", "note": "x"}, on=["email"], set=["note"])
+        assert changed == {**c, "note": "x"}
+        with _refused("member", "unique", ("email",)):
+            await repository.update({"email": "d"}, F.email == "c")
+
 
 class _Upserting(_Suite):
     @_needs("upserts")

@@ -126,7 +126,10 @@ POSTGRESQL: dict[str, tuple[t.Any, st.SearchStrategy[t.Any]]] = {
         st.lists(st.tuples(integers, integers).map(list), max_size=3),
     ),
     "array_of_decorated": (pg.ARRAY(Reversed(30)), st.lists(plain_text, max_size=3)),
-    "array_of_enums": (pg.ARRAY(sa.Enum(Colour)), st.lists(st.sampled_from(Colour), max_size=3)),
+    "array_of_enums": (
+        pg.ARRAY(sa.Enum(Colour, name="colour_of_array")),
+        st.lists(st.sampled_from(Colour), max_size=3),
+    ),
     "array_of_json": (pg.ARRAY(pg.JSONB), st.lists(json.filter(lambda value: value is not None), max_size=3)),
     "array_of_moments": (pg.ARRAY(sa.DateTime(timezone=True)), st.lists(st.none() | zoned, max_size=3)),
     "array_of_numerics": (pg.ARRAY(sa.Numeric(12, 4)), st.lists(decimals, max_size=3)),
