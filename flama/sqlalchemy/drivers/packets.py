@@ -1,4 +1,4 @@
-"""How much MySQL and MariaDB take in one statement: they hang up on who sends more."""
+"""How much a server that speaks MySQL takes in one statement: it hangs up on who sends more."""
 
 import collections.abc
 import typing as t
