@@ -41,11 +41,11 @@ def caller() -> Caller:
     while frame is not None and (code := frame.f_code).co_flags & _AWAITING:  # what runs the loop took nothing
         kind = _kinds.get(code.co_filename) or _kind(frame)
         if kind == "plan":
-            return *taker, planned_for(frame)
+            return taker[0], taker[1], planned_for(frame)
         if kind == "user" and taker[0] is None:
             taker = code, frame.f_lasti
         frame = frame.f_back
-    return *taker, None
+    return taker[0], taker[1], None
 
 
 def _beyond_ours() -> types.FrameType | None:
