@@ -37,15 +37,16 @@ def caller() -> Caller:
     except ValueError:
         frame = None
     frame = frame.f_back if frame is not None and frame.f_code is inner else _beyond_ours() or _waiting()
-    taker: tuple[types.CodeType | None, int] = (None, 0)
+    taker: types.CodeType | None = None
+    instruction = 0
     while frame is not None and (code := frame.f_code).co_flags & _AWAITING:  # what runs the loop took nothing
         kind = _kinds.get(code.co_filename) or _kind(frame)
         if kind == "plan":
-            return taker[0], taker[1], planned_for(frame)
-        if kind == "user" and taker[0] is None:
-            taker = code, frame.f_lasti
+            return taker, instruction, planned_for(frame)
+        if kind == "user" and taker is None:
+            taker, instruction = code, frame.f_lasti
         frame = frame.f_back
-    return taker[0], taker[1], None
+    return taker, instruction, None
 
 
 def _beyond_ours() -> types.FrameType | None:
