@@ -30,6 +30,10 @@ class ConnectionManager:
         """Check a connection out, waiting for one if all are in use."""
         return await drivers.checked_out(self._engine)
 
+    async def open_late(self) -> AsyncConnection:
+        """Give a connection that is checked out when it is first used, where that can be."""
+        return drivers.late(self._engine) or await self.open()
+
     async def close(self, connection: AsyncConnection) -> None:
         """Give the connection back; what isn't committed is rolled back."""
         await drivers.checked_in(connection)
@@ -74,6 +78,10 @@ class SharedConnectionManager(ConnectionManager):
         connection = await super().open()
         self._share = _Share(connection, task)
         return connection
+
+    async def open_late(self) -> AsyncConnection:
+        """Give the connection, waiting until no other task has it."""
+        return await self.open()
 
     async def close(self, connection: AsyncConnection) -> None:
         """Give the connection back; with the last of its users, what isn't committed is rolled back."""

@@ -14,6 +14,9 @@ __all__ = ["Isolation", "Settings"]
 
 _LIMIT: t.Final = 5.0  # seconds for a connection to be as it was before
 
+# as SET LOCAL, which warns where there is no BEGIN
+_TIMEOUT: t.Final = "SELECT WHERE set_config('statement_timeout', '{}', true) IS NULL"
+
 Isolation: t.TypeAlias = t.Literal["READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"]
 """SQL's levels; which of them there are is the database's to say."""
 
@@ -49,6 +52,8 @@ class Settings:
         """Set what holds for a transaction that was begun."""
         if commands := self._commands(connection.dialect.name):
             await drivers.begin_with(connection, commands)
+        if self.read_only:
+            drivers.read_alone(connection)
 
     async def close(self, connection: AsyncConnection) -> None:
         """Undo what would outlast the transaction; a connection where that fails is given up."""
@@ -56,8 +61,7 @@ class Settings:
             return
         try:
             with limited(_LIMIT):
-                for command in commands:
-                    await connection.exec_driver_sql(command)
+                await drivers.run(connection, commands)
         except (exc.DBAPIError, TimeoutError):
             await connection.invalidate()
         except BaseException:
@@ -68,7 +72,7 @@ class Settings:
         limit = self.statement_timeout
         match dialect:
             case "postgresql" if limit is not None:
-                return (f"SET LOCAL statement_timeout = {max(1, round(limit * 1000))}",)
+                return (_TIMEOUT.format(max(1, round(limit * 1000))),)
             case "mysql" | "mariadb":
                 timed = () if limit is None else (f"SET SESSION max_statement_time = {limit:f}",)  # MariaDB's
                 return (*timed, *(("SET TRANSACTION READ ONLY",) if self.read_only else ()))

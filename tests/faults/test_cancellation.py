@@ -177,7 +177,7 @@ HIT = {
     "renewed": BODY | {"COMMIT", "commit()"},
     "repeated": BODY | {"COMMIT", "ROLLBACK", "pause"},
     "settled": BODY | {"COMMIT"},
-    "only_read": {"COMMIT", "leaving", "hook"},
+    "only_read": {"leaving", "hook"},
 }
 # the others know that the transaction has ended
 ROLL_BACK_AT_CHECK_IN = ("memory", "file", "mariadb")
@@ -186,9 +186,10 @@ SET = {
     ("settled", "file"): {"settings"},
     ("settled", "psycopg"): {"settings"},
     ("settled", "mariadb"): {"settings", "settings undone"},
-    ("only_read", "memory"): {"settings", "settings undone"},
-    ("only_read", "file"): {"settings", "settings undone"},
-    ("only_read", "mariadb"): {"settings"},
+    ("only_read", "memory"): {"settings", "COMMIT", "settings undone"},
+    ("only_read", "file"): {"settings", "COMMIT", "settings undone"},
+    ("only_read", "psycopg"): {"COMMIT"},
+    ("only_read", "mariadb"): {"settings", "COMMIT"},
 }
 
 

@@ -69,13 +69,18 @@ class SQLAlchemyWorker(BaseWorker):
         self._module_name = module
         self._settings = Settings(isolation, read_only, statement_timeout)
         self._plain = self._settings == Settings()
+        self._late = False  # whether its connection is checked out when it is first used
 
     @classmethod
     def serving(
         cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
     ) -> t.Self:
-        """Give what opens the session of another worker's repositories: a transaction of the database they are in."""
+        """Give what opens the session of another worker's repositories, with the first use of one of them.
+
+        It is a transaction of the database that they are in.
+        """
         worker = super().serving(repositories, app, place)
+        worker._late = True
         if isinstance(place, Database):
             worker._module_name = place.name
         return worker
@@ -124,6 +129,9 @@ class SQLAlchemyWorker(BaseWorker):
 
     async def begin_transaction(self, session: AsyncConnection, *, nested: bool) -> Transaction:
         """Begin the unit's transaction, or a savepoint in it."""
+        if not nested and isinstance(session.sync_connection, drivers.Late):
+            session.sync_connection.first = None
+            return _LateTransaction(self._module, session, self._tables())
         with translated(None):
             if nested:
                 await drivers.make_way(session)
@@ -138,7 +146,7 @@ class SQLAlchemyWorker(BaseWorker):
 
     async def _opened(self, module: SQLAlchemyModule) -> AsyncConnection:
         with translated(None):
-            connection = await module.open_connection()
+            connection = await (module.connection_manager.open_late() if self._late else module.open_connection())
             if self._plain:
                 return connection
             try:
@@ -151,6 +159,31 @@ class SQLAlchemyWorker(BaseWorker):
     def _tables(self) -> tuple[sa.Table, ...]:
         tables = (getattr(repository, "_table", None) for repository in self.repositories.values())
         return tuple(table for table in tables if table is not None)
+
+
+class _LateTransaction:
+    # begun by the first statement, if there is one
+
+    def __init__(self, module: SQLAlchemyModule, connection: AsyncConnection, tables: tuple[sa.Table, ...]) -> None:
+        self._module = module
+        self._connection = connection
+        self._tables = tables
+
+    async def commit(self) -> None:
+        if begun := self._begun():
+            await begun.commit()
+
+    async def rollback(self) -> None:
+        if begun := self._begun():
+            await begun.rollback()
+
+    def _begun(self) -> "_Transaction | None":
+        first = t.cast("drivers.Late", self._connection.sync_connection).first
+        if first is None:
+            return None
+        begun: t.Any = AsyncTransaction(self._connection)
+        begun.sync_transaction = first
+        return _Transaction(self._module, begun, self._tables)
 
 
 class _Transaction:

@@ -1,13 +1,14 @@
 """How a statement is run on a connection."""
 
-from flama.sqlalchemy.drivers.connections import begun, checked_in, checked_out, ended
+from flama.sqlalchemy.drivers.connections import Late, begun, checked_in, checked_out, ended, late
 from flama.sqlalchemy.drivers.execution import affected, records
 from flama.sqlalchemy.drivers.single import counted, written
 from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way
-from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with
+from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, read_alone, run
 from flama.sqlalchemy.drivers.writes import delete_one, inserted, updated
 
 __all__ = [
+    "Late",
     "Stream",
     "affected",
     "atomic",
@@ -21,8 +22,11 @@ __all__ = [
     "delete_one",
     "ended",
     "inserted",
+    "late",
     "make_way",
+    "read_alone",
     "records",
+    "run",
     "updated",
     "written",
 ]

@@ -15,6 +15,8 @@ from flama.sqlalchemy.turns import Turns
 __all__ = ["Ahead", "Turn"]
 
 _DEPTH: t.Final = 8  # of savepoints that have ended, before they are released together
+# returns nothing: what a function gives would be taken for what the statement gives
+_READ_ONLY: t.Final = "SELECT WHERE set_config('transaction_read_only', 'on', true) IS NULL"
 
 
 class Ahead:
@@ -28,12 +30,16 @@ class Ahead:
     Savepoints that have ended are released a few at a time, or before a statement of which this knows nothing, as that
     may begin a savepoint itself. Those that come next have other names: undoing one that was never begun is an error,
     and never undoes another.
+
+    What goes ahead is in one transaction with the statement, be there no BEGIN: PostgreSQL ends that by itself with the
+    Sync. So a statement that reads alone is told to read only, and there is nothing to be ended.
     """
 
     def __init__(self, adapter: t.Any) -> None:
         self._adapter = adapter
         self._connection = adapter._connection
         self._first: tuple[str, ...] = ()  # what comes right after the next BEGIN
+        self._alone = False  # a statement before which none was begun needs no BEGIN, and only reads
         self._wanted = False  # a savepoint, before the next statement
         self._blocks = 0  # that the savepoint is for: those which began before anything was done since
         self._number = 0  # of the last savepoint
@@ -51,6 +57,14 @@ class Ahead:
             return False
         self._first = commands
         return True
+
+    def read_alone(self) -> None:
+        """Let statements be transactions of their own, which only read, until one is begun."""
+        self._alone = True
+
+    def forget(self) -> None:
+        """Forget what was to come with the next BEGIN."""
+        self._first, self._alone = (), False
 
     def savepoint(self) -> bool:
         """Begin a savepoint with the next statement; False when there is one since which something was done."""
@@ -81,7 +95,7 @@ class Ahead:
         if self._adapter._transaction is None and self._adapter.isolation_level != "autocommit":
             if self._connection._top_xact is not None or self._connection.is_in_transaction():
                 return False  # a transaction that is not SQLAlchemy's
-            ahead = self._begin()
+            ahead = self._messages((_READ_ONLY,)) + _once(self._first) if self._alone else self._begin()
         elif not self._wanted:
             return True
         self._sent = self._connection._protocol.queries_count
@@ -162,8 +176,7 @@ class Ahead:
         connection._top_xact = adapter._transaction = self._begun = transaction
         transaction._state = TransactionState.STARTED
         first, self._first = self._first, ()
-        begun = self._messages((_begin(level, readonly, deferrable),))
-        return begun + b"".join([_parse(b"", command) + _execute(b"") for command in first])
+        return self._messages((_begin(level, readonly, deferrable),)) + _once(first)
 
     def _savepoints(self) -> tuple[str, ...]:
         if not self._wanted:
@@ -233,6 +246,10 @@ def _execute(name: bytes) -> bytes:
     return _framed(b"B", b"\0" + name + b"\0" + struct.pack("!hhh", 0, 0, 0)) + _framed(
         b"E", b"\0" + struct.pack("!i", 0)
     )
+
+
+def _once(commands: tuple[str, ...]) -> bytes:
+    return b"".join([_parse(b"", command) + _execute(b"") for command in commands])
 
 
 def _framed(kind: bytes, body: bytes) -> bytes:

@@ -22,6 +22,15 @@ class Aiosqlite(Driver):
         """Whether the database has begun a transaction."""
         return bool(self._connection.in_transaction)
 
+    async def run(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
+        """Run commands that give nothing, and begin nothing for them."""
+        try:
+            await self._connection._execute(_run, self._connection._conn, commands)
+        except BaseException as error:
+            await self._broke(connection, "; ".join(commands), error)
+            raise
+        return True
+
     async def _records(self, shape: Shape, arguments: t.Any) -> list[Record]:
         connection = self._connection
         return shape.reader()(await connection._execute(_rows, connection._conn, shape, arguments))
@@ -108,6 +117,11 @@ def _first(
     # one that the connection's own execute made would not be known to it, and not be closed with it
     cursor = connection.cursor().execute(sql, arguments)
     return cursor, cursor.fetchmany(number)
+
+
+def _run(connection: sqlite3.Connection, commands: tuple[str, ...]) -> None:
+    for command in commands:
+        connection.execute(command)
 
 
 def _tell(connection: sqlite3.Connection, command: str) -> None:

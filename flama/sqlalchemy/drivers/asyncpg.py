@@ -16,6 +16,7 @@ __all__ = ["Asyncpg"]
 _T = t.TypeVar("_T")
 
 _MOST: t.Final = 1000
+_NO_SNAPSHOT: t.Final = frozenset(("READ COMMITTED", "READ UNCOMMITTED"))  # of the transaction's
 
 
 class Asyncpg(Driver):
@@ -53,9 +54,19 @@ class Asyncpg(Driver):
             raise
         return True
 
-    def begin_with(self, commands: tuple[str, ...]) -> bool:
+    async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
         """Take commands along with the BEGIN that is to come; tell whether this can be done."""
         return self._ahead.begin_with(commands)
+
+    def read_alone(self, connection: AsyncConnection) -> None:
+        """Let each statement be a transaction of its own, which only reads, if each would see what is newest anyway."""
+        level: str = self.adapter.isolation_level or connection.dialect.default_isolation_level or ""
+        if level.replace("_", " ").upper() in _NO_SNAPSHOT:
+            self._ahead.read_alone()
+
+    def forget(self) -> None:
+        """Forget what was said of the transaction that was to come."""
+        self._ahead.forget()
 
     def savepoint_ahead(self) -> bool:
         """Begin a savepoint with the next statement; tell whether this can be done, as it can't within another."""

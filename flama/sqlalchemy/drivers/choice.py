@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flama.sqlalchemy.drivers.driver import Driver
 from flama.sqlalchemy.shapes import Shapes
 
-__all__ = ["driver_of"]
+__all__ = ["driver_of", "forget"]
 
 # by dialect and driver, a module here and its class: what it speaks to need not be installed
 _DRIVERS: t.Final[dict[tuple[str, str], tuple[str, str]]] = {
@@ -43,6 +43,13 @@ def driver_of(connection: AsyncConnection) -> Driver | None:
     if driver is None or driver.adapter is not fairy.dbapi_connection:
         driver = fairy.info["flama"] = _made(sync, fairy)
     return driver
+
+
+def forget(connection: AsyncConnection) -> None:
+    """Forget what the connection's driver was told of a transaction that is to come."""
+    sync = connection.sync_connection
+    if sync is not None and (fairy := sync._dbapi_connection) is not None and (driver := fairy.info.get("flama")):
+        driver.forget()
 
 
 def _open(connection: sa.Connection) -> bool:

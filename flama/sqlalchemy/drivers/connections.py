@@ -13,13 +13,46 @@ from sqlalchemy.engine import default
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
 from flama.limits import limited
-from flama.sqlalchemy.drivers.choice import driver_of
+from flama.sqlalchemy.drivers.choice import driver_of, forget
 from flama.sqlalchemy.pool import FairPool
 
-__all__ = ["begun", "checked_in", "checked_out", "ended"]
+__all__ = ["Late", "begun", "checked_in", "checked_out", "ended", "late", "opened"]
 
 _NOTHING: t.Final = default.DefaultDialect.do_begin  # is what a dialect does to begin, unless it has one of its own
+_NONE: t.Final = object()  # in the place of a connection that there is not
 _LIMIT: t.Final = 5.0  # seconds for the database to be done with a connection that is given back
+
+
+class Late(sa.Connection):
+    """A connection that is checked out, and whose transaction begins, when it is first used.
+
+    It is as one that was lost between two transactions: SQLAlchemy gets another when it needs one.
+    """
+
+    first: sa.engine.RootTransaction | None = None  # its transaction, be it ended, and another begun since
+
+    def __init__(self, engine: sa.Engine) -> None:
+        super().__init__(engine, t.cast("t.Any", _NONE))
+        self._dbapi_connection = None
+
+    def _begin_impl(self, transaction: sa.engine.RootTransaction) -> None:
+        super()._begin_impl(transaction)
+        self.first = self.first or transaction
+
+
+def late(engine: AsyncEngine) -> AsyncConnection | None:
+    """Give a connection that is checked out when it is first used; None where somebody looks at those that are made."""
+    sync = engine.sync_engine
+    return None if sync.dispatch.engine_connect else AsyncConnection(engine, Late(sync))
+
+
+async def opened(connection: AsyncConnection) -> None:
+    """Check out now what would be checked out with the next use."""
+    sync: t.Any = connection.sync_connection
+    if sync is None or sync._dbapi_connection is not None or sync._transaction is not None or sync.closed:
+        return
+    made: t.Any = (await checked_out(connection.engine)).sync_connection
+    sync._dbapi_connection, made._dbapi_connection = made._dbapi_connection, None
 
 
 async def checked_out(engine: AsyncEngine) -> AsyncConnection:
@@ -56,8 +89,10 @@ async def ended(transaction: AsyncTransaction, *, rollback: bool) -> None:
 
 async def checked_in(connection: AsyncConnection) -> None:
     """Give the connection back; what isn't committed is rolled back. A database that doesn't answer is hung up on."""
+    forget(connection)
     sync, driver = connection.sync_connection, driver_of(connection)
-    if sync is not None and driver is not None and driver.idle and _keeps(sync.engine.pool):
+    unused = isinstance(sync, Late) and sync._dbapi_connection is None
+    if sync is not None and (unused or (driver is not None and driver.idle and _keeps(sync.engine.pool))):
         sync.close()
     else:
         with contextlib.suppress(TimeoutError), limited(_LIMIT):

@@ -100,9 +100,19 @@ class Driver(abc.ABC):
         """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
         return False
 
-    def begin_with(self, commands: tuple[str, ...]) -> bool:
+    async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
         """Take commands along with the BEGIN that is to come; tell whether this can be done."""
+        return await self.run(connection, commands)
+
+    async def run(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
+        """Run commands that give nothing, and begin nothing for them; tell whether this can be done."""
         return False
+
+    def read_alone(self, connection: AsyncConnection) -> None:  # noqa: B027 - a choice
+        """Let a transaction that only reads, and is to come, be none, where that shows the same and saves time."""
+
+    def forget(self) -> None:  # noqa: B027 - a choice
+        """Forget what was said of the transaction that was to come."""
 
     def savepoint_ahead(self) -> bool:
         """Begin a savepoint with the next statement; tell whether this can be done."""

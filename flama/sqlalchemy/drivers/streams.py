@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult
 
 from flama.sqlalchemy.drivers.asyncmy import write_finite
 from flama.sqlalchemy.drivers.choice import driver_of
+from flama.sqlalchemy.drivers.connections import opened
 from flama.sqlalchemy.drivers.driver import Cursor
 from flama.sqlalchemy.statements import Statement
 
@@ -121,7 +122,13 @@ def streaming(connection: AsyncConnection) -> bool:
 
 
 async def make_way(connection: AsyncConnection) -> None:
-    """Make the connection free for a statement: close cursors that were dropped, and read ahead if it has to be."""
+    """Make the connection free for a statement: close cursors that were dropped, and read ahead if it has to be.
+
+    One that is to be checked out when it is first used is checked out.
+    """
+    sync = connection.sync_connection
+    if sync is not None and sync._dbapi_connection is None:
+        await opened(connection)
     if not _streams or not (streams := _streams.get(connection)):
         return
     for cursor, reference in list(streams.items()):

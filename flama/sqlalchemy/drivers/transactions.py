@@ -12,15 +12,27 @@ from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.driver import Driver
 from flama.sqlalchemy.drivers.streams import make_way, streaming
 
-__all__ = ["atomic", "autocommits", "begin_with"]
+__all__ = ["atomic", "autocommits", "begin_with", "read_alone", "run"]
 
 
 async def begin_with(connection: AsyncConnection, commands: tuple[str, ...]) -> None:
     """Let commands, which give nothing, be the first of a transaction in which nothing was run yet."""
-    if (driver := driver_of(connection)) is not None and driver.begin_with(commands):
-        return
-    for command in commands:
-        await connection.exec_driver_sql(command)
+    driver = driver_of(connection)
+    if driver is None or not await driver.begin_with(connection, commands):
+        await _run_by_core(connection, commands)
+
+
+async def run(connection: AsyncConnection, commands: tuple[str, ...]) -> None:
+    """Run commands, which give nothing, on a connection that is in no transaction."""
+    driver = driver_of(connection)
+    if driver is None or not await driver.run(connection, commands):
+        await _run_by_core(connection, commands)
+
+
+def read_alone(connection: AsyncConnection) -> None:
+    """Let a transaction that only reads, and is to come, be none, where that shows the same and saves time."""
+    if (driver := driver_of(connection)) is not None:
+        driver.read_alone(connection)
 
 
 def autocommits(connection: AsyncConnection) -> bool:
@@ -67,11 +79,11 @@ class atomic:
         """Begin a savepoint if one is needed."""
         if not self._several and self._connection.dialect.name != "postgresql":
             return
+        await make_way(self._connection)
         driver = driver_of(self._connection)
         if await self._first(driver):
             self._alone = True
             return
-        await make_way(self._connection)
         if driver is not None and (driver.savepoint_ahead() or await driver.savepoint(self._connection)):
             self._driver = driver
         else:
@@ -107,6 +119,11 @@ class atomic:
         if self._several and (driver is None or streaming(self._connection) or autocommits(self._connection)):
             return False
         return not (driver.in_transaction if driver else await _begun(self._connection))
+
+
+async def _run_by_core(connection: AsyncConnection, commands: tuple[str, ...]) -> None:
+    for command in commands:
+        await connection.exec_driver_sql(command)
 
 
 def _sync(connection: AsyncConnection) -> sa.Connection:
