@@ -2,6 +2,7 @@
 
 import asyncio
 import collections.abc
+import contextlib
 import dataclasses
 import functools
 import keyword
@@ -16,6 +17,7 @@ from flama.sqlalchemy.disposal import disposed
 from flama.sqlalchemy.leaks import Watch
 from flama.sqlalchemy.metadata import metadata
 from flama.sqlalchemy.pool import FairPool
+from flama.sqlalchemy.replicas import Replicas
 
 __all__ = ["ConnectionManager", "SQLAlchemyModule", "SharedConnectionManager"]
 
@@ -143,6 +145,12 @@ def _start(url: sa.URL, single_connection: bool, given: collections.abc.Mapping[
     return _Running(engine, manager(engine), dispose)
 
 
+def _watched(started: collections.abc.Sequence[_Running], leak_after: float) -> list[Watch]:
+    if not all(isinstance(one.engine.pool, FairPool) for one in started):
+        raise exceptions.ApplicationError("'leak_after' can't be told of a pool that is not the module's own")
+    return [Watch(one.engine, leak_after) for one in started]
+
+
 class SQLAlchemyModule(modules.Module):
     """Keeps an engine for as long as the application runs, as ``app.sqlalchemy``.
 
@@ -154,7 +162,11 @@ class SQLAlchemyModule(modules.Module):
     Each of several databases has a module with another ``name``, and is ``app.<name>``. Who holds a connection for
     longer than ``leak_after`` seconds is told of in the log ``flama.sqlalchemy``, as is who never gives one back.
 
-    :raises ApplicationError: the URL is empty, the name can't be an attribute's, or ``leak_after`` isn't positive.
+    ``replicas`` are the URLs of the primary's replicas, PostgreSQL's, which units that only read are served by: see
+    :class:`~flama.sqlalchemy.replicas.Replicas`. One has ``patience`` seconds to come to where a reader wants it.
+
+    :raises ApplicationError: the URL is empty, the name can't be an attribute's, ``leak_after`` isn't positive, or
+        replicas are to share a single connection.
     """
 
     name = "sqlalchemy"
@@ -168,6 +180,8 @@ class SQLAlchemyModule(modules.Module):
         *,
         name: str = "sqlalchemy",
         leak_after: float | None = None,
+        replicas: collections.abc.Iterable[str] = (),
+        patience: float = 0.1,
     ) -> None:
         if not database:
             raise exceptions.ApplicationError("Database connection string must be provided")
@@ -182,7 +196,13 @@ class SQLAlchemyModule(modules.Module):
         self.leak_after = leak_after
         self._running: _Running | None = None  # between start-up and shutdown
         self._latest: _Running | None = None  # what ran last, as units may end after the shutdown
-        self._watch: Watch | None = None  # meanwhile
+        self._followers: list[_Running] = []  # meanwhile
+        self._watches: list[Watch] = []
+        self._replica_urls = tuple(replicas)
+        self._patience = patience
+        self.replicas: Replicas | None = None
+        if single_connection and self._replica_urls:
+            raise exceptions.ApplicationError("A single connection goes to a single server, and to no replicas")
 
     @property
     def engine(self) -> AsyncEngine:
@@ -199,23 +219,26 @@ class SQLAlchemyModule(modules.Module):
 
         :raises ApplicationError: the driver is not asynchronous, or ``leak_after`` is given beside another pool.
         """
-        running = _start(sa.make_url(self.database), self.single_connection, self.engine_args)
+        urls = map(sa.make_url, (self.database, *self._replica_urls))
+        running, *followers = [_start(url, self.single_connection, self.engine_args) for url in urls]
         if self.leak_after is not None:
-            if not isinstance(running.engine.pool, FairPool):
-                raise exceptions.ApplicationError("'leak_after' can't be told of a pool that is not the module's own")
-            self._watch = Watch(running.engine, self.leak_after)
-        self._running = self._latest = running
+            self._watches = _watched([running, *followers], self.leak_after)
+        self._running, self._latest, self._followers = running, running, followers
+        if followers:
+            engines = [follower.engine for follower in followers]
+            self.replicas = Replicas(running.engine, engines, patience=self._patience)
 
     async def on_shutdown(self) -> None:
         """Close every connection, within seconds though the database doesn't answer, or somebody holds one."""
-        watch, self._watch = self._watch, None
-        if watch is not None:
+        watches, self._watches = self._watches, []
+        for watch in watches:
             watch.stop()
-        if self._running is not None:
-            try:
-                await self._running.dispose()
-            finally:
-                self._running = None
+        try:
+            async with contextlib.AsyncExitStack() as stack:
+                for one in ([] if self._running is None else [self._running]) + self._followers:
+                    stack.push_async_callback(one.dispose)
+        finally:
+            self._running, self._followers, self.replicas = None, [], None
 
     async def open_connection(self) -> AsyncConnection:
         """Check a connection out, waiting for one if all are in use."""

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from flama import exceptions
+from flama import contexts, exceptions
 from flama.sqlalchemy import drivers
 from flama.sqlalchemy.errors import translated
 from flama.sqlalchemy.statements import Statement
@@ -83,6 +83,14 @@ async def position(connection: AsyncConnection) -> Position:
     return Position(found["position"])
 
 
+class _Seen(t.NamedTuple):
+    """What the tasks of a request know of what they have to see."""
+
+    writes: int = 0
+    counted: int = 0  # of those writes, how many the position shows
+    position: Position | None = None
+
+
 @dataclasses.dataclass(slots=True)
 class _Replica:
     engine: AsyncEngine
@@ -139,6 +147,54 @@ class Replicas:
         connection = await self.open(after)
         try:
             yield connection
+        finally:
+            await finished(drivers.checked_in(connection))
+
+    async def reader(self, after: Position | None = None) -> AsyncConnection:
+        """Check out a connection that shows all up to a position, and what this request has written: see :meth:`open`.
+
+        From then on, the request sees nothing older than that position.
+        """
+        if after is not None:
+            self._see(after)
+        return await self.open(await self.position())
+
+    def wrote(self) -> None:
+        """Note that something was committed, which the tasks of this request are to see."""
+        seen = self._seen
+        self._seen = seen._replace(writes=seen.writes + 1)
+
+    async def position(self) -> Position | None:
+        """Give the position that shows what this request has written and what it waited for; None if that is nothing.
+
+        The primary is asked when it wasn't since the last write.
+        """
+        writes, counted, _ = self._seen
+        if writes > counted:
+            reached = await self._reached()
+            self._see(reached)
+            self._seen = self._seen._replace(counted=max(writes, self._seen.counted))
+        return self._seen.position
+
+    @property
+    def _seen(self) -> _Seen:
+        seen: _Seen = contexts.known().get(self, _Seen())
+        return seen
+
+    @_seen.setter
+    def _seen(self, seen: _Seen) -> None:
+        contexts.known()[self] = seen
+
+    def _see(self, position: Position) -> None:
+        seen = self._seen
+        if seen.position is None or seen.position < position:
+            self._seen = seen._replace(position=position)
+
+    async def _reached(self) -> Position:
+        with translated(None):
+            connection = await drivers.checked_out(self._primary)
+        try:
+            return await position(connection)
         finally:
             await finished(drivers.checked_in(connection))
 

@@ -1,6 +1,7 @@
 """How the transaction of a unit is set: what it sees of others, whether it writes, how long a statement may take."""
 
 import dataclasses
+import functools
 import typing as t
 
 from sqlalchemy import exc
@@ -39,6 +40,7 @@ class Settings:
             options["isolation_level"] = self.isolation
         if self.read_only and connection.dialect.name == "postgresql":
             options["postgresql_readonly"] = True
+            _say_nothing_after(connection)
         if options:
             try:
                 await connection.execution_options(**options)
@@ -88,3 +90,18 @@ class Settings:
         if dialect in ("mysql", "mariadb") and self.statement_timeout is not None:
             return ("SET SESSION max_statement_time = DEFAULT",)
         return ("PRAGMA query_only = OFF",) if dialect == "sqlite" and self.read_only else ()
+
+
+def _say_nothing_after(connection: AsyncConnection) -> None:
+    """Let a connection that was read-only begin as the database does: by psycopg, SQLAlchemy would let it say so.
+
+    That it be READ WRITE is refused by a replica.
+    """
+    if connection.dialect.driver == "psycopg":
+        fairy: t.Any = t.cast("t.Any", connection.sync_connection).connection
+        # the last to be added is the first to be called, and SQLAlchemy's is yet to come
+        fairy._connection_record.finalize_callback.append(functools.partial(_say_nothing, connection.dialect))
+
+
+def _say_nothing(dialect: t.Any, adapter: t.Any) -> None:
+    dialect.set_readonly(adapter, None)

@@ -10,7 +10,7 @@ import random
 import types as python_types
 import typing as t
 
-from flama import exceptions, types
+from flama import contexts, exceptions, types
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.database import Database
 from flama.ddd.workers.declarations import Declarations, Declared
@@ -229,7 +229,8 @@ class BaseWorker(AbstractWorker, Backend):
         await self._leave(error)
 
     def bound(self, app: types.App) -> t.Self:
-        """Give a worker like this one, with no unit begun, that uses the application's modules."""
+        """Give a worker like this one, with no unit begun, that uses the application's modules, for a request."""
+        contexts.begin()
         bound = self._copy()
         bound._app = app
         return bound

@@ -10,7 +10,7 @@ import typing_extensions as te
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
-from flama import exceptions, types
+from flama import contexts, exceptions, types
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import BaseWorker
 from flama.ddd.workers.database import Database
@@ -20,6 +20,7 @@ from flama.limits import limited
 from flama.sqlalchemy import drivers, failures
 from flama.sqlalchemy.errors import translated
 from flama.sqlalchemy.module import SQLAlchemyModule
+from flama.sqlalchemy.replicas import Position
 from flama.sqlalchemy.settings import Isolation, Settings
 from flama.tasks import finished
 
@@ -69,6 +70,7 @@ class SQLAlchemyWorker(BaseWorker):
         self._module_name = module
         self._settings = Settings(isolation, read_only, statement_timeout)
         self._plain = self._settings == Settings()
+        self._after: Position | None = None  # what its reading units have to see
         self._late = False  # whether its connection is checked out when it is first used
 
     @classmethod
@@ -85,12 +87,19 @@ class SQLAlchemyWorker(BaseWorker):
             worker._module_name = place.name
         return worker
 
-    def options(self, *, timeout: float | None = None, **settings: te.Unpack[Options]) -> t.Self:
+    def options(
+        self, *, timeout: float | None = None, after: Position | str | None = None, **settings: te.Unpack[Options]
+    ) -> t.Self:
         """Give a worker like this one with other settings, and no unit begun.
 
-        ``async with worker.options(read_only=True) as reading`` is a unit of its own.
+        ``async with worker.options(read_only=True) as reading`` is a unit of its own. It sees what is written up to
+        the position that it comes ``after``, be that a position's string.
+
+        :raises InvalidDataError: the string is no position's.
         """
         worker = self._copy()
+        if after is not None:
+            worker._after = _position(after)
         worker._timeout = self._timeout if timeout is None else timeout
         worker._settings = dataclasses.replace(self._settings, **settings)
         worker._plain = worker._settings == Settings()
@@ -111,6 +120,19 @@ class SQLAlchemyWorker(BaseWorker):
         if unit is None:
             raise AttributeError("Transaction not started")
         return t.cast(_Transaction, unit.transaction).begun
+
+    async def position(self) -> Position | None:
+        """Give the position to come after for who wants to see what this request has written, or waited for.
+
+        Its string may be handed to a client, and given to ``options(after=…)`` when that comes again. None when there
+        is nothing to wait for, as where the database has no replicas.
+
+        :raises SQLAlchemyError: the unit has not ended, and nobody knows yet.
+        """
+        if self._unit() is not None:
+            raise exceptions.SQLAlchemyError("The position to come after is known when the unit has ended")
+        replicas = self._module.replicas
+        return None if replicas is None else await replicas.position()
 
     @contextlib.asynccontextmanager
     async def session(self) -> collections.abc.AsyncIterator[AsyncConnection]:
@@ -138,7 +160,7 @@ class SQLAlchemyWorker(BaseWorker):
             begun = await (session.begin_nested() if nested else self._module.begin_transaction(session))
             if not (nested or self._plain):
                 await self._settings.begin(session)
-        return _Transaction(self._module, begun, self._tables())
+        return _Transaction(self._module, begun, self._tables(), reads=self._settings.read_only)
 
     @property
     def _module(self) -> SQLAlchemyModule:
@@ -146,7 +168,7 @@ class SQLAlchemyWorker(BaseWorker):
 
     async def _opened(self, module: SQLAlchemyModule) -> AsyncConnection:
         with translated(None):
-            connection = await (module.connection_manager.open_late() if self._late else module.open_connection())
+            connection = await self._checked_out(module)
             if self._plain:
                 return connection
             try:
@@ -156,9 +178,26 @@ class SQLAlchemyWorker(BaseWorker):
                 raise
         return connection
 
+    async def _checked_out(self, module: SQLAlchemyModule) -> AsyncConnection:
+        if module.replicas is not None:
+            contexts.known()  # another task ends the unit, and is to share it
+        if self._late:
+            return await module.connection_manager.open_late()
+        # a replica can't take part in what makes transactions serializable
+        if module.replicas is None or not self._settings.read_only or self._settings.isolation == "SERIALIZABLE":
+            return await module.open_connection()
+        return await module.replicas.reader(self._after)
+
     def _tables(self) -> tuple[sa.Table, ...]:
         tables = (getattr(repository, "_table", None) for repository in self.repositories.values())
         return tuple(table for table in tables if table is not None)
+
+
+def _position(after: Position | str) -> Position:
+    try:
+        return Position.parse(after) if isinstance(after, str) else after
+    except ValueError as error:
+        raise exceptions.InvalidDataError(resource="position", detail=str(error)) from error
 
 
 class _LateTransaction:
@@ -187,8 +226,11 @@ class _LateTransaction:
 
 
 class _Transaction:
-    def __init__(self, module: SQLAlchemyModule, begun: AsyncTransaction, tables: tuple[sa.Table, ...]) -> None:
+    def __init__(
+        self, module: SQLAlchemyModule, begun: AsyncTransaction, tables: tuple[sa.Table, ...], *, reads: bool = False
+    ) -> None:
         self.begun = begun
+        self._reads = reads
         self._module = module
         self._tables = tables
 
@@ -208,6 +250,9 @@ class _Transaction:
                 with limited(_ROLLBACK_LIMIT):
                     await self.begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
                 raise
+            finally:
+                if self._module.replicas is not None and not self.begun.nested and not self._reads:
+                    self._module.replicas.wrote()
 
     async def rollback(self) -> None:
         await self._notice_loss()

@@ -408,7 +408,7 @@ async def test_nobody_is_told_of_after_the_shutdown(tmp_path, caplog):
     await asyncio.sleep(0.2)
 
     assert caplog.text == ""
-    assert module._watch is None
+    assert module._watches == []
 
 
 async def test_a_pool_that_is_not_the_modules_own_cannot_be_watched(tmp_path):
