@@ -321,7 +321,7 @@ class Flama(Routes):
 
     async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         middleware = [item for item in self.middleware if isinstance(item, Middleware)]
-        parts: list[Module | Middleware] = [*self.modules.values(), *middleware]
+        parts: list[Module | Component | Middleware] = [*self.modules.values(), *self._components, *middleware]
         for part in parts:
             await part.on_startup()
             stack.push_async_callback(part.on_shutdown)

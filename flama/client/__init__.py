@@ -3,12 +3,12 @@
 import contextlib
 import functools
 import importlib.metadata
-import ssl
 import types as python_types
 import typing as t
 
 import httpx
 
+from flama.client.kept import KeptConnections, ssl_context
 from flama.client.lifespan import ASGIApp, LifespanContextManager
 from flama.client.transport import BUFFERED, ASGITransport
 
@@ -17,6 +17,7 @@ __all__ = [
     "Client",
     "HTTPError",
     "HTTPStatusError",
+    "KeptConnections",
     "LifespanContextManager",
     "NOT_SENT",
     "Response",
@@ -56,7 +57,7 @@ class Client(httpx.AsyncClient):
             state = self.lifespan.state
             kwargs.setdefault("transport", ASGITransport(app, raise_app_exceptions=raise_app_exceptions, state=state))
         elif not kwargs.keys() & {"transport", "verify", "cert", "trust_env"}:
-            kwargs["verify"] = _ssl_context()
+            kwargs["verify"] = ssl_context()
         super().__init__(headers=headers, **kwargs)
 
     async def __aenter__(self) -> t.Self:
@@ -85,9 +86,3 @@ class Client(httpx.AsyncClient):
 @functools.cache
 def _user_agent() -> str:
     return f"flama/{importlib.metadata.version('flama')}"
-
-
-@functools.cache
-def _ssl_context() -> ssl.SSLContext:
-    # Loading the certificate authorities takes 25 ms: too much for a client that lives as long as one unit of work.
-    return httpx.create_ssl_context()

@@ -20,6 +20,14 @@ class WorkerComponent(injection.Component):
     def __init__(self, worker: base.AbstractWorker) -> None:
         self.worker = worker
 
+    async def on_startup(self) -> None:
+        """Let the worker keep from one request to the next what is costly to open anew."""
+        await self.worker.on_startup()
+
+    async def on_shutdown(self) -> None:
+        """Let the worker close what it keeps."""
+        await self.worker.on_shutdown()
+
     def can_handle_parameter(self, parameter: injection.Parameter) -> bool:
         """Tell whether the annotation is the worker's class or a base of it that declares a worker."""
         annotation = parameter.annotation

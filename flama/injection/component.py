@@ -71,6 +71,12 @@ class Component:
                 "or override 'can_handle_parameter'"
             )
 
+    async def on_startup(self) -> None:
+        """Start, after the application's modules."""
+
+    async def on_shutdown(self) -> None:
+        """Stop, before the application's modules."""
+
     def can_handle_parameter(self, parameter: Parameter) -> bool:
         """Tell whether this makes the value for a parameter: by default, when its annotation is the very type."""
         return parameter.annotation is self._provides

@@ -54,6 +54,12 @@ class AbstractWorker(abc.ABC):
     def app(self) -> None:
         self._app = None
 
+    async def on_startup(self) -> None:  # noqa: B027 - a choice
+        """Start with the application that it is given to."""
+
+    async def on_shutdown(self) -> None:  # noqa: B027 - a choice
+        """Stop with that application."""
+
     @abc.abstractmethod
     async def begin(self) -> None:
         """Enter the unit."""
@@ -122,7 +128,23 @@ class BaseWorker(AbstractWorker, Backend):
         super().__init__(app)
         self._timeout = timeout
         self._begun: set[Unit] = set()
+        self._kept: dict[t.Any, t.Any] | None = None  # from one unit to the next, while an application runs
+        self._applications = 0  # that run
         self._served: dict[str, type[AbstractRepository]] | None = None  # instead of those it declares
+
+    async def on_startup(self) -> None:
+        """Begin to keep what is costly to open anew for each unit."""
+        self._applications += 1
+        self._kept = {} if self._kept is None else self._kept
+
+    async def on_shutdown(self) -> None:
+        """Close what was kept, unless another application goes on."""
+        self._applications -= 1
+        if self._applications:
+            return
+        kept, self._kept = self._kept, None
+        for each in filter(None, (kept or {}).values()):
+            await each.aclose()
 
     def parts(self) -> collections.abc.Sequence[Part]:
         """Give the parts of a unit in the order in which they are opened; they end in the reverse order."""

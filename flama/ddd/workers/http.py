@@ -4,9 +4,10 @@ import collections.abc
 import contextlib
 import functools
 import typing as t
+import urllib.request
 
 from flama import exceptions, types
-from flama.client import Client
+from flama.client import Client, KeptConnections
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import BaseWorker
 from flama.ddd.workers.database import Database
@@ -16,6 +17,8 @@ from flama.rest.operations import OPERATIONS
 
 __all__ = ["HTTPWorker"]
 
+_OF_CONNECTIONS: t.Final = frozenset(("verify", "cert", "trust_env", "http1", "http2"))
+_OTHER_WAYS: t.Final = frozenset(("transport", "app", "mounts", "proxy", "limits"))
 _Write: t.TypeAlias = collections.abc.Callable[[], collections.abc.Awaitable[t.Any]]
 
 
@@ -26,6 +29,9 @@ class HTTPWorker(BaseWorker):
     client's other arguments, ``transport`` among them: an :class:`~flama.client.ASGITransport` reaches an
     application in this process. HTTP has no transaction: when the unit fails, what was sent is not undone, and
     ``commit`` and ``rollback`` do nothing.
+
+    While an application runs whose :class:`~flama.ddd.WorkerComponent` has the worker, connections are kept from one
+    unit to the next; cookies aren't.
 
     With ``writes="after_commit"`` what the repositories write is sent when the unit ends well, in order, and until
     then answered with None; ``commit`` sends what there is, ``rollback`` and a unit that fails forget it. When the
@@ -45,6 +51,7 @@ class HTTPWorker(BaseWorker):
         self._url = url
         self._writes = writes
         self._client_kwargs = client_kwargs
+        self._remote: Remote | None = None  # the service, as the worker that it serves calls it
 
     @classmethod
     def serving(
@@ -60,7 +67,7 @@ class HTTPWorker(BaseWorker):
                 f"It isn't said where the service of {names} is: Annotated[…, Remote(url)]"
             )
         worker = cls(place.url, app, writes=place.writes, **dict(place.client))
-        worker._served = repositories
+        worker._served, worker._remote = repositories, place
         return worker
 
     @property
@@ -79,7 +86,10 @@ class HTTPWorker(BaseWorker):
     @contextlib.asynccontextmanager
     async def session(self) -> collections.abc.AsyncIterator["_Session"]:
         """Give a client of the service."""
-        async with Client(base_url=self.url, **self._client_kwargs) as client:
+        options: dict[str, t.Any] = self._client_kwargs
+        if (connections := self._connections) is not None and connections.are_here:
+            options = {**options, "transport": connections.transport()}
+        async with Client(base_url=self.url, **options) as client:
             yield _Session(client)
 
     async def begin_transaction(self, session: "_Session", *, nested: bool) -> Transaction | None:
@@ -90,6 +100,14 @@ class HTTPWorker(BaseWorker):
             session.waiting.append([])
         return _Waiting(session)
 
+    @property
+    def _connections(self) -> KeptConnections | None:
+        if self._kept is None:
+            return None
+        if self._remote not in self._kept:
+            self._kept[self._remote] = _made(self._client_kwargs)
+        return t.cast("KeptConnections | None", self._kept[self._remote])
+
     def make_repository(self, repository: type[AbstractRepository], session: "_Session") -> AbstractRepository:
         """Make a repository of the service."""
         made = repository(session.client)
@@ -98,6 +116,14 @@ class HTTPWorker(BaseWorker):
                 if operation.writes and (write := getattr(made, operation.name, None)):
                     setattr(made, operation.name, _later(write, session))
         return made
+
+
+def _made(options: collections.abc.Mapping[str, t.Any]) -> KeptConnections | None:
+    """Give what keeps connections for such clients; None for those that are told another way than straight there."""
+    proxied = options.get("trust_env", True) and urllib.request.getproxies()
+    if proxied or options.keys() & _OTHER_WAYS:
+        return None
+    return KeptConnections(**{name: options[name] for name in _OF_CONNECTIONS & options.keys()})
 
 
 class _Session:

@@ -66,4 +66,8 @@ class Worker(BaseWorker):
     def _made(
         self, backend: type[BaseWorker] | None, place: Remote | Database | None, repositories: _Repositories
     ) -> BaseWorker:
-        return self if backend is None else backend.serving(repositories, self._app, place)
+        if backend is None:
+            return self
+        made = backend.serving(repositories, self._app, place)
+        made._kept = self._kept
+        return made
