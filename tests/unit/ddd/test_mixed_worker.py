@@ -1,5 +1,6 @@
 """One unit on several backends: sessions, the order of their ends, and what is written remotely."""
 
+import contextlib
 import types as python_types
 import typing as t
 
@@ -10,8 +11,10 @@ from flama import Flama, exceptions, types
 from flama.client import ASGITransport, Client
 from flama.ddd import BaseRepository, Database, Remote, Worker
 from flama.ddd.repositories.http import HTTPResourceRepository
+from flama.ddd.repositories.memory import MemoryRepository
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
+from flama.memory import MemoryModule
 from flama.sqlalchemy import SQLAlchemyModule
 
 pytestmark = pytest.mark.anyio
@@ -95,11 +98,12 @@ class Shop(Worker):
     clock: Clock
 
 
-async def items(app, module="sqlalchemy"):
-    class Reading(SQLAlchemyWorker):
-        orders: Orders
+class SQLAlchemyUnit(SQLAlchemyWorker):
+    orders: Orders
 
-    async with Reading(app, module=module) as reading:
+
+async def items(app, module="sqlalchemy"):
+    async with SQLAlchemyUnit(app, module=module) as reading:
         return [order["item"] async for order in reading.orders.list(order_by="id")]
 
 
@@ -347,3 +351,34 @@ async def test_a_remote_repository_is_in_no_database(app, archive):
     with pytest.raises(exceptions.ApplicationError, match="where the service of stock is"):
         async with Office(app, stock=Database("archive")):
             pass
+
+
+class Baskets(MemoryRepository):
+    _table = sa.Table("basket", sa.MetaData(), sa.Column("item", sa.String, primary_key=True))
+
+
+class Market(Worker):
+    orders: Orders
+    stock: t.Annotated[Stock, Remote("http://nowhere.example")]
+    baskets: Baskets
+
+
+@pytest.mark.parametrize("item", ["pipe", "taken"])
+async def test_sql_commits_before_what_is_in_memory_is_kept_and_what_waits_is_sent(app, service, item):
+    app.memory = MemoryModule()
+    async with SQLAlchemyUnit(app) as unit:
+        await unit.orders.create({"item": "taken"})
+    told = []
+
+    with contextlib.suppress(exceptions.IntegrityError):
+        async with Market(app, stock=remote(service, writes="after_commit")) as market:
+            market.after_commit(lambda: told.append("committed"))
+            await market.stock.create({"item": item})
+            await market.baskets.create({"item": item})
+            await market.orders.create({"item": item})
+
+    async with Market(app, stock=remote(service)) as market:
+        baskets = [basket["item"] async for basket in market.baskets.list()]
+    kept = ["pipe"] if item == "pipe" else []
+    assert (await items(app), service.told, baskets) == (["taken", *kept], kept, kept)
+    assert told == (["committed"] if kept else [])
