@@ -59,6 +59,7 @@ class Settings:
 
     async def close(self, connection: AsyncConnection) -> None:
         """Undo what would outlast the transaction; a connection where that fails is given up."""
+        drivers.forget(connection)
         if connection.closed or connection.invalidated or not (commands := self._undoing(connection.dialect.name)):
             return
         try:

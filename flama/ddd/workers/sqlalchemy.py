@@ -151,7 +151,7 @@ class SQLAlchemyWorker(BaseWorker):
 
     async def begin_transaction(self, session: AsyncConnection, *, nested: bool) -> Transaction:
         """Begin the unit's transaction, or a savepoint in it."""
-        if not nested and isinstance(session.sync_connection, drivers.Late):
+        if self._late and not nested and isinstance(session.sync_connection, drivers.Late):
             session.sync_connection.first = None
             return _LateTransaction(self._module, session, self._tables())
         with translated(None):
@@ -168,7 +168,8 @@ class SQLAlchemyWorker(BaseWorker):
 
     async def _opened(self, module: SQLAlchemyModule) -> AsyncConnection:
         with translated(None):
-            connection = await self._checked_out(module)
+            special = self._late or module.replicas is not None
+            connection = await (self._checked_out(module) if special else module.open_connection())
             if self._plain:
                 return connection
             try:

@@ -1,5 +1,6 @@
 """How a statement is run on a connection."""
 
+from flama.sqlalchemy.drivers.choice import forget
 from flama.sqlalchemy.drivers.connections import Late, begun, checked_in, checked_out, ended, late
 from flama.sqlalchemy.drivers.execution import affected, records
 from flama.sqlalchemy.drivers.single import counted, written
@@ -21,6 +22,7 @@ __all__ = [
     "counted",
     "delete_one",
     "ended",
+    "forget",
     "inserted",
     "late",
     "make_way",

@@ -13,7 +13,7 @@ from sqlalchemy.engine import default
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
 from flama.limits import limited
-from flama.sqlalchemy.drivers.choice import driver_of, forget
+from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.pool import FairPool
 
 __all__ = ["Late", "begun", "checked_in", "checked_out", "ended", "late", "opened"]
@@ -89,10 +89,9 @@ async def ended(transaction: AsyncTransaction, *, rollback: bool) -> None:
 
 async def checked_in(connection: AsyncConnection) -> None:
     """Give the connection back; what isn't committed is rolled back. A database that doesn't answer is hung up on."""
-    forget(connection)
     sync, driver = connection.sync_connection, driver_of(connection)
-    unused = isinstance(sync, Late) and sync._dbapi_connection is None
-    if sync is not None and (unused or (driver is not None and driver.idle and _keeps(sync.engine.pool))):
+    idle = driver.idle if driver is not None else isinstance(sync, Late) and sync._dbapi_connection is None
+    if sync is not None and idle and _keeps(sync.engine.pool):
         sync.close()
     else:
         with contextlib.suppress(TimeoutError), limited(_LIMIT):
