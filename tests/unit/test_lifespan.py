@@ -52,6 +52,11 @@ class Between(Part, Middleware):
     pass
 
 
+class Making(Part, Component):
+    def resolve(self) -> Boom:
+        return Boom()
+
+
 def application(notes, fails=(), inner=None):
     """An application with two of every part; ``fails`` are the notes at which it breaks instead."""
     parts = {
@@ -471,3 +476,24 @@ def test_an_application_lives_under_a_server_as_it_does_in_a_client(serve):
     assert url.startswith("http://127.0.0.1")
     assert notes == UP
     assert app.status is types.AppStatus.READY
+
+
+async def test_components_start_after_the_modules_and_stop_before_them():
+    notes = []
+    app = Flama(modules=[First("m", notes)], components=[Making("c", notes)], middleware=[Between("w", notes)])
+
+    async with Client(app=app):
+        pass
+
+    assert notes == ["m up", "c up", "w up", "w down", "c down", "m down"]
+
+
+async def test_a_component_that_fails_to_start_fails_the_start_and_the_modules_are_stopped():
+    notes = []
+    app = Flama(modules=[First("m", notes)], components=[Making("c", notes, fails=["up"])])
+
+    with pytest.raises(exceptions.ApplicationError, match="c up"):
+        async with Client(app=app):
+            pass
+
+    assert notes == ["m up", "m down"]
