@@ -10,7 +10,7 @@ import starlette.requests
 
 from flama import concurrency, exceptions, http, types
 from flama.http.request import STARTED
-from flama.rest import errors
+from flama.rest import errors, problems
 
 __all__ = ["ErrorHandlers", "Middleware", "wrapped"]
 
@@ -83,7 +83,7 @@ class ErrorHandlers:
             await self._answer(scope, receive, send, error)
 
     async def _answer(self, scope: types.Scope, receive: types.Receive, send: types.Send, error: Exception) -> None:
-        known = _response(error, self.debug)
+        known = _response(error, scope, self.debug)
         response = _unexpected(error, scope, self.debug) if known is None else known
         by_class = self._by_class(error)
         if handler := self._handlers.get(response.status_code, by_class):
@@ -104,17 +104,27 @@ async def _called(
     return t.cast(http.Response, await concurrency.run_in_thread(handler, scope, receive, send, error))
 
 
-def _response(error: Exception, debug: bool) -> http.Response | None:
-    """The response for an error that has one of its own."""
+class _Problem(http.APIErrorResponse):
+    media_type = problems.MEDIA_TYPE
+
+    def render(self, content: t.Any) -> bytes:
+        return super().render(problems.encode(content))
+
+
+def _response(error: Exception, scope: types.Scope, debug: bool) -> http.Response | None:
+    """The response for an error that has one of its own, in the form that is asked for."""
+    is_problem = problems.is_wanted(starlette.requests.HTTPConnection(scope).headers.get("accept", ""))
+    kind = _Problem if is_problem else http.APIErrorResponse
     if isinstance(error, exceptions.SerializationError) and not debug:
-        return http.APIErrorResponse("Internal Server Error", error.status_code, exception=error)
+        return kind("Internal Server Error", error.status_code, exception=error)
     if isinstance(error, exceptions.HTTPException | starlette.exceptions.HTTPException):
         if error.status_code in (204, 304):
             return http.Response(status_code=error.status_code, headers=error.headers)
-        return http.APIErrorResponse(error.detail, error.status_code, error.headers, error)
+        return kind(error.detail, error.status_code, error.headers, error)
     if (encoded := errors.encode(error)) is not None:
         status, body, headers = encoded
-        return http.JSONResponse(body, status, headers)
+        problem = problems.encode(body) if is_problem else body
+        return http.JSONResponse(problem, status, headers, problems.MEDIA_TYPE if is_problem else None)
     return None
 
 

@@ -12,6 +12,7 @@ import msgspec
 
 from flama import exceptions
 from flama.exceptions import ResourceException
+from flama.rest import problems
 
 __all__ = ["STATUS", "decode", "encode"]
 
@@ -143,7 +144,9 @@ def _content(body: bytes) -> dict[str, t.Any]:
         content = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        return {}
+    return problems.decode(content) if problems.is_problem(content) else content
 
 
 def _detail(

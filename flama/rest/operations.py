@@ -32,7 +32,8 @@ class Operation:
     """One verb on a path of a resource.
 
     ``request`` and ``response`` are the types of the JSON bodies, None where there is no body. ``partial`` tells that
-    a record may be sent without some of its fields.
+    a record may be sent without some of its fields. What not every service knows has a ``verb`` of its own behind the
+    collection's path, so that one which doesn't know it refuses rather than does something else.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Operation:
     request: t.Any = None
     response: t.Any = None
     partial: bool = False
+    verb: str = ""
 
     @property
     def writes(self) -> bool:
@@ -49,7 +51,8 @@ class Operation:
         return self.method != "GET"
 
 
-#: Every operation by its name, which is the repository's method and the resource's as well.
+#: Every operation by its name. The first nine are the repository's methods and the resource's as well; the others are
+#: what these do with many records at once: all that are sent, or all that a query asks for, as lists are.
 OPERATIONS: t.Final[collections.abc.Mapping[str, Operation]] = types.MappingProxyType(
     {
         operation.name: operation
@@ -63,6 +66,10 @@ OPERATIONS: t.Final[collections.abc.Mapping[str, Operation]] = types.MappingProx
             Operation("replace", "PUT", "collection", 200, Records, Records),
             Operation("partial_replace", "PATCH", "collection", 200, Records, Records, partial=True),
             Operation("drop", "DELETE", "collection", 200, None, Deleted),
+            Operation("create_many", "POST", "collection", 201, Records, Records),
+            Operation("upsert", "POST", "collection", 200, Records, Records, verb="upsert"),
+            Operation("update_where", "POST", "collection", 200, Record, Records, partial=True, verb="update"),
+            Operation("drop_where", "POST", "collection", 200, None, Deleted, verb="drop"),
         )
     }
 )
@@ -73,7 +80,9 @@ def path(operation: Operation, id: t.Any = None) -> str:
 
     :raises ValueError: no segment of a path can hold the id.
     """
-    return f"/{segment(id)}/" if operation.kind == "element" else "/"
+    if operation.kind == "element":
+        return f"/{segment(id)}/"
+    return f"/:{operation.verb}/" if operation.verb else "/"
 
 
 def segment(id: t.Any) -> str:

@@ -65,6 +65,29 @@ async def test_a_domain_error_is_answered_by_its_status_and_arrives_as_it_left(e
     assert (type(decoded), vars(decoded)) == (type(error), vars(error))
 
 
+@pytest.mark.parametrize("error", DOMAIN, ids=lambda error: type(error).__name__)
+async def test_a_domain_error_is_a_problem_for_who_asks_for_one(error):
+    response = await get(raising(error), headers={"accept": "application/problem+json, application/json;q=0.5"})
+    arrived = errors.decode(response.status_code, response.content, response.headers, resource="", write=True)
+
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["status"] == response.status_code
+    assert response.json()["type"] == f"urn:problem-type:flama:{type(error).__name__}"
+    assert vars(arrived) == vars(error)
+
+
+async def test_what_is_wrong_with_each_field_is_a_member_of_the_problem():
+    error = exceptions.ValidationError({"name": {"msg": "Field required"}})
+    response = await get(raising(error), headers={"accept": "application/problem+json"})
+
+    assert response.json() == {
+        "type": "urn:problem-type:flama:ValidationError",
+        "title": "Bad Request",
+        "status": 400,
+        "errors": {"name": {"msg": "Field required"}},
+    }
+
+
 async def test_a_subclass_of_a_domain_error_is_answered_as_what_it_is_a_kind_of():
     class PuppyNotFound(exceptions.NotFoundError):
         pass

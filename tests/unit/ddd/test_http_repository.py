@@ -514,8 +514,8 @@ class TestLists:
         assert len(directory.requests) == 1
 
     async def test_an_unknown_pagination_is_refused_at_once(self):
-        with pytest.raises(ValueError, match="page_number, limit_offset"):
-            Users(Client()).list(pagination="cursor")
+        with pytest.raises(ValueError, match="page_number, limit_offset, cursor"):
+            Users(Client()).list(pagination="token")
 
     async def test_two_iterations_do_not_know_each_other(self, client):
         users = Users(client)

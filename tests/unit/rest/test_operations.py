@@ -18,6 +18,10 @@ def test_each_operation_has_its_verb_and_path():
         "replace": ("PUT", "/"),
         "partial_replace": ("PATCH", "/"),
         "drop": ("DELETE", "/"),
+        "create_many": ("POST", "/"),
+        "upsert": ("POST", "/:upsert/"),
+        "update_where": ("POST", "/:update/"),
+        "drop_where": ("POST", "/:drop/"),
     }
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from flama.exceptions import InvalidResponseError
 from flama.rest.operations import Envelope
-from flama.rest.pages import Page, Walk, envelope, parameters, requested
+from flama.rest.pages import Page, Walk, asked, envelope, link, parameters, requested, total
 
 
 def records(*ids):
@@ -54,7 +54,53 @@ def test_an_envelope_is_the_references():
         "meta": {"page": 3, "page_size": 2, "count": 7},
         "data": records(1, 2),
     }
-    assert envelope("limit_offset", Page(2, 4), []) == {"meta": {"limit": 2, "offset": 4, "count": None}, "data": []}
+    assert envelope("limit_offset", Page(2, 4), [], next=Page(2, 6)) == {
+        "meta": {"limit": 2, "offset": 4, "count": None, "next": 6},
+        "data": [],
+    }
+    assert envelope("cursor", Page(2, cursor="b"), [], next=Page(2, cursor="c"), previous=Page(2, cursor="a")) == {
+        "meta": {"limit": 2, "count": None, "next": "c", "previous": "a"},
+        "data": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "style"),
+    [
+        ({}, "page_number"),
+        ({"page": "2"}, "page_number"),
+        ({"limit": "2"}, "limit_offset"),
+        ({"offset": "2"}, "limit_offset"),
+        ({"cursor": "", "limit": "2"}, "cursor"),
+    ],
+)
+def test_the_style_of_a_page_is_known_by_its_parameters(query, style):
+    assert asked(query) == style
+
+
+def test_a_page_has_no_more_records_than_its_server_allows():
+    assert requested("page_number", {"page": "3", "page_size": "5000"}) == Page(1000, 2000)
+    assert requested("limit_offset", {"limit": "5000"}, most=50) == Page(50)
+
+
+def test_a_page_may_be_asked_for_by_the_other_name():
+    assert requested("page_number", {"page_number": "3"}) == Page(10, 20)
+    with pytest.raises(ValueError, match=r"^page_number is a number from 1"):
+        requested("page_number", {"page_number": "x"})
+
+
+def test_a_link_keeps_what_else_the_query_asks_for():
+    query = [("age", "gte:18"), ("page", "1"), ("name", "é&"), ("count", "true")]
+
+    assert link("page_number", query, next=Page(10, 10), prev=None) == (
+        '<?age=gte%3A18&name=%C3%A9%26&page=2&page_size=10>; rel="next"'
+    )
+
+
+def test_the_whole_number_is_told_or_missed():
+    assert total(Envelope([], {"count": 7}), resource="/user") == 7
+    with pytest.raises(InvalidResponseError, match="doesn't tell how many"):
+        total(Envelope([], {"count": None}), resource="/user")
 
 
 def test_a_walk_goes_from_page_to_page_until_one_is_short():
@@ -123,3 +169,40 @@ def test_a_count_that_is_no_number_counts_nothing(count):
     walk.take(Envelope(records(1), {"page_size": 2, "count": count}))
 
     assert walk.ended
+
+
+def test_a_walk_ends_where_there_is_no_next_page():
+    walk = Walk("page_number", 2, resource="/user")
+
+    walk.take(Envelope(records(1, 2), {"page": 1, "page_size": 2, "next": None}))
+
+    assert walk.ended
+
+
+def test_a_walk_of_cursors_goes_where_the_server_says():
+    walk = Walk("cursor", 2, resource="/user")
+
+    assert walk.parameters() == {"cursor": "", "limit": "2"}
+    walk.take(Envelope(records(1, 2), {"limit": 2, "next": "abc"}))
+    assert walk.parameters() == {"cursor": "abc", "limit": "2"}
+    walk.take(Envelope(records(3), {"limit": 2, "next": None}))
+    assert walk.ended
+
+
+@pytest.mark.parametrize("next", ["", 7, "again"])
+def test_a_cursor_that_does_not_lead_on_is_refused(next):
+    walk = Walk("cursor", 2, resource="/user")
+    walk.take(Envelope(records(1, 2), {"next": "again"}))
+
+    with pytest.raises(InvalidResponseError, match="no cursor for the next page"):
+        walk.take(Envelope(records(3, 4), {"next": next}))
+
+
+def test_a_server_of_cursors_has_to_know_them():
+    with pytest.raises(InvalidResponseError, match="no cursor for the next page"):
+        Walk("cursor", 2, resource="/user").take(Envelope(records(1, 2)))
+
+
+def test_a_next_page_without_records_is_refused():
+    with pytest.raises(InvalidResponseError, match="a page without records"):
+        Walk("cursor", 2, resource="/user").take(Envelope([], {"next": "a"}))

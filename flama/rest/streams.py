@@ -1,0 +1,53 @@
+"""Streams on the wire: records as lines of JSON, which may end with an error.
+
+A record is an object, so that a line which is a list can be told from one: ``["error", {...}]`` is the last line of a
+stream that failed, with the body that the error would have been answered with.
+"""
+
+import collections.abc
+import typing as t
+
+import msgspec
+
+from flama.exceptions import ResourceException
+from flama.rest import errors
+
+__all__ = ["MEDIA_TYPE", "decode", "encode", "lines"]
+
+MEDIA_TYPE: t.Final = "application/x-ndjson"
+
+_ERROR: t.Final = "error"
+_END: t.Final = b"\n"
+
+
+def encode(item: t.Any, encoder: collections.abc.Callable[[t.Any], bytes] = msgspec.json.encode) -> bytes:
+    """Give the line of a record, or of the error that ends the stream."""
+    if not isinstance(item, ResourceException):
+        return encoder(item) + _END
+    encoded = errors.encode(item)
+    return msgspec.json.encode((_ERROR, encoded[1] if encoded else {})) + _END
+
+
+def decode(line: bytes, *, resource: str) -> dict[str, t.Any] | ResourceException:
+    """Give the record that a line holds, or the error, the inverse of :func:`encode`.
+
+    :raises ValueError: it holds neither.
+    """
+    try:
+        match msgspec.json.decode(line):
+            case dict() as record:
+                return t.cast(dict[str, t.Any], record)
+            case ["error", {"status_code": int(status)} as body]:
+                return errors.decode(status, msgspec.json.encode(body), {}, resource=resource, write=False)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"a line of the stream is no JSON: {error}") from error
+    raise ValueError(f"a line of the stream is no record: {line[:40]!r}")
+
+
+def lines(chunk: bytes, rest: bytes = b"") -> tuple[list[bytes], bytes]:
+    """Give the whole lines of a stream's next chunk, and the part of one at its end, which is the next call's ``rest``.
+
+    Lines without anything in them mean nothing, and are left out.
+    """
+    *whole, rest = (rest + chunk).split(_END)
+    return [line for line in whole if line.strip()], rest

@@ -1,0 +1,99 @@
+"""Values on the wire: of whatever type a field is, as the text that stands for one in a query."""
+
+import base64
+import collections.abc
+import datetime
+import decimal
+import enum
+import typing as t
+import uuid
+
+import msgspec
+
+__all__ = ["Reader", "reader", "text"]
+
+Reader: t.TypeAlias = collections.abc.Callable[[str], t.Any]
+
+# No column holds more digits, and a number written with an exponent may have more than memory has place for.
+_DIGITS: t.Final = 1_000
+_SHOWN: t.Final = 40
+
+
+def text(value: t.Any) -> str:
+    """Give the text that stands for a value.
+
+    :raises TypeError: values of its type have none.
+    :raises ValueError: it is a number of more digits than anybody reads.
+    """
+    if isinstance(value, enum.Enum):
+        return text(value.value)
+    for kind, written in _WRITTEN.items():
+        if isinstance(value, kind):
+            return written(value)
+    raise TypeError(f"a {type(value).__name__} has no form in a query: {value!r}")
+
+
+def reader(annotation: t.Any) -> Reader:
+    """Give the inverse of :func:`text` for values of a type; it raises :class:`ValueError` for what stands for none.
+
+    Where whole numbers are asked for, one with a fraction is given as a decimal: it compares with them as well.
+    """
+    read = _READERS.get(annotation) or _converted(annotation)
+    name = getattr(annotation, "__name__", str(annotation))
+
+    def checked(given: str) -> t.Any:
+        try:
+            return read(given)
+        except (ValueError, ArithmeticError, RecursionError):
+            raise ValueError(f"{given[:_SHOWN]!r} is no {name}") from None
+
+    return checked
+
+
+def _short(value: int | decimal.Decimal) -> int | decimal.Decimal:
+    digits = decimal.Decimal(value)
+    if not digits.is_finite() or abs(digits.adjusted()) > _DIGITS:
+        raise ValueError("it is a number that no field holds")
+    return value
+
+
+def _converted(annotation: t.Any) -> Reader:
+    return lambda given: msgspec.convert(given, annotation, strict=False)
+
+
+def _decimal(given: str) -> decimal.Decimal:
+    return t.cast(decimal.Decimal, _short(decimal.Decimal(given)))
+
+
+def _number(given: str) -> int | decimal.Decimal:
+    digits = given[1:] if given[:1] in ("-", "+") else given
+    return int(given) if digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS else _decimal(given)
+
+
+def _bytes(given: str) -> bytes:
+    return base64.b64decode(given, validate=True)
+
+
+_READERS: t.Final[dict[t.Any, Reader]] = {
+    str: str,
+    int: _number,
+    decimal.Decimal: _decimal,
+    bytes: _bytes,
+    uuid.UUID: uuid.UUID,
+    datetime.date: datetime.date.fromisoformat,
+    datetime.datetime: datetime.datetime.fromisoformat,
+    datetime.time: datetime.time.fromisoformat,
+}
+
+_WRITTEN: t.Final[dict[t.Any, collections.abc.Callable[[t.Any], str]]] = {
+    str: str.__str__,
+    bool: lambda value: "true" if value else "false",
+    int: lambda value: str(_short(value)),
+    decimal.Decimal: lambda value: str(_short(value)),
+    float: float.__repr__,
+    bytes: lambda value: base64.b64encode(value).decode(),
+    uuid.UUID: str,
+    datetime.date: lambda value: value.isoformat(),  # a datetime is one
+    datetime.time: datetime.time.isoformat,
+    datetime.timedelta: msgspec.to_builtins,
+}
