@@ -21,6 +21,7 @@ __all__ = [
     "data",
     "fields",
     "query",
+    "query_pairs",
     "read_body",
     "read_form",
 ]
@@ -148,10 +149,15 @@ def content_type(scope: types.Scope) -> str:
 def query(scope: types.Scope) -> dict[str, list[str]]:
     """Give a request's query parameters, each with all its values."""
     found: dict[str, list[str]] = {}
-    if text := scope["query_string"]:
-        for name, value in urllib.parse.parse_qsl(text.decode("latin-1"), keep_blank_values=True):
-            found.setdefault(name, []).append(value)
+    for name, value in query_pairs(scope):
+        found.setdefault(name, []).append(value)
     return found
+
+
+def query_pairs(scope: types.Scope) -> list[tuple[str, str]]:
+    """Give a request's query parameters in the order in which they were sent."""
+    text: bytes = scope["query_string"]
+    return urllib.parse.parse_qsl(text.decode("latin-1"), keep_blank_values=True) if text else []
 
 
 def _header(scope: types.Scope, name: bytes) -> bytes | None:

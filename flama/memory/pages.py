@@ -7,8 +7,9 @@ from flama import exceptions, query
 from flama.memory.conditions import Clauses, matching
 from flama.memory.definitions import Row, Sparse, Table
 from flama.memory.rows import Rows
+from flama.memory.rules import Rules
 
-__all__ = ["natural", "page"]
+__all__ = ["natural", "page", "places"]
 
 _MOST: t.Final = 2**63 - 1
 
@@ -54,6 +55,19 @@ def natural(table: Table, what: str, number: int | None) -> int | None:
     if number is None or (type(number) is int and 0 <= number <= _MOST):
         return number
     raise exceptions.InvalidDataError(resource=table.name, detail=f"{what} is {number!r}: it is a number from 0 on")
+
+
+def places(rules: Rules, order_by: t.Any, order_direction: str) -> dict[query.Order, t.Any] | None:
+    """Give an order, brought to a decision, with the type of what each of its columns holds.
+
+    None where that isn't known, or the table has no primary key.
+
+    :raises InvalidDataError: it is no order.
+    """
+    orders = _orders(rules.table, order_by, order_direction)
+    kinds = rules.kinds
+    is_known = bool(rules.table.key) and all(order.field in kinds for order in orders)
+    return {order: kinds[order.field] for order in orders} if is_known else None
 
 
 def _orders(table: Table, order_by: t.Any, direction: str) -> tuple[query.Order, ...]:

@@ -19,6 +19,11 @@ class Rules:
     def __init__(self, table: Table) -> None:
         self.table = table
 
+    @property
+    def kinds(self) -> dict[str, t.Any]:
+        """The types of what the columns hold, as far as they are known."""
+        return {}
+
     def new(self, rows: list[Row]) -> list[Row]:
         """Give new records what the rules say that they have."""
         return rows

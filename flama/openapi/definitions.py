@@ -44,6 +44,12 @@ class Definitions:
         self.named.update({names[name]: _replaced(model, references) for name, model in models.items()})
         return t.cast(JSON, _replaced(schema, references))
 
+    def reference(self, name: str, schema: JSON) -> JSON:
+        """Keep a schema that is made here under a name, or one like it, and give what refers to it."""
+        kept = self._name(name, {"": name, name: schema}, output=True)
+        self.named[kept] = schema
+        return {"$ref": _reference(kept)}
+
     def resolved(self, schema: JSON) -> JSON:
         """Give the schema itself for one that only refers to it."""
         name = str(schema.get("$ref", "")).removeprefix(_reference(""))

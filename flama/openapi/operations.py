@@ -12,8 +12,10 @@ from flama.http.request import JSON as JSON_TYPE
 from flama.http.response import json
 from flama.injection import Injector, Parameter
 from flama.injection.component import signature
+from flama.openapi import pages
 from flama.openapi.bodies import body, is_required
 from flama.openapi.definitions import JSON, Definitions, without_null
+from flama.rest.pages import Style
 from flama.routing.components import BodyComponent, ConnectionComponent, ParameterComponent
 from flama.routing.path import Path
 from flama.routing.route import Route
@@ -62,21 +64,23 @@ def operation(served: Served, definitions: Definitions) -> JSON:
 
 
 def _operation(served: Served, definitions: Definitions) -> JSON:
-    handler, path = served.route.handler, Path(served.path)
+    handler, path, style = served.route.handler, Path(served.path), t.cast(Style | None, served.route.pagination)
     asked = list(_asked(served.injector, handler))
     named = [parameter for parameter, component in asked if isinstance(component, ParameterComponent)]
-    parameters = _parameters(named, path, definitions)
+    parameters = [*_parameters(named, path, definitions), *(pages.parameters(style) if style else ())]
     request_body = body(
         [parameter for parameter, component in asked if not isinstance(component, ParameterComponent)], definitions
     )
-    may_fail = request_body is not None or any(_can_be_wrong(parameter, path) for parameter in named)
+    may_fail = style or request_body is not None or any(_can_be_wrong(parameter, path) for parameter in named)
+    returned = signature(handler)[1]
+    page = {"200": {"description": _SUCCESS, **pages.envelope(style, returned, definitions)}} if style else None
     return {
         **_prose(handler),
         **({"tags": list(served.route.tags)} if served.route.tags else {}),
         **({"parameters": parameters} if parameters else {}),
         **({"requestBody": request_body} if request_body else {}),
         "responses": {
-            **_responses(signature(handler)[1], definitions),
+            **(page or _responses(returned, definitions)),
             **({"400": {"description": "Invalid request", "content": _FAILED}} if may_fail else {}),
             "default": {"description": "Error", "content": _FAILED},
         },

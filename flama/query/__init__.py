@@ -5,6 +5,7 @@ from flama.query.fields import F, Field, Fields
 from flama.query.operators import OPERATORS, Operator
 from flama.query.orders import Order, in_order, orders, reverse
 from flama.query.positions import Beyond, after, before
+from flama.query.slices import Query
 
 __all__ = [
     "And",
@@ -19,6 +20,7 @@ __all__ = [
     "Operator",
     "Or",
     "Order",
+    "Query",
     "after",
     "before",
     "compare",

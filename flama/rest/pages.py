@@ -10,7 +10,23 @@ from flama.rest import links
 from flama.rest.names import COUNT, CURSOR, LIMIT, OFFSET, PAGE, PAGE_NUMBER, PAGE_SIZE
 from flama.rest.operations import Envelope, Records
 
-__all__ = ["MOST", "Page", "STYLES", "Style", "Walk", "asked", "envelope", "link", "parameters", "requested", "total"]
+__all__ = [
+    "MOST",
+    "Page",
+    "SCHEMAS",
+    "STYLES",
+    "Style",
+    "Walk",
+    "asked",
+    "described",
+    "envelope",
+    "link",
+    "meta_schema",
+    "others",
+    "parameters",
+    "requested",
+    "total",
+]
 
 Style: t.TypeAlias = t.Literal["page_number", "limit_offset", "cursor"]
 STYLES: t.Final[tuple[Style, ...]] = t.get_args(Style)
@@ -42,6 +58,10 @@ class Page:
         """Give the page behind this one; not of a cursor, which only the server knows."""
         return dataclasses.replace(self, offset=self.offset + self.limit)
 
+    def preceding(self) -> "Page":
+        """Give the page before this one; not of a cursor."""
+        return dataclasses.replace(self, offset=max(0, self.offset - self.limit))
+
 
 # So that page times page_size fits the integers of every database.
 _MAX_DIGITS = 9
@@ -59,6 +79,38 @@ _PLACE: dict[Style, tuple[str, str]] = {
     "limit_offset": (OFFSET, LIMIT),
     "cursor": (CURSOR, LIMIT),
 }
+
+_NATURAL: t.Final = {"type": "integer", "minimum": 1, "maximum": 10**_MAX_DIGITS - 1}
+
+#: What of a page each parameter says, as JSON Schema.
+SCHEMAS: t.Final[collections.abc.Mapping[str, dict[str, t.Any]]] = {
+    PAGE: {**_NATURAL, "default": 1, "description": "Which page, from 1."},
+    PAGE_SIZE: {**_NATURAL, "default": 10, "description": "How many records a page has at most."},
+    LIMIT: {**_NATURAL, "default": 10, "description": "How many records there are at most."},
+    OFFSET: {**_NATURAL, "minimum": 0, "default": 0, "description": "How many records are before them."},
+    CURSOR: {"type": "string", "description": "Where to go on: next or previous of a page's meta; empty to begin."},
+    COUNT: {"type": "boolean", "default": False, "description": "Whether to tell how many records there are in all."},
+}
+
+
+def described(style: Style) -> dict[str, dict[str, t.Any]]:
+    """Give what a page is asked for by, as JSON Schemas by name."""
+    return {name: SCHEMAS[name] for name in (*_NAMES[style], COUNT)}
+
+
+def meta_schema(style: Style) -> dict[str, t.Any]:
+    """Give the JSON Schema of what an answer tells of its page."""
+    place, length = _PLACE[style]
+    kind = "string" if style == "cursor" else "integer"
+    told = {"next": {"type": [kind, "null"]}, **({"previous": {"type": [kind, "null"]}} if style == "cursor" else {})}
+    own = {name: {"type": "integer"} for name in (place, length) if name != CURSOR}
+    properties = {**own, COUNT: {"type": ["integer", "null"]}, **told}
+    return {"type": "object", "properties": properties, "required": list(properties)}
+
+
+def others(style: Style, query: _Pairs) -> list[tuple[str, str]]:
+    """Give what a query asks for beside a page."""
+    return [(name, value) for name, value in query if name not in {*_NAMES[style], COUNT, PAGE_NUMBER}]
 
 
 def parameters(style: Style, page: Page) -> dict[str, str]:
@@ -114,8 +166,7 @@ def link(style: Style, query: _Pairs, **pages: Page | None) -> str:
     ``query`` is the one that asked for this page, of which the others have all but the place. A target is relative to
     the page's own URL: a client resolves it, whatever stands between it and the server.
     """
-    names = {*_NAMES[style], COUNT, PAGE_NUMBER}
-    kept = [(name, value) for name, value in query if name not in names]
+    kept = others(style, query)
     targets = {
         relation: "?" + urllib.parse.urlencode([*kept, *parameters(style, page).items()])
         for relation, page in pages.items()

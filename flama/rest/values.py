@@ -10,7 +10,7 @@ import uuid
 
 import msgspec
 
-__all__ = ["Reader", "reader", "text"]
+__all__ = ["Reader", "has_text", "reader", "text"]
 
 Reader: t.TypeAlias = collections.abc.Callable[[str], t.Any]
 
@@ -31,6 +31,11 @@ def text(value: t.Any) -> str:
         if isinstance(value, kind):
             return written(value)
     raise TypeError(f"a {type(value).__name__} has no form in a query: {value!r}")
+
+
+def has_text(annotation: t.Any) -> bool:
+    """Tell whether values of a type have a text."""
+    return isinstance(annotation, type) and issubclass(annotation, (*_WRITTEN, enum.Enum))
 
 
 def reader(annotation: t.Any) -> Reader:

@@ -25,6 +25,7 @@ from flama.http.request import FORM, STARTED
 from flama.http.response import answer, json
 from flama.injection import Component, Components, Injector, Plan
 from flama.injection.component import signature
+from flama.pagination import paginated
 from flama.routing.components import BodyComponent, ConnectionComponent, ParameterComponent
 from flama.routing.matcher import WEBSOCKET
 from flama.routing.path import Path
@@ -83,19 +84,34 @@ class BaseRoute:
 
 @dataclasses.dataclass(frozen=True)
 class Route(BaseRoute):
-    """Serves the requests of some methods for a path; GET brings HEAD along."""
+    """Serves the requests of some methods for a path; GET brings HEAD along.
+
+    With ``pagination``, ``page_number``, ``limit_offset`` or ``cursor``, it answers with one page of what the handler
+    gives.
+    """
 
     methods: collections.abc.Collection[str] = ("GET",)
     include_in_schema: bool = True
     tags: collections.abc.Sequence[str] = ()
+    pagination: str | None = None
+
+    @property
+    def served(self) -> types.Handler:
+        """What serves a request: the handler, or what answers with one page of what that gives.
+
+        :raises ApplicationError: there is no such pagination.
+        """
+        return self.handler if self.pagination is None else paginated(self.handler, self.pagination)
 
     def endpoints(self, context: Context) -> dict[str, Endpoint]:
         """Give by method the function that serves it.
 
         :raises ComponentNotFound: nothing provides one of the handler's parameters.
+        :raises ApplicationError: there is no such pagination.
         """
-        plan = context.injector(Path(self.path)).plan(self.handler)
-        return dict.fromkeys(map(str.upper, self.methods), _compiled(plan, self.handler, context))
+        handler = self.served
+        plan = context.injector(Path(self.path)).plan(handler)
+        return dict.fromkeys(map(str.upper, self.methods), _compiled(plan, handler, context))
 
 
 @dataclasses.dataclass(frozen=True)

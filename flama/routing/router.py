@@ -21,6 +21,7 @@ class _Options(t.TypedDict, total=False):
     name: str
     include_in_schema: bool
     tags: collections.abc.Sequence[str]
+    pagination: str | None
 
 
 @dataclasses.dataclass(frozen=True)

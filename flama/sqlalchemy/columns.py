@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from flama.sqlalchemy.conditions import known
 
-__all__ = ["Columns", "column_keys", "json_columns", "unique_columns"]
+__all__ = ["Columns", "column_keys", "json_columns", "python_types", "unique_columns"]
 
 Columns: t.TypeAlias = str | sa.Column[t.Any] | collections.abc.Iterable[str | sa.Column[t.Any]]
 """One column of a table, or several: the columns, or their keys."""
@@ -34,6 +34,12 @@ def json_columns(table: sa.Table) -> frozenset[str]:
     A model, an Enum or a UUID has to be put in that form for them. The other columns take what Python has.
     """
     return frozenset(key for key, column in table.columns.items() if _takes_json(column.type))
+
+
+@functools.lru_cache(_TABLES)
+def python_types(table: sa.Table) -> dict[str, t.Any]:
+    """Give the types of what the columns hold, by key, as far as they are known."""
+    return {key: kind for key, column in table.columns.items() if (kind := _python_type(column.type)) is not None}
 
 
 @functools.lru_cache(_TABLES)
@@ -66,7 +72,11 @@ def _takes_json(type: sa.types.TypeEngine[t.Any]) -> bool:
             return _takes_json(type.item_type)
         case sa.types.TypeDecorator():
             return False
+    return _python_type(type) in (str, int, bool)
+
+
+def _python_type(type: sa.types.TypeEngine[t.Any]) -> t.Any:
     try:
-        return type.python_type in (str, int, bool)
+        return type.python_type
     except NotImplementedError:
-        return False
+        return None

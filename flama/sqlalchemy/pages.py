@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from flama import exceptions, query
 from flama.sqlalchemy import conditions
+from flama.sqlalchemy.columns import python_types
 from flama.sqlalchemy.statements import (
     Clauses,
     Filters,
@@ -20,7 +21,7 @@ from flama.sqlalchemy.statements import (
     value_name,
 )
 
-__all__ = ["OrderBy", "count", "exists", "natural", "page"]
+__all__ = ["OrderBy", "count", "exists", "natural", "page", "places"]
 
 OrderBy: t.TypeAlias = (
     str | query.Field | query.Order | sa.ColumnElement[t.Any] | collections.abc.Sequence[t.Any] | None
@@ -97,6 +98,20 @@ def exists(table: sa.Table, clauses: Clauses, filters: Filters) -> Statement:
         (),
         ("exists",),
     )
+
+
+def places(table: sa.Table, order_by: OrderBy, order_direction: str) -> dict[query.Order, t.Any] | None:
+    """Give an order, brought to a decision, with the type of what each of its columns holds.
+
+    None where it isn't an order by columns of which that is known, or the table has no primary key.
+
+    :raises InvalidDataError: it is no order.
+    """
+    terms = _terms(table, order_by, order_direction)
+    kinds = python_types(table)
+    if not table.primary_key or not all(isinstance(term, query.Order) and term.field in kinds for term in terms):
+        return None
+    return {order: kinds[order.field] for order in _by_name(table, terms)}
 
 
 def _backwards(table: sa.Table, found: sa.Select[t.Any], terms: tuple[_Term, ...]) -> sa.Select[t.Any]:

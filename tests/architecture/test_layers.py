@@ -13,8 +13,8 @@ LAYERS = (
     {"concurrency", "contexts", "limits", "modules", "query", "schemas", "tasks"},
     {"background", "http", "injection"},
     {"client", "memory", "rest", "sqlalchemy"},
-    {"ddd", "middleware", "routing"},
     {"pagination"},
+    {"ddd", "middleware", "routing"},
     {"openapi", "resources"},
     {"applications", "testing"},
     {""},  # the façade

@@ -9,12 +9,14 @@ import typing as t
 
 from flama import exceptions, query
 from flama.ddd.repositories.base import BaseRepository
+from flama.ddd.repositories.listing import Listing, Options, Places
 from flama.ddd.repositories.typed import Record, TypedRepository, records
 from flama.ddd.workers.memory import MemoryWorker
 from flama.memory import Column, Session, Table, Unique
 from flama.memory.conditions import identity, matching
 from flama.memory.definitions import Row, any_key, anything
-from flama.memory.pages import natural, page
+from flama.memory.pages import natural, page, places
+from flama.memory.records import Records
 from flama.memory.rows import Placed
 from flama.memory.rules import Rules
 from flama.memory.upserts import got_or_created, upserted
@@ -302,7 +304,14 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
             )
             return self._refined(rows, fields, lock)
 
-        return _Records(self._session, self._rules.table, found)
+        def listing() -> Listing:
+            options = Options(
+                order_by=order_by, order_direction=order_direction, limit=limit, offset=offset, fields=fields, lock=lock
+            )
+            return Listing(self, clauses, filters, options)
+
+        is_whole = after is None and before is None
+        return Records(self._session, self._rules.table, found, listing if is_whole else None)
 
     @t.overload
     async def first(
@@ -392,6 +401,9 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
         table.check_names(data)
         return {name: value for name, value in data.items() if value is not None or name not in table.never_null}
 
+    def _places(self, order_by: _OrderBy, order_direction: str) -> Places | None:
+        return places(self._rules, order_by, order_direction)
+
     def _matching(self, clauses: _Clauses, filters: Row) -> builtins.list[Placed]:
         return matching(self._session.rows(self._rules.table), self._rules.bounds + clauses, filters)
 
@@ -454,27 +466,6 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
         self, error: type[exceptions.ResourceException], clauses: _Clauses, filters: Row
     ) -> exceptions.ResourceException:
         return error(resource=self._rules.table.name, id=identity(self._rules.table, clauses, filters))
-
-
-class _Records(collections.abc.AsyncIterator[Record]):
-    def __init__(self, session: Session, table: Table, found: collections.abc.Callable[[], list[t.Any]]) -> None:
-        self._session = session
-        self._table = table
-        self._found: collections.abc.Callable[[], list[t.Any]] | None = found
-        self._records: collections.abc.Iterator[t.Any] = iter(())
-
-    async def __anext__(self) -> t.Any:
-        self._session.check_open(self._table)
-        if self._found is not None:
-            found, self._found = self._found, None
-            await self._session.reach("list", self._table)
-            self._records = iter(found())
-        for record in self._records:
-            return record
-        raise StopAsyncIteration
-
-    async def aclose(self) -> None:
-        self._found, self._records = None, iter(())
 
 
 @functools.lru_cache(1000)

@@ -7,6 +7,7 @@ import typing as t
 import sqlalchemy as sa
 
 from flama import exceptions, query
+from flama.ddd.repositories.listing import Listing, Options, Places
 from flama.ddd.repositories.tables import Records, SQLAlchemyTableManager
 from flama.ddd.repositories.typed import Record, TypedRepository
 from flama.sqlalchemy import pages, readings, statements
@@ -139,7 +140,14 @@ class TableReader(TypedRepository[Record]):
             )
             return self._refined(found, fields, lock)
 
-        return Records(self._table_manager, page, self._read if fields is None else _as_they_are, lock)
+        def listing() -> Listing:
+            options = Options(
+                order_by=order_by, order_direction=order_direction, limit=limit, offset=offset, fields=fields, lock=lock
+            )
+            return Listing(self, clauses, filters, options)
+
+        read = self._read if fields is None else _as_they_are
+        return Records(self._table_manager, page, read, lock, listing if after is None and before is None else None)
 
     @t.overload
     async def first(
@@ -183,6 +191,9 @@ class TableReader(TypedRepository[Record]):
     async def exists(self, *clauses: t.Any, **filters: t.Any) -> bool:
         """Tell whether any record matches."""
         return bool(await self._table_manager.read(pages.exists(self._table, self._bounds + clauses, filters)))
+
+    def _places(self, order_by: pages.OrderBy, order_direction: str) -> Places | None:
+        return pages.places(self._table, order_by, order_direction)
 
     def _few(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> statements.Statement:
         return statements.select(self._table, self._bounds + clauses, filters, limit=2)

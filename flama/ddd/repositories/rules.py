@@ -13,7 +13,7 @@ from flama.memory.definitions import Row
 from flama.memory.rules import Rules
 from flama.memory.tables import definition
 from flama.sqlalchemy import scopes, stamps, versions
-from flama.sqlalchemy.columns import json_columns
+from flama.sqlalchemy.columns import json_columns, python_types
 
 __all__ = ["TableRules", "declared"]
 
@@ -32,6 +32,11 @@ class TableRules(Rules):
         self._stamps = stamped
         self._keeps_deleted = scope is not None
         self._set_scope(scope)
+
+    @property
+    def kinds(self) -> dict[str, t.Any]:
+        """The types of what the columns hold, as far as they are known."""
+        return python_types(self._source)
 
     def new(self, rows: list[Row]) -> list[Row]:
         """Give new records what the rules say that they have."""

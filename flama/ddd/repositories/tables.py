@@ -6,7 +6,7 @@ import typing as t
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flama import exceptions
+from flama import exceptions, query
 from flama.ddd.repositories.typed import Record
 from flama.sqlalchemy import drivers, readings, statements
 from flama.sqlalchemy.errors import translated
@@ -55,12 +55,19 @@ class Records(collections.abc.AsyncIterator[Record]):
         statement: collections.abc.Callable[[], statements.Statement],
         read: collections.abc.Callable[[list[_Record]], list[Record]],
         lock: readings.Lock | None,
+        listing: collections.abc.Callable[[], query.Query] | None = None,
     ) -> None:
         self._manager = manager
+        self._listing = listing
         self._stream = drivers.Stream(manager.connection, statement)
         self._read = read
         self._lock: readings.Lock | None = lock
         self._batch: collections.abc.Iterator[Record] = iter(())
+
+    @property
+    def query(self) -> query.Query | None:
+        """What they are found by, to take a page of; None when that can't be said by numbers."""
+        return None if self._listing is None else self._listing()
 
     async def __anext__(self) -> Record:
         """Give the next record."""

@@ -1,0 +1,118 @@
+"""Slices: the records of one page, read from wherever they are with no more than it takes."""
+
+import collections.abc
+import dataclasses
+import typing as t
+
+from flama.query import Order, Query
+from flama.query.conditions import as_mapping, field
+from flama.rest import cursors, values
+from flama.rest.pages import Page, Style
+
+__all__ = ["Slice", "of", "of_query"]
+
+_Places: t.TypeAlias = collections.abc.Mapping[Order, t.Any]
+_NUMBERED: t.Final = (values.reader(int),)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Slice:
+    """The records of a page; how many there are in all, if that was asked; the pages before and after."""
+
+    data: list[t.Any]
+    count: int | None = None
+    next: Page | None = None
+    previous: Page | None = None
+
+
+async def of(style: Style, page: Page, source: t.Any, binding: str) -> Slice:
+    """Give the slice of a list, of what can be iterated over asynchronously, or of what a repository lists.
+
+    :raises ValueError: the page's cursor is none of a query that is bound so.
+    """
+    if (query := getattr(source, "query", None)) is not None:
+        return await of_query(style, page, query, binding)
+    numbered = _numbered(page, binding) if style == "cursor" else page
+    if isinstance(source, collections.abc.AsyncIterable):
+        found, count = await _read(source, numbered)
+    else:
+        whole = source if isinstance(source, collections.abc.Sequence) else list(source)
+        found, count = list(whole[numbered.offset : numbered.offset + page.limit + 1]), len(whole)
+    return _slice(style, numbered, found, count if page.count else None, binding)
+
+
+async def of_query(style: Style, page: Page, query: Query, binding: str) -> Slice:
+    """Give the slice of a query, reading no more of it than one record beyond.
+
+    :raises ValueError: the page's cursor is none of a query that is bound so.
+    """
+    places = query.places if style == "cursor" else None
+    if places is not None and all(values.has_text(kind) for kind in places.values()):
+        found = await _at_place(page, query, places, binding)
+    else:
+        numbered = _numbered(page, binding) if style == "cursor" else page
+        records = [record async for record in query.sliced(page.limit + 1, numbered.offset)]
+        found = _slice(style, numbered, records, None, binding)
+    return dataclasses.replace(found, count=await query.count()) if page.count else found
+
+
+async def _read(source: collections.abc.AsyncIterable[t.Any], page: Page) -> tuple[list[t.Any], int]:
+    """Read a page, and one record more; all of them when they are to be counted, though these alone are kept."""
+    found: list[t.Any] = []
+    number, end = 0, page.offset + page.limit
+    iterator = aiter(source)
+    try:
+        async for record in iterator:
+            if page.offset <= number <= end:
+                found.append(record)
+            number += 1
+            if number > end and not page.count:
+                break
+    finally:
+        if aclose := getattr(iterator, "aclose", None):
+            await aclose()
+    return found, number
+
+
+async def _at_place(page: Page, query: Query, places: _Places, binding: str) -> Slice:
+    bound = f"{binding}{tuple(places)!r}"
+    readers = [values.reader(kind) for kind in places.values()]
+    place = cursors.decode(page.cursor, readers, bound) if page.cursor else cursors.Place(())
+    at = {order.field: value for order, value in zip(places, place.position, strict=False)} or None
+    if place.backward:
+        records = [record async for record in query.sliced(page.limit + 1, before=at)]
+        data, has_next, has_previous = records[-page.limit :], True, len(records) > page.limit
+    else:
+        records = [record async for record in query.sliced(page.limit + 1, after=at)]
+        data, has_next, has_previous = records[: page.limit], len(records) > page.limit, at is not None
+
+    def beside(record: t.Any, *, backward: bool) -> Page:
+        position = tuple(field(as_mapping(record), order.field) for order in places)
+        return dataclasses.replace(page, cursor=cursors.encode(cursors.Place(position, backward), bound))
+
+    return Slice(
+        data,
+        next=beside(data[-1], backward=False) if data and has_next else None,
+        previous=beside(data[0], backward=True) if data and has_previous else None,
+    )
+
+
+def _slice(style: Style, page: Page, found: list[t.Any], count: int | None, binding: str) -> Slice:
+    """Give the slice of records that were found at an offset, one more among them if there is one."""
+    next = page.following() if len(found) > page.limit else None
+    if style != "cursor":
+        return Slice(found[: page.limit], count, next)
+    before = page.preceding() if page.offset else None
+    return Slice(found[: page.limit], count, *(each and _with_cursor(each, binding) for each in (next, before)))
+
+
+def _numbered(page: Page, binding: str) -> Page:
+    """Give a page with the offset that its cursor stands for, where places mean nothing."""
+    if not page.cursor:
+        return page
+    (offset,) = cursors.decode(page.cursor, _NUMBERED, binding).position
+    return dataclasses.replace(page, offset=offset)
+
+
+def _with_cursor(page: Page, binding: str) -> Page:
+    return dataclasses.replace(page, cursor=cursors.encode(cursors.Place((page.offset,)), binding))
