@@ -9,6 +9,7 @@ from flama.injection import Component, Components, Injector
 from flama.middleware import ErrorHandlers, Middleware, wrapped
 from flama.modules import Module, Modules
 from flama.openapi import Documentation, Served, document
+from flama.resources import ResourcesModule
 from flama.routing.matcher import PERCENT
 from flama.routing.path import Path
 from flama.routing.route import BaseRoute, Context, Endpoint, Route, guarded, without_body
@@ -150,6 +151,11 @@ class Flama(Routes):
         if self._status is types.AppStatus.READY:
             described["document"] = made
         return made
+
+    @property
+    def resources(self) -> ResourcesModule:
+        """What adds REST resources: ``app.resources.add_resource("/puppy/", PuppyResource)``."""
+        return ResourcesModule(self)
 
     @property
     def root(self) -> "Flama":

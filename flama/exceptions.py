@@ -9,6 +9,14 @@
     │  ├─ ComponentError                 a component is declared wrongly
     │  │  └─ ComponentNotFound           nothing provides a handler's parameter
     │  ├─ NotFoundException              no route of that name and those parameters
+    │  ├─ ResourceError                  a REST resource is declared wrongly
+    │  │  ├─ ResourceAttributeNotFound   it lacks what it needs
+    │  │  ├─ ResourceFilterInvalid       it names what records can't be asked for by
+    │  │  ├─ ResourceModelInvalid        its model is no table
+    │  │  ├─ ResourceNameInvalid         its name is none
+    │  │  ├─ ResourcePrimaryKeyInvalid   its table's key is of several columns, or can't be part of a path
+    │  │  ├─ ResourcePrimaryKeyNotFound  its table has no key
+    │  │  └─ ResourceSchemaNotFound      nobody says what its records look like
     │  └─ SessionClosedError             a repository or iterator outlived its unit of work
     ├─ HTTPException                     answered with its status
     │  ├─ ValidationError         400    the request does not fit the handler's schema
@@ -65,7 +73,15 @@ __all__ = [
     "PermissionDeniedError",
     "PreconditionFailedError",
     "RepositoryException",
+    "ResourceAttributeNotFound",
+    "ResourceError",
     "ResourceException",
+    "ResourceFilterInvalid",
+    "ResourceModelInvalid",
+    "ResourceNameInvalid",
+    "ResourcePrimaryKeyInvalid",
+    "ResourcePrimaryKeyNotFound",
+    "ResourceSchemaNotFound",
     "SQLAlchemyError",
     "SerializationError",
     "SessionClosedError",
@@ -117,6 +133,38 @@ class NotFoundException(ApplicationError):
     def __init__(self, name: str, params: collections.abc.Iterable[str] = ()) -> None:
         super().__init__(f"No route '{name}' takes the parameters ({', '.join(sorted(params))})")
         self.name = name
+
+
+class ResourceError(ApplicationError):
+    """A REST resource is declared wrongly."""
+
+
+class ResourceAttributeNotFound(ResourceError):
+    """A resource's class lacks an attribute that it needs, or names one that nobody knows."""
+
+
+class ResourceFilterInvalid(ResourceError):
+    """A resource's class names fields or operators by which its records can't be asked for."""
+
+
+class ResourceModelInvalid(ResourceError):
+    """The model of a resource is no table."""
+
+
+class ResourceNameInvalid(ResourceError):
+    """The name of a resource can't be part of its routes' names."""
+
+
+class ResourcePrimaryKeyInvalid(ResourceError):
+    """The primary key of a resource's table is of several columns, or of a type that no path can hold."""
+
+
+class ResourcePrimaryKeyNotFound(ResourceError):
+    """The table of a resource has no primary key."""
+
+
+class ResourceSchemaNotFound(ResourceError):
+    """A resource's class says of its records neither their schema nor a table to make one from."""
 
 
 class HTTPException(FlamaError):

@@ -13,6 +13,7 @@ __all__ = [
     "Body",
     "Cookie",
     "Cookies",
+    "Description",
     "Handler",
     "Header",
     "Message",
@@ -27,6 +28,7 @@ __all__ = [
     "Schema",
     "SchemaList",
     "SchemaMetadata",
+    "Schemas",
     "Scheme",
     "Scope",
     "Send",
@@ -56,6 +58,22 @@ class App(t.Protocol):
 
     def __getattr__(self, name: str) -> t.Any:
         """Give the module of this name."""
+
+
+class Schemas(t.Protocol):
+    """Gives the JSON Schemas of a document, which keeps those that have names."""
+
+    def schema(self, annotation: t.Any, *, output: bool = False) -> dict[str, t.Any]:
+        """Give the schema of what is taken as a type, or with ``output`` of what is sent as it."""
+        ...
+
+    def reference(self, name: str, schema: dict[str, t.Any]) -> dict[str, t.Any]:
+        """Keep a schema under a name, or one like it, and give what refers to it."""
+        ...
+
+
+Description: t.TypeAlias = collections.abc.Callable[[Schemas], dict[str, t.Any]]
+"""Says of a route what its handler doesn't: the members of an OpenAPI operation that are not to be read from that."""
 
 
 class AppStatus(enum.Enum):

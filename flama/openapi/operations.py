@@ -12,9 +12,9 @@ from flama.http.request import JSON as JSON_TYPE
 from flama.http.response import json
 from flama.injection import Injector, Parameter
 from flama.injection.component import signature
-from flama.openapi import pages
 from flama.openapi.bodies import body, is_required
 from flama.openapi.definitions import JSON, Definitions, without_null
+from flama.pagination import descriptions
 from flama.rest.pages import Style
 from flama.routing.components import BodyComponent, ConnectionComponent, ParameterComponent
 from flama.routing.path import Path
@@ -67,14 +67,14 @@ def _operation(served: Served, definitions: Definitions) -> JSON:
     handler, path, style = served.route.handler, Path(served.path), t.cast(Style | None, served.route.pagination)
     asked = list(_asked(served.injector, handler))
     named = [parameter for parameter, component in asked if isinstance(component, ParameterComponent)]
-    parameters = [*_parameters(named, path, definitions), *(pages.parameters(style) if style else ())]
+    parameters = [*_parameters(named, path, definitions), *(descriptions.parameters(style) if style else ())]
     request_body = body(
         [parameter for parameter, component in asked if not isinstance(component, ParameterComponent)], definitions
     )
     may_fail = style or request_body is not None or any(_can_be_wrong(parameter, path) for parameter in named)
     returned = signature(handler)[1]
-    page = {"200": {"description": _SUCCESS, **pages.envelope(style, returned, definitions)}} if style else None
-    return {
+    page = {"200": {"description": _SUCCESS, **descriptions.envelope(style, returned, definitions)}} if style else None
+    described = {
         **_prose(handler),
         **({"tags": list(served.route.tags)} if served.route.tags else {}),
         **({"parameters": parameters} if parameters else {}),
@@ -85,6 +85,15 @@ def _operation(served: Served, definitions: Definitions) -> JSON:
             "default": {"description": "Error", "content": _FAILED},
         },
     }
+    return described if served.route.description is None else _told(described, served.route.description(definitions))
+
+
+def _told(described: JSON, told: JSON) -> JSON:
+    """The description of an operation with what its route tells of it: more parameters, what it takes and answers."""
+    parameters = [*described.get("parameters", ()), *told.get("parameters", ())]
+    rest = {status: answer for status, answer in described["responses"].items() if not status.startswith("2")}
+    responses = {**told.get("responses", {}), **rest}
+    return {**described, **told, **({"parameters": parameters} if parameters else {}), "responses": responses}
 
 
 def _prose(handler: types.Handler) -> JSON:

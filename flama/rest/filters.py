@@ -14,18 +14,22 @@ import msgspec
 from flama.exceptions import UnknownColumnError
 from flama.query import OPERATORS, And, Beyond, Comparison, Condition, Not, Or, compare
 from flama.rest.names import FILTER, RESERVED
-from flama.rest.values import Reader, reader, text
+from flama.rest.values import Reader, pattern, reader, text
 
-__all__ = ["Allowed", "Filterable", "decode", "encode", "filterable"]
+__all__ = ["Allowed", "Filterable", "decode", "encode", "filterable", "group_schema", "schema"]
 
 _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
 
 
 class Filterable(t.NamedTuple):
-    """What a field may be asked for: by which operators, and what reads the values that it is compared with."""
+    """What a field may be asked for: by which operators, and what reads the values that it is compared with.
+
+    ``pattern`` is a regular expression of such values.
+    """
 
     read: Reader
-    operators: collections.abc.Collection[str]
+    operators: frozenset[str]
+    pattern: str
 
 
 Allowed: t.TypeAlias = collections.abc.Mapping[str, Filterable]
@@ -44,7 +48,44 @@ def filterable(annotation: t.Any, operators: collections.abc.Collection[str] | N
     """Give what a field of this type may be asked for: by these operators, or by all that its type has."""
     is_text = isinstance(annotation, type) and issubclass(annotation, str)
     known = OPERATORS.keys() if is_text else OPERATORS.keys() - _TEXTUAL
-    return Filterable(reader(annotation), known if operators is None else operators)
+    return Filterable(reader(annotation), frozenset(known if operators is None else operators), pattern(annotation))
+
+
+def schema(field: Filterable) -> dict[str, t.Any]:
+    """Give the JSON Schema of what a field's own parameter may say."""
+    values = f"(({'|'.join(_valued(field.operators - _TEXTUAL))}):)({field.pattern})"
+    texts = f"({'|'.join(sorted(field.operators & _TEXTUAL))}):[^\\x00\\\\]*" if field.operators & _TEXTUAL else ""
+    null = "isnull" if "isnull" in field.operators else ""
+    return {"type": "string", "pattern": f"^(not:)?({'|'.join(filter(None, (values, texts, null)))})$", "maxLength": 99}
+
+
+def group_schema(allowed: Allowed, itself: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Give the JSON Schema of what ``filter`` may hold; ``itself`` is what refers to that."""
+    several = {"type": "array", "items": itself, "minItems": 1, "maxItems": 9}
+    groups = [_member("and", several), _member("or", several), _member("not", itself)]
+    return {"anyOf": [*(each for name, field in allowed.items() for each in _compared(name, field)), *groups]}
+
+
+def _member(name: str, schema: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {"type": "object", "properties": {name: schema}, "required": [name], "additionalProperties": False}
+
+
+def _compared(name: str, field: Filterable) -> collections.abc.Iterator[dict[str, t.Any]]:
+    value = {"type": "string", "pattern": f"^({field.pattern})$", "maxLength": 99}
+    text = {"type": "string", "pattern": "^[^\\x00\\\\]*$", "maxLength": 99}
+    for operators, operands in (
+        (field.operators & {"isnull"}, ()),
+        (field.operators & {"in"}, ({"type": "array", "items": value, "maxItems": 9},)),
+        (field.operators - _TEXTUAL - {"isnull", "in"}, (value,)),
+        (field.operators & _TEXTUAL, (text,)),
+    ):
+        if operators:
+            parts = [{"const": name}, {"enum": sorted(operators)}, *operands]
+            yield {"type": "array", "prefixItems": parts, "minItems": len(parts), "maxItems": len(parts)}
+
+
+def _valued(operators: frozenset[str]) -> list[str]:
+    return sorted(operators - {"isnull"})
 
 
 def encode(
@@ -188,9 +229,9 @@ class _Reading:
         if depth > _DEEPEST:
             raise ValueError(f"{FILTER} is nested more than {_DEEPEST} deep")
         match said:
-            case {"and": list(parts), **others} if not others:
+            case {"and": [*parts], **others} if parts and not others:
                 return And(tuple(self.group(part, depth + 1) for part in parts))
-            case {"or": list(parts), **others} if not others:
+            case {"or": [*parts], **others} if parts and not others:
                 return Or(tuple(self.group(part, depth + 1) for part in parts))
             case {"not": part, **others} if not others:
                 return Not(self.group(part, depth + 1))

@@ -3,13 +3,16 @@
 import hashlib
 import typing as t
 
-__all__ = ["HEADER", "REPLAYED", "decode", "encode", "fingerprint"]
+__all__ = ["HEADER", "REPLAYED", "SCHEMA", "decode", "encode", "fingerprint"]
 
 HEADER: t.Final = "idempotency-key"
 REPLAYED: t.Final = "idempotency-replayed"
 """The header of an answer that was given before, ``true`` then."""
 
 _LONGEST: t.Final = 255
+
+SCHEMA: t.Final[dict[str, t.Any]] = {"type": "string", "pattern": r"^[0-9A-Za-z-]+$", "maxLength": _LONGEST}
+"""The usual form of a key, as JSON Schema."""
 
 
 def encode(key: str) -> str:

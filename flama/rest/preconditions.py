@@ -7,13 +7,16 @@ import typing as t
 
 from flama.rest.values import text
 
-__all__ = ["ANY", "IF_MATCH", "IF_NONE_MATCH", "decode", "encode", "etag", "matches", "of_version", "version"]
+__all__ = ["ANY", "IF_MATCH", "IF_NONE_MATCH", "SCHEMA", "decode", "encode", "etag", "matches", "of_version", "version"]
 
 ANY: t.Final = ("*",)
 """What stands for whatever state, as long as there is a record."""
 
 IF_MATCH: t.Final = "if-match"
 IF_NONE_MATCH: t.Final = "if-none-match"
+
+SCHEMA: t.Final[dict[str, t.Any]] = {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*")$'}
+"""The usual form of such a header, as JSON Schema."""
 
 _TAG = re.compile(r'\s*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")\s*(?:,|$)')
 _VERSION: t.Final = '"v'

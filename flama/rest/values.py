@@ -5,12 +5,13 @@ import collections.abc
 import datetime
 import decimal
 import enum
+import re
 import typing as t
 import uuid
 
 import msgspec
 
-__all__ = ["Reader", "has_text", "reader", "text"]
+__all__ = ["Reader", "has_text", "pattern", "reader", "text"]
 
 Reader: t.TypeAlias = collections.abc.Callable[[str], t.Any]
 
@@ -53,6 +54,17 @@ def reader(annotation: t.Any) -> Reader:
             raise ValueError(f"{given[:_SHOWN]!r} is no {name}") from None
 
     return checked
+
+
+def pattern(annotation: t.Any) -> str:
+    """Give a regular expression of texts that stand for values of a type: of the usual ones, for people to write."""
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return "|".join(re.escape(text(member)) for member in annotation)
+    return next((each for kind, each in _PATTERNS.items() if _is(annotation, kind)), "[^\\x00]*")
+
+
+def _is(annotation: t.Any, kind: type) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, kind)
 
 
 def _short(value: int | decimal.Decimal) -> int | decimal.Decimal:
@@ -101,4 +113,19 @@ _WRITTEN: t.Final[dict[t.Any, collections.abc.Callable[[t.Any], str]]] = {
     datetime.date: lambda value: value.isoformat(),  # a datetime is one
     datetime.time: datetime.time.isoformat,
     datetime.timedelta: msgspec.to_builtins,
+}
+
+_DATE: t.Final = "(19|20)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+_TIME: t.Final = "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]"
+_PATTERNS: t.Final[dict[type, str]] = {
+    bool: "true|false",
+    int: "-?[0-9]{1,9}",
+    float: r"-?[0-9]{1,9}(\.[0-9]{1,9})?",
+    decimal.Decimal: r"-?[0-9]{1,9}(\.[0-9]{1,9})?",
+    uuid.UUID: "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+    datetime.datetime: f"{_DATE}T{_TIME}",
+    datetime.date: _DATE,
+    datetime.time: _TIME,
+    datetime.timedelta: "P[0-9]{1,3}D",
+    bytes: "([A-Za-z0-9+/]{4})*",
 }

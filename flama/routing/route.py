@@ -87,13 +87,14 @@ class Route(BaseRoute):
     """Serves the requests of some methods for a path; GET brings HEAD along.
 
     With ``pagination``, ``page_number``, ``limit_offset`` or ``cursor``, it answers with one page of what the handler
-    gives.
+    gives. ``description`` gives what an OpenAPI document has to say of it that its handler's signature doesn't.
     """
 
     methods: collections.abc.Collection[str] = ("GET",)
     include_in_schema: bool = True
     tags: collections.abc.Sequence[str] = ()
     pagination: str | None = None
+    description: types.Description | None = None
 
     @property
     def served(self) -> types.Handler:

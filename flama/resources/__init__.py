@@ -1,0 +1,25 @@
+"""Resources: collections of records, served over HTTP."""
+
+import typing as t
+
+from flama import facade
+
+if t.TYPE_CHECKING:
+    from flama.resources.crud import CRUDResource
+    from flama.resources.module import ResourcesModule
+    from flama.resources.resource import Resource, ResourceRoute, resource_method
+    from flama.resources.rest import RESTResource
+
+__all__ = ["CRUDResource", "RESTResource", "Resource", "ResourceRoute", "ResourcesModule", "resource_method"]
+
+__getattr__, __dir__ = facade.lazy(
+    __name__,
+    {
+        "CRUDResource": "flama.resources.crud",
+        "RESTResource": "flama.resources.rest",
+        "Resource": "flama.resources.resource",
+        "ResourceRoute": "flama.resources.resource",
+        "ResourcesModule": "flama.resources.module",
+        "resource_method": "flama.resources.resource",
+    },
+)

@@ -1,0 +1,83 @@
+"""What a resource is asked for: a request, the unit in which it is answered."""
+
+import collections.abc
+import contextlib
+import dataclasses
+import typing as t
+import urllib.parse
+
+from flama import http, pagination, types
+from flama.query import Condition
+from flama.resources.records import Records
+from flama.resources.rest import RESTResource
+from flama.rest import filters, names, orders
+from flama.rest.operations import Operation, segment
+
+__all__ = ["Asked", "Serve"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """One request to a resource."""
+
+    resource: type[RESTResource]
+    operation: Operation
+    scope: types.Scope
+    body: bytes
+    id: t.Any
+    worker: t.Any
+    repository: str
+    query: list[tuple[str, str]]
+
+    @contextlib.asynccontextmanager
+    async def unit(self) -> collections.abc.AsyncGenerator[Records]:
+        """Open a unit of work, and give the records in it."""
+        async with self.worker:
+            yield self.resource.records(getattr(self.worker, self.repository))
+
+    def header(self, name: str) -> str | None:
+        """Give a header's value; of several, all of them, as one."""
+        key = name.encode()
+        found = [value.decode("latin-1") for header, value in self.scope["headers"] if header == key]
+        return ", ".join(found) if found else None
+
+    def conditions(self, reserved: collections.abc.Collection[str] = names.RESERVED) -> tuple[Condition, ...]:
+        """Give the conditions on the records that the query asks for.
+
+        :raises ValidationError: a parameter means nothing.
+        :raises UnknownColumnError: a parameter is nothing that records can be asked for by.
+        """
+        resource = self.resource
+        try:
+            return filters.decode(self.query, resource._filters, resource=resource.name, reserved=reserved)
+        except ValueError as error:
+            raise pagination.refused(error) from error
+
+    def number(self, name: str) -> int | None:
+        """Give the natural number that a parameter of the query holds, if it is there.
+
+        :raises ValidationError: it holds none.
+        """
+        value = dict(self.query).get(name)
+        if value is None:
+            return None
+        if not (value.isascii() and value.isdigit() and len(value) < 10):
+            raise pagination.refused(ValueError(f"{name} is a number from 0, not {value[:40]!r}"))
+        return int(value)
+
+    def listed(self, name: str) -> list[str] | None:
+        """Give the field names that a parameter of the query lists, if it is there."""
+        value = dict(self.query).get(name)
+        return None if value is None else orders.listed(value)
+
+    def answer(self, body: bytes, headers: collections.abc.Mapping[str, str] | None = None) -> http.Response:
+        """Give the response of an operation that went well."""
+        return http.Response(body, self.operation.status, headers, "application/json")
+
+    def location(self, id: t.Any) -> str:
+        """Give the path of a record."""
+        return f"{urllib.parse.quote(self.scope['path'])}{segment(id)}/"
+
+
+Serve: t.TypeAlias = collections.abc.Callable[[Asked], collections.abc.Awaitable[http.Response]]
+"""What does an operation."""

@@ -1,0 +1,145 @@
+"""CRUD resources: the table of operations, served from a repository."""
+
+import collections.abc
+import importlib
+import typing as t
+
+from flama import exceptions, http, types
+from flama.ddd.components import WorkerComponent
+from flama.http.request import query_pairs
+from flama.resources import descriptions, elements, listing, many
+from flama.resources.asked import Asked, Serve
+from flama.resources.resource import ResourceRoute
+from flama.resources.rest import RESTResource
+from flama.rest.operations import OPERATIONS, Operation
+from flama.routing import Route
+
+__all__ = ["CRUDResource"]
+
+_SERVED: t.Final[dict[str, Serve]] = {
+    "create": elements.create,
+    "list": listing.records,
+    "retrieve": elements.retrieve,
+    "update": elements.update,
+    "partial_update": elements.partial_update,
+    "delete": elements.delete,
+    "replace": many.replace,
+    "partial_replace": many.partial_replace,
+    "drop": many.drop,
+    "upsert": many.upsert,
+    "update_where": many.update_where,
+    "drop_where": many.drop,
+}
+"""What does each operation; that on many records which has the path of one on a single is done by the same."""
+
+_ID: t.Final = "resource_id"
+
+
+class CRUDResource(RESTResource, abstract=True):
+    """A REST resource with an endpoint for each operation of :data:`flama.rest.operations.OPERATIONS`.
+
+    A method of an operation's name is a handler that serves it instead; those that are named in ``without`` are not
+    served at all. ::
+
+        class Users(CRUDResource):
+            model = user_table
+            without = ("drop", "replace")
+    """
+
+    without: t.ClassVar[collections.abc.Collection[str]] = ()
+
+    @classmethod
+    def _declare(cls) -> None:
+        super()._declare()
+        if unknown := [name for name in cls.without if name not in OPERATIONS]:
+            raise exceptions.ResourceAttributeNotFound(
+                f"{cls.__name__} is without {unknown}: the operations are {', '.join(OPERATIONS)}"
+            )
+
+    def routes(self, app: types.App) -> list[Route]:
+        """Give what an application serves of it: its own methods, and the operations that it has no method for."""
+        own = super().routes(app)
+        marked = {method for method in dir(self) if ResourceRoute.of(getattr(self, method, None)) is not None}
+        names = [name for name in _SERVED if name not in self.without and name not in marked]
+        return [*own, *self._operations(app, names)]
+
+    def _operations(self, app: t.Any, names: list[str]) -> collections.abc.Iterator[Route]:
+        workers = [each.worker for each in app.components if isinstance(each, WorkerComponent)]
+        worker, repository, is_made = self.worker_for(workers)
+        if is_made and any(not hasattr(self, name) for name in names):
+            app.add_component(WorkerComponent(t.cast(t.Any, worker)()))
+        for name in names:
+            operation, overriding = OPERATIONS[name], getattr(self, name, None)
+            made = overriding or self._handler(operation, worker, repository)
+            yield Route(
+                self._path(operation),
+                made,
+                name,
+                (operation.method,),
+                tags=(self.name,),
+                description=None if overriding else descriptions.of(type(self), operation),
+            )
+
+            if operation.verb and self._id.type is not str:  # else it may be a record's
+                yield _refusing(self._path(operation), operation.method)
+
+    def _path(self, operation: Operation) -> str:
+        if operation.kind == "element":
+            return f"/{{{_ID}}}/"
+        return f"/:{operation.verb}/" if operation.verb else "/"
+
+    def _handler(self, operation: Operation, worker: type, repository: str) -> types.Handler:
+        resource, serve = type(self), self._served(operation)
+
+        def asked(scope: types.Scope, worker: t.Any, body: bytes = b"", id: t.Any = None) -> Asked:
+            return Asked(resource, operation, scope, body, id, worker, repository, query_pairs(scope))
+
+        handler = _handlers(operation, serve, asked)
+        annotations = {"scope": types.Scope, "worker": worker, "body": types.Body, _ID: self._id.type}
+        code = handler.__code__
+        names = code.co_varnames[: code.co_argcount]
+        handler.__annotations__ = {name: annotations[name] for name in names} | {"return": http.Response}
+        handler.__name__ = handler.__qualname__ = operation.name
+        handler.__doc__ = serve.__doc__
+        return t.cast(types.Handler, handler)
+
+    def _served(self, operation: Operation) -> Serve:
+        serve = _SERVED[operation.name]
+        if not self.idempotency or operation.method not in ("POST", "PATCH"):
+            return serve
+        once = importlib.import_module("flama.resources.idempotency").once(serve)
+        once.__doc__ = serve.__doc__
+        return t.cast(Serve, once)
+
+
+def _refusing(path: str, method: str) -> Route:
+    """Give the route that answers for all other methods, where a record's path would otherwise."""
+    refused = exceptions.MethodNotAllowedException("", (method, "OPTIONS"))
+
+    async def others(scope: types.Scope) -> http.Response:
+        if scope["method"] == "OPTIONS":
+            return http.Response(None, 204, refused.headers)
+        raise exceptions.MethodNotAllowedException(scope["method"], (method, "OPTIONS"))
+
+    return Route(path, others, "", ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"), include_in_schema=False)
+
+
+def _handlers(operation: Operation, serve: Serve, asked: collections.abc.Callable[..., Asked]) -> t.Any:
+    """Give the handler that asks for what the operation needs."""
+
+    async def of_all(scope: t.Any, worker: t.Any) -> http.Response:
+        return await serve(asked(scope, worker))
+
+    async def of_all_with_body(scope: t.Any, worker: t.Any, body: t.Any) -> http.Response:
+        return await serve(asked(scope, worker, body))
+
+    async def of_one(scope: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
+        return await serve(asked(scope, worker, b"", resource_id))
+
+    async def of_one_with_body(scope: t.Any, worker: t.Any, body: t.Any, resource_id: t.Any) -> http.Response:
+        return await serve(asked(scope, worker, body, resource_id))
+
+    has_body = operation.request is not None
+    if operation.kind == "element":
+        return of_one_with_body if has_body else of_one
+    return of_all_with_body if has_body else of_all

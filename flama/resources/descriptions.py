@@ -1,0 +1,148 @@
+"""What an OpenAPI document says of a resource's operations."""
+
+import typing as t
+
+from flama import types
+from flama.pagination import descriptions
+from flama.resources.rest import RESTResource
+from flama.rest import filters, idempotency, names, pages, preconditions, streams
+from flama.rest.filters import Filterable
+from flama.rest.operations import Deleted, Envelope, Operation, Record, Records
+
+__all__ = ["of"]
+
+_JSON: t.TypeAlias = dict[str, t.Any]
+
+_TEXT: t.Final[_JSON] = {"type": "string"}
+_ETAG: t.Final[_JSON] = {"ETag": {"schema": _TEXT, "description": "The state of the record."}}
+_LOCATION: t.Final[_JSON] = {"Location": {"schema": _TEXT, "description": "The path of the record."}}
+_FILTER: t.Final = (
+    'More than a conjunction, as JSON: a comparison is ["field", "operator", "value"], '
+    'a group {"and": […]}, {"or": […]} or {"not": …}.'
+)
+_ORDER: t.Final = "The fields to order by, separated by commas, - before one being descending."
+
+
+def of(resource: type[RESTResource], operation: Operation) -> types.Description:
+    """Give what there is to say of an operation: its parameters, what it takes and answers."""
+
+    def described(schemas: types.Schemas) -> _JSON:
+        body = _body(resource, operation, schemas)
+        parameters = [*_headers(resource, operation), *_query(resource, operation, schemas)]
+        return {
+            **({"parameters": parameters} if parameters else {}),
+            **({"requestBody": {"required": True, "content": _json(body)}} if body else {}),
+            "responses": _responses(resource, operation, schemas),
+        }
+
+    return described
+
+
+def _body(resource: type[RESTResource], operation: Operation, schemas: types.Schemas) -> _JSON | None:
+    if operation.request is None:
+        return None
+    many = operation.request is Records
+    one = schemas.schema(resource._input.annotation(partial=operation.partial))
+    array = {"type": "array", "items": one}
+    if operation.name == "create":
+        return {"oneOf": [one, array]}
+    return array if many else one
+
+
+def _headers(resource: type[RESTResource], operation: Operation) -> list[_JSON]:
+    found: list[_JSON] = []
+    if operation.kind == "element":
+        name = "If-Match" if operation.writes else "If-None-Match"
+        found.append(_header(name, preconditions.SCHEMA, "The state of the record that the request is for."))
+    if resource.idempotency and operation.method in ("POST", "PATCH"):
+        found.append(
+            _header("Idempotency-Key", idempotency.SCHEMA, "What tells that this is the same request as one before.")
+        )
+    return found
+
+
+def _header(name: str, schema: _JSON, description: str) -> _JSON:
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+
+
+def _query(resource: type[RESTResource], operation: Operation, schemas: types.Schemas) -> list[_JSON]:
+    if operation.name == "list":
+        told = {name: schema for style in pages.STYLES for name, schema in pages.described(style).items()}
+        order = {"type": "array", "items": {"type": "string", "enum": _orders(resource)}, "minItems": 1, "maxItems": 9}
+        found = [descriptions.parameter(name, schema) for name, schema in told.items()]
+        found.append({**_parameter(names.ORDER_BY, order, _ORDER), "style": "form", "explode": False})
+        found.append(_parameter(names.ORDER_DIRECTION, {"type": "string", "enum": ["asc", "desc"]}, ""))
+        return found + _filters(resource, schemas)
+    if operation.name in ("drop", "drop_where", "update_where"):
+        natural = {"type": "integer", "minimum": 0, "maximum": 10**9 - 1}
+        most = _parameter(names.MAX_AFFECTED, natural, "Do it only if it is to no more records than this.")
+        return [most, *_filters(resource, schemas)]
+    if operation.name == "upsert":
+        known = resource._unique
+        alike = {"type": "string", **({"enum": [",".join(sorted(each)) for each in known]} if known else {})}
+        fields = {"type": "array", "items": {"type": "string", "enum": sorted(resource._filters)}, "minItems": 1}
+        changed = _parameter(names.SET, fields, "The fields that change.")
+        on = _parameter(names.ON, alike, "The fields by which records are alike.")
+        return [on, {**changed, "style": "form", "explode": False}]
+    return []
+
+
+def _orders(resource: type[RESTResource]) -> list[str]:
+    return [sign + name for name in sorted(resource._ordering) for sign in ("", "-")]
+
+
+def _filters(resource: type[RESTResource], schemas: types.Schemas) -> list[_JSON]:
+    fields = [_field(name, field) for name, field in resource._filters.items() if name not in names.RESERVED]
+    title = f"{resource.__name__}Filter"
+    itself = {"$ref": f"#/components/schemas/{title}"}
+    group = schemas.reference(title, filters.group_schema(resource._filters, itself))
+    described = {
+        "name": names.FILTER,
+        "in": "query",
+        "required": False,
+        "description": _FILTER,
+        "content": _json(group),
+    }
+    return [*fields, described]
+
+
+def _field(name: str, field: Filterable) -> _JSON:
+    operators = ", ".join(sorted(field.operators))
+    description = f"An operator ({operators}), a colon and a value, not: before it to negate; a value alone is equal."
+    schema = {"type": "array", "items": filters.schema(field), "maxItems": 9}
+    return {**_parameter(name, schema, description), "style": "form", "explode": True}
+
+
+def _parameter(name: str, schema: _JSON, description: str) -> _JSON:
+    return descriptions.parameter(name, {**schema, **({"description": description} if description else {})})
+
+
+def _responses(resource: type[RESTResource], operation: Operation, schemas: types.Schemas) -> _JSON:
+    status, schema = str(operation.status), resource._output.schema
+    if operation.response is Envelope:
+        return {status: {"description": "A page of the records", **_pages(schema, schemas)}}
+    if operation.response is Deleted:
+        return {status: {"description": "Deleted", "content": _json(schemas.schema(Deleted, output=True))}}
+    if operation.response is None:
+        return {status: {"description": "Deleted"}}
+    one = schemas.schema(schema, output=True)
+    array = {"type": "array", "items": one}
+    answered = one if operation.response is Record else array
+    headers: _JSON = dict(_ETAG) if operation.response is Record else {}
+    if operation.name == "create":
+        answered, headers = {"oneOf": [one, array]}, {**headers, **_LOCATION}
+    told = {"description": "Done", "content": _json(answered), **({"headers": headers} if headers else {})}
+    unchanged = {"304": {"description": "It is in that state still"}} if operation.name == "retrieve" else {}
+    return {status: told, **unchanged}
+
+
+def _pages(schema: t.Any, schemas: types.Schemas) -> _JSON:
+    """The answers in each style, which the parameters tell, and the stream."""
+    each = [descriptions.envelope(style, list.__class_getitem__(schema), schemas) for style in pages.STYLES]
+    content = [answer["content"]["application/json"]["schema"] for answer in each]
+    stream = {streams.MEDIA_TYPE: {"schema": schemas.schema(schema, output=True)}}
+    return {"headers": each[0]["headers"], "content": {**_json({"anyOf": content}), **stream}}
+
+
+def _json(schema: _JSON) -> _JSON:
+    return {"application/json": {"schema": schema}}

@@ -1,0 +1,83 @@
+"""Lists of a resource's records: in pages, or as a stream."""
+
+import collections.abc
+import typing as t
+
+from flama import exceptions, http, pagination
+from flama.query import Condition, Order
+from flama.resources.asked import Asked
+from flama.rest import orders, pages, streams
+
+__all__ = ["records"]
+
+_Pairs: t.TypeAlias = list[tuple[str, str]]
+
+_LINES: t.Final = 100  # in one message
+
+
+async def records(asked: Asked) -> http.Response:
+    """Give a page of the records, or a stream of all to who takes that."""
+    resource, query = asked.resource, asked.query
+    conditions, order = asked.conditions(), _order(asked, query)
+    style = pages.asked(dict(query))
+    page, binding = pagination.requested(style, query, resource.max_page_size)
+    if streams.MEDIA_TYPE in (asked.header("accept") or ""):
+        return await _streamed(_lines(asked, conditions, order, page if _is_paged(query) else None))
+    async with asked.unit() as found:
+        try:
+            part = await pagination.of_query(style, page, found.list(conditions, order), binding)
+        except ValueError as error:
+            raise pagination.refused(error) from error
+    return pagination.answer(style, page, part, query, resource._output.many)
+
+
+def _order(asked: Asked, query: _Pairs) -> tuple[Order, ...]:
+    try:
+        return orders.decode(query, asked.resource._ordering, resource=asked.resource.name) or asked.resource._order
+    except ValueError as error:
+        raise pagination.refused(error) from error
+
+
+def _is_paged(query: _Pairs) -> bool:
+    return any(name in pages.SCHEMAS for name, _ in query)
+
+
+async def _streamed(lines: collections.abc.AsyncGenerator[bytes]) -> http.Response:
+    """Give the answer that brings lines while they are read; an error before the first is answered as one."""
+    return http.StreamingResponse(_Lines(await anext(lines, b""), lines), media_type=streams.MEDIA_TYPE)
+
+
+async def _lines(
+    asked: Asked, conditions: tuple[Condition, ...], order: tuple[Order, ...], page: pages.Page | None
+) -> collections.abc.AsyncGenerator[bytes]:
+    encode, is_sent, lines = asked.resource._output.one, False, list[bytes]()
+    try:
+        async with asked.unit() as found:
+            async for record in found.every(conditions, order, page):
+                lines.append(streams.encode(record, encode))
+                if len(lines) == _LINES:
+                    yield b"".join(lines)
+                    is_sent = True
+                    lines.clear()
+    except exceptions.ResourceException as error:
+        if not is_sent:
+            raise
+        lines.append(streams.encode(error))
+    yield b"".join(lines)
+
+
+class _Lines(collections.abc.AsyncIterator[bytes]):
+    """The lines of a stream of which the first is there."""
+
+    def __init__(self, first: bytes, rest: collections.abc.AsyncGenerator[bytes]) -> None:
+        self._first: bytes | None = first
+        self._rest = rest
+
+    async def __anext__(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        await self._rest.aclose()

@@ -1,0 +1,65 @@
+"""Operations on all records of a resource, or on those that a query asks for."""
+
+import typing as t
+
+import msgspec
+
+from flama import exceptions, http, pagination
+from flama.resources.asked import Asked
+from flama.rest import names
+from flama.rest.operations import Deleted
+
+__all__ = ["drop", "partial_replace", "replace", "update_where", "upsert"]
+
+# a page of what is changed would be another thing than the caller thinks
+_OTHERS: t.Final = frozenset({names.MAX_AFFECTED, names.FILTER})
+
+
+async def replace(asked: Asked) -> http.Response:
+    """Make these records all that there are."""
+    rows = asked.resource._input.many(asked.scope, asked.body)
+    return await _replaced(asked, [asked.resource._input.replacing(row) for row in rows], partial=False)
+
+
+async def partial_replace(asked: Asked) -> http.Response:
+    """Change the records that are there, and store the others."""
+    return await _replaced(asked, asked.resource._input.parts(asked.scope, asked.body), partial=True)
+
+
+async def drop(asked: Asked) -> http.Response:
+    """Delete all records, or those that a query asks for."""
+    conditions, most = asked.conditions(_OTHERS), asked.number(names.MAX_AFFECTED)
+    async with asked.unit() as records:
+        deleted = await records.drop(conditions, most)
+    return asked.answer(msgspec.json.encode(Deleted(deleted)))
+
+
+async def update_where(asked: Asked) -> http.Response:
+    """Change the records that a query asks for."""
+    data = asked.resource._input.part(asked.scope, asked.body)
+    conditions, most = asked.conditions(_OTHERS), asked.number(names.MAX_AFFECTED)
+    async with asked.unit() as records:
+        return asked.answer(asked.resource._output.many(await records.change(data, conditions, most)))
+
+
+async def upsert(asked: Asked) -> http.Response:
+    """Store records or, of those that are there, change what is there."""
+    rows = asked.resource._input.many(asked.scope, asked.body)
+    options = {name: listed for name in (names.ON, names.SET) if (listed := asked.listed(name)) is not None}
+    _check_known(asked, options)
+    async with asked.unit() as records:
+        return asked.answer(asked.resource._output.many(await records.upsert(rows, **options)))
+
+
+def _check_known(asked: Asked, options: dict[str, list[str]]) -> None:
+    fields, alike = asked.resource._filters, asked.resource._unique
+    if unknown := [name for listed in options.values() for name in listed if name not in fields]:
+        raise exceptions.UnknownColumnError(resource=asked.resource.name, names=unknown, columns=fields)
+    if alike is not None and names.ON in options and frozenset(options[names.ON]) not in alike:
+        known = "; ".join(", ".join(sorted(each)) for each in alike)
+        raise pagination.refused(ValueError(f"{names.ON} is what no two records are alike in: {known}"))
+
+
+async def _replaced(asked: Asked, rows: t.Any, *, partial: bool) -> http.Response:
+    async with asked.unit() as records:
+        return asked.answer(asked.resource._output.many(await records.replace(rows, partial=partial)))

@@ -1,0 +1,216 @@
+"""Records of a resource: what it asks of its repository, whichever kind that is."""
+
+import builtins
+import collections.abc
+import dataclasses
+import typing as t
+
+from flama.exceptions import InvalidDataError, NotFoundError
+from flama.query import Condition, F, Order, Query
+from flama.rest.pages import Page
+
+__all__ = ["PortableRecords", "Records", "TableRecords"]
+
+_Record: t.TypeAlias = dict[str, t.Any]
+_Conditions: t.TypeAlias = collections.abc.Sequence[Condition]
+_Orders: t.TypeAlias = collections.abc.Sequence[Order]
+_Stream: t.TypeAlias = collections.abc.AsyncIterable[t.Any]
+
+_BATCH: t.Final = 1_000  # keys in one statement
+
+
+class Records(t.Protocol):
+    """The verbs that a resource is served by. The errors are those of the repository."""
+
+    async def create(self, rows: builtins.list[_Record]) -> builtins.list[t.Any]:
+        """Store records, all or none, and give them as stored."""
+        ...
+
+    async def retrieve(self, id: t.Any, *, hold: bool = False) -> t.Any:
+        """Give a record; with ``hold`` nobody else changes it before the unit ends, where there is such a thing."""
+        ...
+
+    async def update(self, id: t.Any, data: _Record, *, partial: bool, **filters: t.Any) -> t.Any:
+        """Change a record, and give it as it is then."""
+        ...
+
+    async def delete(self, id: t.Any, **filters: t.Any) -> None:
+        """Delete a record."""
+        ...
+
+    async def replace(self, rows: builtins.list[_Record], *, partial: bool) -> builtins.list[t.Any]:
+        """Make the records all that there are, or change those that are there and store the others."""
+        ...
+
+    async def drop(self, conditions: _Conditions, most: int | None) -> int:
+        """Delete what matches, if it is no more than so many records, and give how many they were."""
+        ...
+
+    async def change(self, data: _Record, conditions: _Conditions, most: int | None) -> builtins.list[t.Any]:
+        """Change what matches, if it is no more than so many records, and give the records as they are then."""
+        ...
+
+    async def upsert(self, rows: builtins.list[_Record], **options: t.Any) -> builtins.list[t.Any]:
+        """Store records or change what is there of them, and give them as stored."""
+        ...
+
+    def list(self, conditions: _Conditions, orders: _Orders) -> Query:
+        """Give what is asked for when these conditions hold, in an order."""
+        ...
+
+    def every(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
+        """Give the records on which these conditions hold, in an order; of a page alone, if there is one."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableRecords:
+    """The records of a table, in a database or in memory."""
+
+    repository: t.Any
+    key: str
+
+    async def create(self, rows: builtins.list[_Record]) -> builtins.list[t.Any]:
+        """Store records."""
+        return t.cast("builtins.list[t.Any]", await self.repository.create(*rows))
+
+    async def retrieve(self, id: t.Any, *, hold: bool = False) -> t.Any:
+        """Give a record."""
+        return await self.repository.retrieve(lock="update" if hold else None, **{self.key: id})
+
+    async def update(self, id: t.Any, data: _Record, *, partial: bool, **filters: t.Any) -> t.Any:
+        """Change a record."""
+        found = await self.repository.update(data, **{self.key: id}, **filters)
+        if not found:
+            raise NotFoundError(resource=self.repository._resource_name, id=id)
+        return found[0]
+
+    async def delete(self, id: t.Any, **filters: t.Any) -> None:
+        """Delete a record."""
+        await self.repository.delete(**{self.key: id}, **filters)
+
+    async def replace(self, rows: builtins.list[_Record], *, partial: bool) -> builtins.list[t.Any]:
+        """Make the records all that there are, or change those that are there and store the others."""
+        if not partial:
+            await self.repository.drop()
+            return await self.create(rows)
+        known = await self._known([row[self.key] for row in rows if row.get(self.key) is not None])
+        stored = iter(await self.create([row for row in rows if row.get(self.key) not in known]))
+        return [await self._changed(row) if row.get(self.key) in known else next(stored) for row in rows]
+
+    async def drop(self, conditions: _Conditions, most: int | None) -> int:
+        """Delete what matches."""
+        return t.cast(int, await self.repository.drop(*conditions, max_affected=most))
+
+    async def change(self, data: _Record, conditions: _Conditions, most: int | None) -> builtins.list[t.Any]:
+        """Change what matches."""
+        return t.cast("builtins.list[t.Any]", await self.repository.update(data, *conditions, max_affected=most))
+
+    async def upsert(self, rows: builtins.list[_Record], **options: t.Any) -> builtins.list[t.Any]:
+        """Store records or change what is there of them."""
+        return t.cast("builtins.list[t.Any]", await self.repository.upsert(*rows, **options))
+
+    def every(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
+        """Give the records."""
+        return _listed(self.repository, conditions, orders, page)
+
+    def list(self, conditions: _Conditions, orders: _Orders) -> Query:
+        """Give what is asked for."""
+        return t.cast(Query, self.repository.list(*conditions, order_by=list(orders) or None).query)
+
+    async def _known(self, ids: builtins.list[t.Any]) -> set[t.Any]:
+        """Give those of the keys that there are."""
+        if len(set(ids)) < len(ids):
+            raise InvalidDataError(resource=self.repository._resource_name, detail=f"two records have one {self.key}")
+        known: set[t.Any] = set()
+        for start in range(0, len(ids), _BATCH):
+            found = self.repository.list(F[self.key].in_(ids[start : start + _BATCH]), fields=[self.key])
+            known.update([record[self.key] async for record in found])
+        return known
+
+    async def _changed(self, row: _Record) -> t.Any:
+        return await self.update(row[self.key], {name: row[name] for name in row if name != self.key}, partial=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PortableRecords:
+    """The records of any repository, by what all of them have in common, which over HTTP is said in requests."""
+
+    repository: t.Any
+    key: str
+
+    async def create(self, rows: builtins.list[_Record]) -> builtins.list[t.Any]:
+        """Store records."""
+        if not rows:
+            return []
+        stored = await self.repository.create(*rows)
+        return stored if isinstance(stored, builtins.list) else [stored]
+
+    async def retrieve(self, id: t.Any, *, hold: bool = False) -> t.Any:
+        """Give a record; nothing keeps others from changing it."""
+        return await self.repository.retrieve(id=id)
+
+    async def update(self, id: t.Any, data: _Record, *, partial: bool, **filters: t.Any) -> t.Any:
+        """Change a record."""
+        update = getattr(self.repository, "partial_update", None) if partial else None
+        found = await (update or self.repository.update)(id=id, data=data)
+        if isinstance(found, builtins.list):
+            if not found:
+                raise NotFoundError(resource=type(self.repository).__name__, id=id)
+            return found[0]
+        return found
+
+    async def delete(self, id: t.Any, **filters: t.Any) -> None:
+        """Delete a record."""
+        await self.repository.delete(id=id)
+
+    async def replace(self, rows: builtins.list[_Record], *, partial: bool) -> builtins.list[t.Any]:
+        """Make the records all that there are, or change those that are there and store the others."""
+        replace = self.repository.partial_replace if partial else self.repository.replace
+        return t.cast("builtins.list[t.Any]", await replace(rows))
+
+    async def drop(self, conditions: _Conditions, most: int | None) -> int:
+        """Delete what matches."""
+        options = {} if most is None else {"max_affected": most}
+        return t.cast(int, await self.repository.drop(*conditions, **options))
+
+    async def change(self, data: _Record, conditions: _Conditions, most: int | None) -> builtins.list[t.Any]:
+        """Change what matches."""
+        options = {} if most is None else {"max_affected": most}
+        return t.cast("builtins.list[t.Any]", await self.repository.update_where(data, *conditions, **options))
+
+    async def upsert(self, rows: builtins.list[_Record], **options: t.Any) -> builtins.list[t.Any]:
+        """Store records or change what is there of them."""
+        return t.cast("builtins.list[t.Any]", await self.repository.upsert(*rows, **options))
+
+    def every(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
+        """Give the records."""
+        return _listed(self.repository, conditions, orders, page)
+
+    def list(self, conditions: _Conditions, orders: _Orders) -> Query:
+        """Give what is asked for."""
+        return _Listing(self.repository, tuple(conditions), tuple(orders))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Listing:
+    repository: t.Any
+    conditions: tuple[Condition, ...]
+    orders: tuple[Order, ...]
+
+    @property
+    def places(self) -> None:
+        return None
+
+    def sliced(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> _Stream:
+        return _listed(self.repository, self.conditions, self.orders, Page(limit, offset))
+
+    async def count(self) -> int:
+        return t.cast(int, await self.repository.count(*self.conditions))
+
+
+def _listed(repository: t.Any, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
+    options: dict[str, t.Any] = {} if page is None else {"limit": page.limit, "offset": page.offset}
+    if orders:
+        options["order_by"] = [*orders]
+    return t.cast(_Stream, repository.list(*conditions, **options))

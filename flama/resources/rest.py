@@ -1,0 +1,190 @@
+"""REST resources: what a class says of the records that it serves, checked when it is defined."""
+
+import collections.abc
+import importlib
+import typing as t
+
+from flama import exceptions, schemas
+from flama.ddd.repositories.base import AbstractRepository
+from flama.ddd.workers.base import AbstractWorker, BaseWorker
+from flama.query import OPERATORS, Order, orders
+from flama.resources.keys import IDS, Key
+from flama.resources.records import PortableRecords, Records, TableRecords
+from flama.resources.resource import Resource
+from flama.resources.schemas import Input, Output
+from flama.rest import pages, values
+from flama.rest.filters import Allowed, filterable
+
+__all__ = ["RESTResource"]
+
+_Names: t.TypeAlias = collections.abc.Sequence[str]
+
+
+class RESTResource(Resource):
+    """A collection of records that is served as a REST resource.
+
+    ``model``
+        the SQLAlchemy table that has them; or instead of it
+    ``repository``
+        the class of the repository that gives them: of a table, of a remote service, in memory, or one of your own
+    ``worker``
+        the class of the worker in whose units it is; by default that which the application has for the repository, or
+        one on the application's database
+    ``schema``
+        the model of records, as they are sent and answered; or ``input_schema``, ``output_schema``; without any, of a
+        table, models are made that say what its columns do
+    ``filters``
+        the fields that records can be asked for by: their names, or their names with the operators that are granted;
+        by default all that are answered, with all operators that mean something there
+    ``ordering``
+        the fields that they can be ordered by, by default the same; ``order_by`` is their order when none is asked for
+    ``max_page_size``
+        how many records a page has at most
+    ``key``
+        the field that tells records apart, where no table says so; by default ``id``
+    ``preconditions``
+        whether a change of a record has to say by ``If-Match`` of which state of it
+    ``idempotency``
+        whether answers are kept by their ``Idempotency-Key``, in the table of :mod:`flama.resources.idempotency`
+
+    A base for other resources that has nothing of this itself is declared with ``abstract=True`` behind its bases.
+
+    :raises ResourceError: the class lacks something, or says what can't be.
+    """
+
+    model: t.ClassVar[t.Any] = None
+    repository: t.ClassVar[type[AbstractRepository] | None] = None
+    worker: t.ClassVar[type[AbstractWorker] | None] = None
+    schema: t.ClassVar[t.Any] = None
+    input_schema: t.ClassVar[t.Any] = None
+    output_schema: t.ClassVar[t.Any] = None
+    filters: t.ClassVar[_Names | collections.abc.Mapping[str, _Names] | None] = None
+    ordering: t.ClassVar[_Names | None] = None
+    order_by: t.ClassVar[t.Any] = None
+    max_page_size: t.ClassVar[int] = pages.MOST
+    key: t.ClassVar[str] = "id"
+    preconditions: t.ClassVar[bool] = False
+    idempotency: t.ClassVar[bool] = False
+
+    _table: t.ClassVar[t.Any] = None
+    _repository: t.ClassVar[t.Any]
+    _id: t.ClassVar[Key]
+    _input: t.ClassVar[Input]
+    _output: t.ClassVar[Output]
+    _filters: t.ClassVar[Allowed]
+    _ordering: t.ClassVar[frozenset[str]]
+    _order: t.ClassVar[tuple[Order, ...]]
+    _unique: t.ClassVar[tuple[frozenset[str], ...] | None] = None  # what records can be alike in, where it is known
+
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: t.Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if not abstract:
+            cls._declare()
+
+    @classmethod
+    def _declare(cls) -> None:
+        cls._table = cls.model if cls.model is not None else getattr(cls.repository, "_table", None)
+        if cls._table is None and cls.repository is None:
+            raise exceptions.ResourceAttributeNotFound(f"{cls.__name__} has neither a 'model' nor a 'repository'")
+        _of_table(cls) if cls._table is not None else _of_schema(cls)
+        fields = cls._filters
+        cls._filters = _granted(cls.__name__, fields, cls.filters)
+        cls._ordering = frozenset(fields if cls.ordering is None else cls.ordering)
+        cls._order = orders(cls.order_by)
+        if unknown := [name for name in (*cls._ordering, *(each.field for each in cls._order)) if name not in fields]:
+            raise _unknown(cls.__name__, "is ordered by", unknown, fields)
+
+    @classmethod
+    def records(cls, repository: t.Any) -> Records:
+        """Give what the resource asks of its repository."""
+        kind = TableRecords if cls._table is not None or hasattr(cls._repository, "_key") else PortableRecords
+        return kind(repository, cls._id.name)
+
+    @classmethod
+    def worker_for(cls, workers: collections.abc.Iterable[AbstractWorker]) -> tuple[type[AbstractWorker], str, bool]:
+        """Give the class of workers in whose units the repository is, its name there, and whether it was made here.
+
+        :raises ResourceAttributeNotFound: nobody says where the repository's session comes from.
+        """
+        known: list[t.Any] = [cls.worker] if cls.worker is not None else [type(worker) for worker in workers]
+        for worker in known:
+            declared = worker._declarations.resolved() if issubclass(worker, BaseWorker) else {}
+            for name, declaration in declared.items():
+                if declaration.repository is cls._repository:
+                    return worker, name, False
+        backend = cls._repository._backend
+        if cls.worker is not None or getattr(backend, "__name__", "") == "HTTPWorker":
+            raise exceptions.ResourceAttributeNotFound(
+                f"{cls.__name__}: no worker has the repository {cls._repository.__name__}: annotate one with it, and "
+                "give the application WorkerComponent(…)"
+            )
+        base = backend or importlib.import_module("flama.ddd.workers.mixed").Worker
+        body = {"__annotations__": {"records": cls._repository}, "__module__": cls.__module__}
+        return type(f"{cls.__name__}Worker", (base,), body), "records", True
+
+
+def _of_table(cls: t.Any) -> None:
+    """Set what a table tells of its resource."""
+    tables = importlib.import_module("flama.resources.tables")
+    cls._id = tables.key(cls.__name__, cls._table)
+    cls._repository = cls.repository or _table_repository(cls)
+    given, answered = _schemas(cls)
+    kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None}
+    made = tables.input_schema(f"{cls.__name__}Input", cls._table, kept) if given is None else given
+    cls._input = Input(made, given is None, tables.resets(cls._table) if given is None else {})
+    made = tables.output_schema(cls.__name__, cls._table) if answered is None else answered
+    cls._output = Output(made, answered is None)
+    cls._filters = tables.fields(cls._table, _annotations(made))
+    cls._unique = tables.unique_columns(cls._table)
+
+
+_KEPT: t.Final = ("_version", "_created_at", "_updated_at", "_deleted_at")
+"""What names the fields that a repository sets by itself."""
+
+
+def _of_schema(cls: t.Any) -> None:
+    """Set what the schemas tell of a resource."""
+    given, answered = _schemas(cls)
+    if given is None or answered is None:
+        raise exceptions.ResourceSchemaNotFound(
+            f"{cls.__name__} has no 'schema', nor 'input_schema' with 'output_schema', and no table to make them from"
+        )
+    cls._repository, cls._input, cls._output = cls.repository, Input(given), Output(answered)
+    kinds = {name: schemas.without_none(kind) for name, kind in _annotations(answered).items()}
+    cls._filters = {name: filterable(kind) for name, kind in kinds.items() if values.has_text(kind)}
+    name = getattr(cls.repository, "_key", cls.key)
+    cls._id = Key(name, kinds[name] if kinds.get(name) in IDS else str)
+
+
+def _schemas(cls: t.Any) -> tuple[t.Any, t.Any]:
+    return cls.input_schema or cls.schema, cls.output_schema or cls.schema
+
+
+def _annotations(schema: t.Any) -> dict[str, t.Any]:
+    return t.get_type_hints(schema)
+
+
+def _table_repository(cls: t.Any) -> t.Any:
+    base = importlib.import_module("flama.ddd.repositories.sqlalchemy").SQLAlchemyTableRepository
+    return type(f"{cls.__name__}Repository", (base,), {"_table": cls._table, "__module__": cls.__module__})
+
+
+def _granted(owner: str, fields: Allowed, granted: t.Any) -> Allowed:
+    """Give the fields that records can be asked for by, of those there are."""
+    if granted is None:
+        return fields
+    names: dict[str, t.Any] = dict(granted) if isinstance(granted, collections.abc.Mapping) else dict.fromkeys(granted)
+    if unknown := [name for name in names if name not in fields]:
+        raise _unknown(owner, "is filtered by", unknown, fields)
+    for name, operators in names.items():
+        if wrong := [each for each in operators or () if each not in fields[name].operators]:
+            has = ", ".join(each for each in OPERATORS if each in fields[name].operators)
+            raise exceptions.ResourceFilterInvalid(f"{owner} is filtered by {name} with {wrong}: it has {has}")
+    return {
+        name: fields[name] if operators is None else fields[name]._replace(operators=frozenset(operators))
+        for name, operators in names.items()
+    }
+
+
+def _unknown(owner: str, what: str, names: list[str], fields: Allowed) -> exceptions.ResourceFilterInvalid:
+    return exceptions.ResourceFilterInvalid(f"{owner} {what} {names}: there are {', '.join(fields)}")

@@ -1,0 +1,142 @@
+"""What a SQL table says of a resource: its key, its fields, schemas of its records."""
+
+import collections.abc
+import re
+import typing as t
+
+import pydantic
+import sqlalchemy as sa
+
+from flama.exceptions import ResourceModelInvalid, ResourcePrimaryKeyInvalid, ResourcePrimaryKeyNotFound
+from flama.resources.keys import IDS, Key
+from flama.rest import filters, values
+from flama.sqlalchemy.columns import python_types, unique_columns
+
+__all__ = ["fields", "input_schema", "key", "output_schema", "resets", "unique_columns"]
+
+_RANGES: t.Final = {sa.SmallInteger: 2**15, sa.BigInteger: 2**63, sa.Integer: 2**31}
+
+
+def key(owner: str, table: t.Any) -> Key:
+    """Give the key of a resource's table.
+
+    :raises ResourceModelInvalid: it is no table.
+    :raises ResourcePrimaryKeyNotFound: it has no primary key.
+    :raises ResourcePrimaryKeyInvalid: that is of several columns, or of a type that no path holds.
+    """
+    if not isinstance(table, sa.Table):
+        raise ResourceModelInvalid(f"{owner} has the model {table!r}, which is no sqlalchemy.Table")
+    match list(table.primary_key.columns):
+        case []:
+            raise ResourcePrimaryKeyNotFound(f"{owner}: table '{table.name}' has no primary key")
+        case [column] if (kind := python_types(table).get(column.key)) in IDS:
+            return Key(column.key, kind)
+        case columns:
+            what = ", ".join(f"{column.key} {column.type!r}" for column in columns)
+            raise ResourcePrimaryKeyInvalid(
+                f"{owner}: the primary key of '{table.name}' is {what}: it is one integer, string, date, time or UUID"
+            )
+
+
+def fields(table: sa.Table, names: collections.abc.Container[str]) -> dict[str, filters.Filterable]:
+    """Give those of the columns that records can be asked for by, with all operators that mean something there."""
+    kinds = python_types(table)
+    return {
+        name: _filterable(table.columns[name].type, kind)
+        for name, kind in kinds.items()
+        if name in names and values.has_text(kind)
+    }
+
+
+def output_schema(name: str, table: sa.Table) -> type[pydantic.BaseModel]:
+    """Give a model of a table's records as they are answered."""
+    found: dict[str, t.Any] = {
+        key: (_nullable(column, _plain(column.type)), ...) for key, column in table.columns.items()
+    }
+    return pydantic.create_model(name, **found)
+
+
+def input_schema(name: str, table: sa.Table, without: collections.abc.Container[str] = ()) -> type[pydantic.BaseModel]:
+    """Give a model of a table's records as they are taken: what the table gives when it is absent is optional."""
+    found: dict[str, t.Any] = {
+        key: (_taken(column), _absent() if _is_optional(column) else ...)
+        for key, column in table.columns.items()
+        if key not in without
+    }
+    return pydantic.create_model(name, **found)
+
+
+def resets(table: sa.Table) -> dict[str, t.Any]:
+    """Give what the fields become that a record is replaced without, as far as it is known: default, or null."""
+    found: dict[str, t.Any] = {}
+    for key, column in table.columns.items():
+        default = column.default
+        if isinstance(default, sa.ColumnDefault) and default.is_scalar:
+            found[key] = default.arg
+        elif column.nullable and not _has_default(column):
+            found[key] = None
+    return found
+
+
+def _absent() -> t.Any:
+    return pydantic.Field(default=None, json_schema_extra=_without_default)
+
+
+def _without_default(schema: dict[str, t.Any]) -> None:
+    schema.pop("default", None)
+
+
+def _is_optional(column: sa.Column[t.Any]) -> bool:
+    return bool(column.nullable) or _has_default(column)
+
+
+def _taken(column: sa.Column[t.Any]) -> t.Any:
+    kind = _limited(column.type)
+    # a key that is null is none yet
+    return t.Optional[kind] if column.primary_key and _has_default(column) else _nullable(column, kind)  # noqa: UP045
+
+
+def _nullable(column: sa.Column[t.Any], kind: t.Any) -> t.Any:
+    return t.Optional[kind] if column.nullable else kind  # noqa: UP045 - of a type that is made here
+
+
+def _filterable(kind: sa.types.TypeEngine[t.Any], annotation: t.Any) -> filters.Filterable:
+    made = filters.filterable(annotation)
+    if isinstance(kind, sa.Enum) and annotation is str:
+        labels = "|".join(map(re.escape, kind.enums))
+        return filters.Filterable(values.reader(_plain(kind)), frozenset({"eq", "in", "isnull"}), labels)
+    return made
+
+
+def _limited(kind: sa.types.TypeEngine[t.Any]) -> t.Any:
+    limit = _limit(kind)
+    return _plain(kind) if limit is None else t.Annotated[_plain(kind), limit]
+
+
+def _plain(kind: sa.types.TypeEngine[t.Any]) -> t.Any:
+    if isinstance(kind, sa.Enum) and kind.enum_class is None:
+        return t.Literal[tuple(kind.enums)]
+    if isinstance(kind, sa.JSON):
+        return t.Any
+    try:
+        return kind.python_type
+    except NotImplementedError:
+        return t.Any
+
+
+def _limit(kind: sa.types.TypeEngine[t.Any]) -> t.Any:
+    """What a column's type says of its values beyond their own type."""
+    for each, bound in _RANGES.items():
+        if isinstance(kind, each):
+            return pydantic.Field(ge=-bound, lt=bound)
+    match kind:
+        case sa.Numeric() if kind.asdecimal and kind.precision is not None:
+            return pydantic.Field(max_digits=kind.precision, decimal_places=kind.scale)
+        case sa.String() if kind.length is not None and not isinstance(kind, sa.Enum):
+            return pydantic.Field(max_length=kind.length)
+    return None
+
+
+def _has_default(column: sa.Column[t.Any]) -> bool:
+    counted = column.table.autoincrement_column is column
+    return bool(column.default is not None or column.server_default is not None or column.identity or counted)

@@ -1,0 +1,135 @@
+"""An application with resources, on every backend."""
+
+import collections.abc
+import enum
+import pathlib
+import typing as t
+import uuid
+
+import pytest
+import sqlalchemy as sa
+
+from flama import Flama
+from flama.client import Client
+from flama.ddd import MemoryWorker, WorkerComponent
+from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
+from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
+from flama.resources import CRUDResource
+from flama.resources.idempotency import IdempotencyKeys, table as keys
+from flama.sqlalchemy import SQLAlchemyModule
+
+metadata = sa.MetaData()
+
+
+class Size(enum.Enum):
+    """How large a puppy is."""
+
+    SMALL = "small"
+    LARGE = "large"
+
+
+puppy = sa.Table(
+    "puppy",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("name", sa.String(20), nullable=False, unique=True),
+    sa.Column("age", sa.Integer),
+    sa.Column("weight", sa.Numeric(6, 2)),
+    sa.Column("born", sa.Date),
+    sa.Column("kind", sa.String(8), nullable=False, server_default="dog"),
+    sa.Column("good", sa.Boolean, default=True),
+    sa.Column("size", sa.Enum(Size)),
+)
+toy = sa.Table(
+    "toy",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True, default=uuid.uuid4),
+    sa.Column("owner", sa.ForeignKey("puppy.id", name="toy_has_owner")),
+    sa.Column("version", sa.Integer, nullable=False),
+)
+
+
+class Puppies(SQLAlchemyTableRepository):
+    """Puppies."""
+
+    _table = puppy
+
+
+class Toys(SQLAlchemyTableRepository):
+    """Toys, which count their versions."""
+
+    _table = toy
+    _version = "version"
+
+
+class PuppyWorker(SQLAlchemyWorker):
+    """A unit with both."""
+
+    puppy: Puppies
+    toy: Toys
+    keys: IdempotencyKeys
+
+
+class Puppy(CRUDResource):
+    """Puppies, served."""
+
+    repository = Puppies
+    idempotency = True
+
+
+class Toy(CRUDResource):
+    """Toys, served."""
+
+    repository = Toys
+
+
+@pytest.fixture(params=["memory", "sqlite", "asyncpg", "psycopg", "mariadb"])
+def url(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str | None:
+    """Give the URL of a database; None for none."""
+    match request.param:
+        case "memory":
+            return None
+        case "sqlite":
+            return f"sqlite+aiosqlite:///{tmp_path}/data.db"
+        case "mariadb":
+            return str(request.getfixturevalue("mariadb_url"))
+        case driver:
+            return str(request.getfixturevalue("postgres_url")).replace("asyncpg", driver)
+
+
+def application(url: str | None) -> Flama:
+    """Give an application with the resources."""
+    if url is None:
+        app = Flama(components=[WorkerComponent(MemoryWorker.of(PuppyWorker)())])
+    else:
+        app = Flama(modules=[SQLAlchemyModule(url)], components=[WorkerComponent(PuppyWorker())])
+    app.resources.add_resource("/puppy/", Puppy)
+    app.resources.add_resource("/toy/", Toy)
+    return app
+
+
+async def create(app: Flama) -> None:
+    """Make the tables."""
+    async with app.sqlalchemy.engine.begin() as connection:
+        await connection.run_sync(metadata.create_all)
+        await connection.run_sync(lambda sync: keys.create(sync, checkfirst=True))
+
+
+async def remove(app: Flama) -> None:
+    """Remove the tables."""
+    async with app.sqlalchemy.engine.begin() as connection:
+        await connection.run_sync(metadata.drop_all)
+        await connection.run_sync(keys.drop)
+
+
+@pytest.fixture
+async def client(url: str | None) -> collections.abc.AsyncIterator[t.Any]:
+    """Give a client of the application."""
+    app = application(url)
+    async with Client(app=app) as client:
+        if url is not None:
+            await create(app)
+        yield client
+        if url is not None:
+            assert app.sqlalchemy.engine.pool.checkedout() == 0
+            await remove(app)
