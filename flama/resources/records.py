@@ -3,6 +3,8 @@
 import builtins
 import collections.abc
 import dataclasses
+import functools
+import inspect
 import typing as t
 
 from flama.exceptions import InvalidDataError, NotFoundError
@@ -15,6 +17,7 @@ _Record: t.TypeAlias = dict[str, t.Any]
 _Conditions: t.TypeAlias = collections.abc.Sequence[Condition]
 _Orders: t.TypeAlias = collections.abc.Sequence[Order]
 _Stream: t.TypeAlias = collections.abc.AsyncIterable[t.Any]
+_Generator: t.TypeAlias = collections.abc.AsyncGenerator[t.Any]
 
 _BATCH: t.Final = 1_000  # keys in one statement
 
@@ -185,11 +188,23 @@ class PortableRecords:
 
     def every(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
         """Give the records."""
+        whole = self.list(conditions, orders)
+        if isinstance(whole, _Whole):
+            return t.cast(_Stream, self.repository.list()) if page is None else whole.sliced(page.limit, page.offset)
         return _listed(self.repository, conditions, orders, page)
 
     def list(self, conditions: _Conditions, orders: _Orders) -> Query:
-        """Give what is asked for."""
-        return _Listing(self.repository, tuple(conditions), tuple(orders))
+        """Give what is asked for.
+
+        :raises InvalidDataError: the repository can't be asked for a part of its records.
+        """
+        kind: t.Any = type(self.repository)
+        if _takes_limit(kind):
+            return _Listing(self.repository, tuple(conditions), tuple(orders))
+        if conditions or orders:
+            detail = "its records can't be asked for by conditions or in an order"
+            raise InvalidDataError(resource=type(self.repository).__name__, detail=detail)
+        return _Whole(self.repository)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -207,6 +222,38 @@ class _Listing:
 
     async def count(self) -> int:
         return t.cast(int, await self.repository.count(*self.conditions))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Whole:
+    """All records of a repository that can't be asked for a part of them."""
+
+    repository: t.Any
+
+    @property
+    def places(self) -> None:
+        return None
+
+    async def sliced(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> _Generator:
+        number = 0
+        async for record in self.repository.list():
+            if number >= offset:
+                yield record
+            number += 1
+            if number >= offset + limit:
+                return
+
+    async def count(self) -> int:
+        number = 0
+        async for _ in self.repository.list():
+            number += 1
+        return number
+
+
+@functools.lru_cache(1000)
+def _takes_limit(repository: type) -> bool:
+    parameters = inspect.signature(t.cast(t.Any, repository).list).parameters.values()
+    return any(each.name == "limit" or each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
 
 
 def _listed(repository: t.Any, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:

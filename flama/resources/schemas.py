@@ -12,6 +12,8 @@ __all__ = ["Input", "Output"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 
+_LISTS: t.Final = frozenset({"_many", "_parts"})
+
 
 @dataclasses.dataclass(frozen=True)
 class Input:
@@ -70,6 +72,8 @@ class Input:
     def _decoded(self, adapter: str, scope: types.Scope, body: bytes) -> t.Any:
         if (sent := request.content_type(scope)) != request.JSON:
             raise exceptions.NoCodecAvailable(sent, (request.JSON,))
+        if adapter in _LISTS and body.strip() in (b"", b"null"):  # which would stand for a list of none
+            raise exceptions.DecodeError("The body is a list of records, and there is none")
         return getattr(self, adapter).decode(body)
 
     def _sent(self, record: t.Any) -> _Record:

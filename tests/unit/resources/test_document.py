@@ -61,7 +61,7 @@ def test_resources_keep_to_their_document(serve, tmp_path):
     excluded = "--exclude-checks=negative_data_rejection,positive_data_acceptance"
     # FLAMA_SCHEMATHESIS is the URL of another database, where there is time for more
     url = os.environ.get("FLAMA_SCHEMATHESIS")
-    amount = ["--max-examples=100"] if url else ["--max-examples=5", "--phases=coverage,fuzzing"]
+    amount = ["--max-examples=100"] if url else ["--max-examples=10", "--phases=fuzzing"]
     served = serve(app(url or "sqlite+aiosqlite:///"))
 
     run = subprocess.run(

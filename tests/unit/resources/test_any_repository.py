@@ -1,0 +1,195 @@
+"""Resources over repositories of every kind."""
+
+import pydantic
+import pytest
+
+from flama import Flama, exceptions
+from flama.client import ASGITransport, Client
+from flama.ddd import BaseRepository, HTTPResourceRepository, HTTPWorker, MemoryRepository, WorkerComponent
+from flama.ddd.workers.mixed import Worker
+from flama.resources import CRUDResource
+from flama.resources.exceptions import ResourceAttributeNotFound
+from tests.unit.resources.conftest import application, create
+
+pytestmark = pytest.mark.anyio
+
+
+class User(pydantic.BaseModel):
+    id: str | None = None
+    name: str = pydantic.Field(max_length=20)
+    age: int | None = None
+
+
+class Kept(MemoryRepository):
+    _key = "id"
+
+
+class Written(BaseRepository):
+    """A repository by hand, which knows no more than all have in common."""
+
+    records = {}
+
+    async def create(self, *data):
+        self.records.update({record["id"]: record for record in data})
+        return list(data)
+
+    async def retrieve(self, id):
+        if id not in self.records:
+            raise exceptions.NotFoundError(resource="written", id=id)
+        return self.records[id]
+
+    async def update(self, data, id):
+        self.records[id] = {**await self.retrieve(id), **data}
+        return [self.records[id]]
+
+    async def delete(self, id):
+        await self.retrieve(id)
+        del self.records[id]
+
+    async def list(self):
+        for record in list(self.records.values()):
+            yield record
+
+    async def drop(self):
+        deleted = len(self.records)
+        self.records.clear()
+        return deleted
+
+
+@pytest.fixture(params=[Kept, Written, HTTPResourceRepository])
+async def client(request):
+    """A client of a resource over such a repository: over HTTP, it is another application's resource."""
+    if request.param is HTTPResourceRepository:
+        inner = Flama()
+        inner.resources.add_resource("/user/", resource(Kept))
+
+        class Remote(HTTPResourceRepository):
+            _resource = "/user"
+
+        class RemoteWorker(HTTPWorker):
+            user: Remote
+
+        async with Client(app=inner):
+            worker = RemoteWorker("http://users", transport=ASGITransport(app=inner))
+            outer = Flama(components=[WorkerComponent(worker)])
+            outer.resources.add_resource("/user/", resource(Remote))
+            async with Client(app=outer) as client:
+                yield client
+        return
+    app = Flama()
+    Written.records.clear()
+    app.resources.add_resource("/user/", resource(request.param))
+    async with Client(app=app) as client:
+        yield client
+
+
+def resource(kind):
+    class Users(CRUDResource):
+        repository = kind
+        schema = User
+        key = "id"
+
+    return Users
+
+
+async def test_a_record_is_created_read_changed_and_deleted(client):
+    created = await client.post("/user/", json={"id": "a/b", "name": "Ada", "age": 36})
+    url = created.headers["location"]
+    found = await client.get(url)
+    patched = await client.patch(url, json={"age": 37})
+    put = await client.put(url, json={"name": "Ada L."})
+    deleted = await client.delete(url)
+    missing = await client.get(url)
+
+    assert (created.status_code, url) == (201, "/user/a%2Fb/")
+    assert found.json() == created.json() == {"id": "a/b", "name": "Ada", "age": 36}
+    assert found.headers["etag"] == created.headers["etag"]
+    assert patched.json() == {"id": "a/b", "name": "Ada", "age": 37}
+    assert put.json() == {"id": "a/b", "name": "Ada L.", "age": None}
+    assert (deleted.status_code, deleted.content) == (204, b"")
+    assert (missing.status_code, missing.json()["error"], missing.json()["id"]) == (404, "NotFoundError", "a/b")
+
+
+async def test_records_are_listed_in_pages_and_dropped(client):
+    for number in range(12):
+        assert (await client.post("/user/", json={"id": str(number), "name": "x"})).status_code == 201
+
+    pages = [(await client.get("/user/", params={"page": page, "count": True})).json() for page in (1, 2)]
+    cursor = (await client.get("/user/", params={"cursor": "", "limit": 7})).json()["meta"]["next"]
+    rest = (await client.get("/user/", params={"cursor": cursor, "limit": 7})).json()["data"]
+    stream = await client.get("/user/", headers={"accept": "application/x-ndjson"})
+    dropped = await client.delete("/user/")
+
+    assert [len(page["data"]) for page in pages] == [10, 2]
+    assert [page["meta"]["next"] for page in pages] == [2, None]
+    assert pages[0]["meta"]["count"] == 12
+    assert len(rest) == 5
+    assert len(stream.content.splitlines()) == 12
+    assert dropped.json() == {"deleted": 12}
+
+
+async def test_a_change_of_another_state_is_refused(client):
+    created = await client.post("/user/", json={"id": "a", "name": "Ada"})
+    tag = {"if-match": created.headers["etag"]}
+
+    first = await client.patch("/user/a/", json={"age": 1}, headers=tag)
+    second = await client.patch("/user/a/", json={"age": 2}, headers=tag)
+
+    assert (first.status_code, second.status_code) == (200, 412)
+
+
+async def test_what_is_no_record_is_refused(client):
+    assert (await client.post("/user/", json={"name": "x" * 21})).status_code == 400
+
+
+def test_a_remote_repository_needs_somebody_to_say_where_it_is():
+    class Remote(HTTPResourceRepository):
+        _resource = "/user"
+
+    with pytest.raises(ResourceAttributeNotFound, match="no worker has the repository Remote"):
+        Flama().resources.add_resource("/user/", resource(Remote))
+
+
+async def test_the_worker_is_that_which_has_the_repository():
+    class Mine(Worker):
+        users: Written
+
+    class Users(CRUDResource):
+        repository = Written
+        worker = Mine
+        schema = User
+
+    app = Flama(components=[WorkerComponent(Mine())])
+    app.resources.add_resource("/user/", Users)
+    async with Client(app=app) as client:
+        assert (await client.get("/user/")).status_code == 200
+
+
+async def test_a_tower_of_resources_answers_as_its_foot_does():
+    foot = application("sqlite+aiosqlite:///")
+
+    class Remote(HTTPResourceRepository):
+        _resource = "/puppy"
+
+    class RemoteWorker(HTTPWorker):
+        puppy: Remote
+
+    class Puppy(pydantic.BaseModel):
+        id: int | None = None
+        name: str
+
+    class Puppies(CRUDResource):
+        repository = Remote
+        schema = Puppy
+
+    async with Client(app=foot) as below:
+        await create(foot)
+        tower = Flama(components=[WorkerComponent(RemoteWorker("http://foot", transport=ASGITransport(app=foot)))])
+        tower.resources.add_resource("/puppy/", Puppies)
+        async with Client(app=tower) as above:
+            created = await above.post("/puppy/", json={"name": "Bella"})
+            errors = [await client.post("/puppy/", json={"name": "Bella"}) for client in (above, below)]
+
+    assert created.json() == {"id": 1, "name": "Bella"}
+    assert errors[0].status_code == errors[1].status_code == 400
+    assert errors[0].json() == errors[1].json()
