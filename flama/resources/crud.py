@@ -74,7 +74,7 @@ class CRUDResource(RESTResource, abstract=True):
             yield Route(
                 self._path(operation),
                 made,
-                name,
+                name.replace("_", "-"),
                 (operation.method,),
                 tags=(self.name,),
                 description=None if overriding else descriptions.of(type(self), operation),
