@@ -87,6 +87,10 @@ class RESTResource(Resource):
         if cls._table is None and cls.repository is None:
             raise exceptions.ResourceAttributeNotFound(f"{cls.__name__} has neither a 'model' nor a 'repository'")
         _of_table(cls) if cls._table is not None else _of_schema(cls)
+        if cls.idempotency and not cls._is_table():
+            raise exceptions.ResourceAttributeNotFound(
+                f"{cls.__name__} keeps answers by their key, for which its repository has to be one of a table"
+            )
         fields = cls._filters
         cls._filters = _granted(cls.__name__, fields, cls.filters)
         cls._ordering = frozenset(fields if cls.ordering is None else cls.ordering)
@@ -97,8 +101,12 @@ class RESTResource(Resource):
     @classmethod
     def records(cls, repository: t.Any) -> Records:
         """Give what the resource asks of its repository."""
-        kind = TableRecords if cls._table is not None or hasattr(cls._repository, "_key") else PortableRecords
+        kind = TableRecords if cls._is_table() else PortableRecords
         return kind(repository, cls._id.name)
+
+    @classmethod
+    def _is_table(cls) -> bool:
+        return cls._table is not None or hasattr(cls._repository, "_key")
 
     @classmethod
     def worker_for(cls, workers: collections.abc.Iterable[AbstractWorker]) -> tuple[type[AbstractWorker], str, bool]:
@@ -131,7 +139,7 @@ def _of_table(cls: t.Any) -> None:
     given, answered = _schemas(cls)
     kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None}
     made = tables.input_schema(f"{cls.__name__}Input", cls._table, kept) if given is None else given
-    cls._input = Input(made, given is None, tables.resets(cls._table) if given is None else {})
+    cls._input = Input(made, given is None, tables.resets(cls._table, kept) if given is None else {})
     made = tables.output_schema(cls.__name__, cls._table) if answered is None else answered
     cls._output = Output(made, answered is None)
     cls._filters = tables.fields(cls._table, _annotations(made))

@@ -1,6 +1,7 @@
 """What a SQL table says of a resource: its key, its fields, schemas of its records."""
 
 import collections.abc
+import math
 import re
 import typing as t
 
@@ -66,10 +67,12 @@ def input_schema(name: str, table: sa.Table, without: collections.abc.Container[
     return pydantic.create_model(name, **found)
 
 
-def resets(table: sa.Table) -> dict[str, t.Any]:
+def resets(table: sa.Table, without: collections.abc.Container[str] = ()) -> dict[str, t.Any]:
     """Give what the fields become that a record is replaced without, as far as it is known: default, or null."""
     found: dict[str, t.Any] = {}
     for key, column in table.columns.items():
+        if key in without:
+            continue
         default = column.default
         if isinstance(default, sa.ColumnDefault) and default.is_scalar:
             found[key] = default.arg
@@ -105,10 +108,22 @@ def _filterable(kind: sa.types.TypeEngine[t.Any], annotation: t.Any) -> filters.
     if isinstance(kind, sa.Enum) and annotation is str:
         labels = "|".join(map(re.escape, kind.enums))
         return filters.Filterable(values.reader(_plain(kind)), frozenset({"eq", "in", "isnull"}), labels)
-    return made
+    return made._replace(read=_finite) if annotation is float else made
+
+
+def _finite(given: str) -> float:
+    number = _read_float(given)
+    if not math.isfinite(number):  # which MariaDB, for one, has no form for
+        raise ValueError(f"{given[:40]!r} is no finite number")
+    return t.cast(float, number)
+
+
+_read_float: t.Final = values.reader(float)
 
 
 def _limited(kind: sa.types.TypeEngine[t.Any]) -> t.Any:
+    if _plain(kind) is bytes:
+        return pydantic.Base64Bytes  # as they are answered
     limit = _limit(kind)
     return _plain(kind) if limit is None else t.Annotated[_plain(kind), limit]
 

@@ -46,6 +46,13 @@ toy = sa.Table(
     sa.Column("id", sa.Uuid, primary_key=True, default=uuid.uuid4),
     sa.Column("owner", sa.ForeignKey("puppy.id", name="toy_has_owner")),
     sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("speed", sa.Float),
+    sa.Column("raw", sa.LargeBinary(100)),
+    sa.Column("bought", sa.DateTime(timezone=True)),
+    sa.Column("made", sa.DateTime),
+    sa.Column("span", sa.Interval),
+    sa.Column("notes", sa.JSON),
+    sa.Column("kind", sa.Enum("ball", "bone", name="kind_of_toy")),
 )
 
 

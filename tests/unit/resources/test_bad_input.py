@@ -122,6 +122,47 @@ QUERIES = {
     "an amount below zero": "max_affected=-1",
 }
 
+TOYS = {
+    "a time of another kind": {"made": "2024-01-01T10:00:00Z"},
+    "a time without its zone": {"bought": "2024-01-01T10:00:00"},
+    "a time before all in its zone": {"bought": "0001-01-01T00:00:00+14:00"},
+    "a time after all in its zone": {"bought": "9999-12-31T23:59:59-14:00"},
+    "a number for a time": {"made": 1e15},
+    "a span beyond all": {"span": "P999999999D"},
+    "a span of years": {"span": "P1Y"},
+    "no base64": {"raw": "é"},
+    "half of base64": {"raw": "YQ="},
+    "a great number": {"speed": 1e308},
+    "a tiny number": {"speed": 1e-320},
+    "JSON with a zero byte": {"notes": {"\0": "\0"}},
+    "JSON with a great number": {"notes": 2**80},
+    "JSON with a lone surrogate": {"notes": "\ud800"},
+    "JSON of many levels": {"notes": json.loads("[" * 300 + "]" * 300)},
+    "no such kind": {"kind": "rope"},
+}
+
+TOY_QUERIES = [
+    "made=2024-01-01T10:00:00Z",
+    "bought=2024-01-01T10:00:00",
+    "bought=gt:9999-12-31T23:59:59-14:00",
+    "bought=lt:0001-01-01T00:00:00%2B14:00",
+    "span=gt:P999999999D",
+    "raw=%00",
+    "raw=YWI=",
+    "speed=inf",
+    "speed=-inf",
+    "speed=nan",
+    "speed=1e308",
+    "kind=rope",
+    "kind=gt:ball",
+    "kind=contains:b",
+    "notes=1",
+    "order_by=notes",
+    "id=x",
+    "owner=1e300",
+    "order_by=span,raw,-bought:nulls_first,kind,speed,id&cursor=",
+]
+
 HEADERS = {
     "a content type of nobody": {"content-type": "application/x-nope"},
     "a form": {"content-type": "application/x-www-form-urlencoded"},
@@ -189,6 +230,14 @@ async def test_no_query_is_the_servers_fault(client):
         (what, method, *headers): (method, f"/puppy/?{query}", {"headers": headers})
         for what, query in QUERIES.items()
         for method, headers in targets
+    }
+
+    assert await refusals(client, requests) == {}
+
+
+async def test_no_value_of_any_type_is_the_servers_fault(client):
+    requests = {what: ("POST", "/toy/", {"content": sent(body), "headers": JSON}) for what, body in TOYS.items()} | {
+        query: ("GET", f"/toy/?{query}", {}) for query in TOY_QUERIES
     }
 
     assert await refusals(client, requests) == {}

@@ -98,6 +98,15 @@ class TestOneRecord:
         assert updated.status_code == 200
         assert (deleted.status_code, deleted.json()["kind"]) == (400, "foreign_key")
 
+    async def test_is_taken_back_as_it_was_answered(self, client):
+        toy = {"raw": "YWI=", "notes": {"a": [1, None]}, "kind": "bone", "speed": 1.5, "span": "P1DT2S"}
+        created = (await client.post("/toy/", json={**toy, "made": "2024-02-29T10:00:00"})).json()
+
+        again = await client.put(f"/toy/{created['id']}/", json=created)
+
+        assert again.json() == {**created, "version": 2}
+        assert again.json().items() >= toy.items()
+
     async def test_cannot_be_given_what_the_schema_does_not_have(self, client):
         response = await client.post("/toy/", json={"version": 99})
 

@@ -80,6 +80,14 @@ def test_what_has_neither_schema_nor_table_is_refused():
         type("Wrong", (CRUDResource,), {"repository": Repository, "input_schema": Name})
 
 
+def test_answers_are_kept_by_key_beside_a_table_alone():
+    class Repository:
+        async def retrieve(self, id): ...
+
+    with pytest.raises(exceptions.ResourceAttributeNotFound, match="has to be one of a table"):
+        type("Wrong", (CRUDResource,), {"repository": Repository, "schema": Name, "idempotency": True})
+
+
 def test_a_base_of_resources_need_not_be_one():
     class Base(CRUDResource, abstract=True):
         max_page_size = 3
