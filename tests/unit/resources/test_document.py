@@ -1,6 +1,7 @@
 """The document of an application of resources, which keeps to it."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -53,6 +54,38 @@ def test_the_document_describes_each_operation():
         "/puppy/:update/": ["post"],
         "/puppy/:drop/": ["post"],
     }
+
+
+def test_the_document_says_what_a_list_can_be_asked():
+    document = application("sqlite+aiosqlite:///").openapi
+    listed = document["paths"]["/puppy/"]["get"]
+    parameters = {parameter["name"]: parameter for parameter in listed["parameters"]}
+
+    assert parameters.keys() >= {"page", "page_size", "limit", "offset", "cursor", "count", "order_by", "filter", "age"}
+    assert "-age" in parameters["order_by"]["schema"]["items"]["enum"]
+    assert parameters["filter"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/PuppyFilter"}
+    assert re.fullmatch(parameters["age"]["schema"]["items"]["pattern"], "not:gte:18")
+    assert list(listed["responses"]["200"]["content"]) == ["application/json", "application/x-ndjson"]
+    assert "Link" in listed["responses"]["200"]["headers"]
+    assert {"PageNumberPaginatedPuppy", "LimitOffsetPaginatedPuppy", "CursorPaginatedPuppy"} <= set(
+        document["components"]["schemas"]
+    )
+
+
+def test_the_document_says_what_operations_take_and_answer():
+    paths = application("sqlite+aiosqlite:///").openapi["paths"]
+    created, changed = paths["/puppy/"]["post"], paths["/puppy/{resource_id}/"]["patch"]
+
+    one, many = created["requestBody"]["content"]["application/json"]["schema"]["oneOf"]
+    assert one == many["items"] == {"$ref": "#/components/schemas/PuppyInput"}
+    assert created["responses"]["201"]["headers"].keys() == {"ETag", "Location"}
+    assert [p["name"] for p in created["parameters"]] == ["Idempotency-Key"]
+    assert [p["name"] for p in changed["parameters"]] == ["resource_id", "If-Match", "Idempotency-Key"]
+    assert changed["requestBody"]["content"]["application/json"]["schema"] == {
+        "$ref": "#/components/schemas/PartialPuppyInput"
+    }
+    assert paths["/puppy/{resource_id}/"]["get"]["responses"].keys() >= {"200", "304", "400", "default"}
+    assert paths["/puppy/{resource_id}/"]["delete"]["responses"]["204"] == {"description": "Deleted"}
 
 
 def test_resources_keep_to_their_document(serve, tmp_path):
