@@ -3,24 +3,36 @@
 import contextlib
 import functools
 import importlib.metadata
+import ssl
 import types as python_types
 import typing as t
+import urllib.request
 
 import httpx
 
-from flama.client.kept import KeptConnections, ssl_context
+from flama.client.calls import CallingClient
+from flama.client.kept import KeptConnections
 from flama.client.lifespan import ASGIApp, LifespanContextManager
-from flama.client.transport import BUFFERED, ASGITransport
+from flama.client.messages import Address, Answer, ResponseTooLarge
+from flama.client.network import NetworkTransport
+from flama.client.pool import Origin
+from flama.client.transport import ASGITransport
+from flama.retry import Guard, Policy
 
 __all__ = [
     "ASGITransport",
+    "Address",
+    "Answer",
     "Client",
     "HTTPError",
     "HTTPStatusError",
     "KeptConnections",
     "LifespanContextManager",
     "NOT_SENT",
+    "NetworkTransport",
+    "Policy",
     "Response",
+    "ResponseTooLarge",
     "TransportError",
     "UnsupportedProtocol",
 ]
@@ -35,19 +47,38 @@ UnsupportedProtocol = httpx.UnsupportedProtocol
 NOT_SENT: t.Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 
-class Client(httpx.AsyncClient):
+_POLICY: t.Final = Policy()
+_LIMITS: t.Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
+
+# Arguments that only httpx's own transport knows what to do with.
+_HTTPX: t.Final = ("cert", "http2", "mounts", "proxy")
+
+
+class Client(CallingClient):
     """An ``httpx.AsyncClient`` that can also call an application without a network.
 
     With ``app``, any ASGI application, ``async with`` starts it first and shuts it down last, and every request goes
     straight to it; what comes back is what a socket would bring, also when the application fails. With
     ``raise_app_exceptions`` its exceptions are raised in the caller instead, which is what a test of the application
-    wants. All other arguments are httpx's own.
+    wants. ``policy`` is how repositories deal with a service that fails.
+
+    All other arguments are httpx's own. Servers are reached by a :class:`NetworkTransport`, unless there are proxies, a
+    certificate of the client's or HTTP/2, which httpx's transport knows, or another ``transport`` is given.
 
     :raises ApplicationError: the application doesn't start, or was called without having been started.
     """
 
-    def __init__(self, *, app: ASGIApp | None = None, raise_app_exceptions: bool = False, **kwargs: t.Any) -> None:
+    def __init__(
+        self,
+        *,
+        app: ASGIApp | None = None,
+        raise_app_exceptions: bool = False,
+        policy: Policy = _POLICY,
+        **kwargs: t.Any,
+    ) -> None:
         self.app = app
+        self.policy = policy
+        self.guards: dict[Origin, Guard] = {}
         self.lifespan = None if app is None else LifespanContextManager(app)
         self._stack = contextlib.AsyncExitStack()
         headers = httpx.Headers(kwargs.pop("headers", None))
@@ -56,9 +87,21 @@ class Client(httpx.AsyncClient):
         if app is not None and self.lifespan is not None:
             state = self.lifespan.state
             kwargs.setdefault("transport", ASGITransport(app, raise_app_exceptions=raise_app_exceptions, state=state))
-        elif not kwargs.keys() & {"transport", "verify", "cert", "trust_env"}:
-            kwargs["verify"] = ssl_context()
+        elif kwargs.get("transport") is None and not any(kwargs.get(name) for name in _HTTPX):
+            kwargs.update(_network(**kwargs))
         super().__init__(headers=headers, **kwargs)
+        transport = kwargs.get("transport")
+        if isinstance(transport, ASGITransport | NetworkTransport) and not (
+            kwargs.get("mounts") or kwargs.get("proxy")
+        ):
+            self.direct = transport
+
+    def guard(self, address: Address) -> Guard:
+        """Give what has become of the calls of a server; ``guards`` may be shared with other clients."""
+        guard = self.guards.get(address.origin)
+        if guard is None:
+            guard = self.guards[address.origin] = Guard(self.policy)
+        return guard
 
     async def __aenter__(self) -> t.Self:
         async with contextlib.AsyncExitStack() as stack:
@@ -77,12 +120,27 @@ class Client(httpx.AsyncClient):
     ) -> None:
         await self._stack.__aexit__(exc_type, exc_value, traceback)
 
-    async def send(self, request: httpx.Request, *, stream: bool = False, **kwargs: t.Any) -> httpx.Response:
-        """Send a request that is built already."""
-        request.extensions[BUFFERED] = not stream
-        return await super().send(request, stream=stream, **kwargs)
-
 
 @functools.cache
 def _user_agent() -> str:
     return f"flama/{importlib.metadata.version('flama')}"
+
+
+@functools.cache
+def _ssl_context() -> ssl.SSLContext:
+    # Loading the certificate authorities takes 25 ms: too much for a client that lives as long as one unit of work.
+    return httpx.create_ssl_context()
+
+
+def _network(
+    *,
+    verify: ssl.SSLContext | str | bool = True,
+    trust_env: bool = True,
+    limits: httpx.Limits = _LIMITS,
+    **_: t.Any,
+) -> dict[str, t.Any]:
+    """Give the arguments that make a client go to the network: by our transport, but where there are proxies."""
+    context = _ssl_context() if verify is True and trust_env else httpx.create_ssl_context(verify, trust_env=trust_env)
+    if trust_env and not urllib.request.getproxies().keys().isdisjoint({"http", "https", "all"}):
+        return {"verify": context}
+    return {"transport": NetworkTransport(context, limits)}

@@ -5,11 +5,12 @@ import collections
 import collections.abc
 import typing as t
 
-import httpx
-
 from flama import types
+from flama.client.messages import Answer, Headers
 
-__all__ = ["Exchange", "StreamedExchange"]
+__all__ = ["Body", "Exchange", "StreamedExchange"]
+
+Body: t.TypeAlias = bytes | collections.abc.AsyncIterator[bytes]
 
 _HIGH_WATER = 65_536
 
@@ -21,22 +22,24 @@ class Exchange:
     because the response is complete or because the caller went away.
     """
 
-    def __init__(self, request: httpx.Request) -> None:
-        self.request = request
+    def __init__(self, scope: types.Scope, body: Body) -> None:
+        self.scope = scope
+        self.method: str = scope["method"]
         self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: Headers = []
         self.chunks: collections.deque[bytes] = collections.deque()
         self.complete = False
         self.over = False
         self.unsent: Exception | None = None
-        self._unread: bytes | collections.abc.AsyncIterator[bytes] | None = _body(request)
+        self._unread: Body | None = body
         self._ended: asyncio.Event | None = None
         self._bodiless = False
         self._missing: int | None = None
 
-    def response(self, stream: httpx.AsyncByteStream) -> httpx.Response:
-        """Give the response as it was started, with its body."""
-        return httpx.Response(self.status, headers=self.headers, stream=stream)
+    @property
+    def answer(self) -> Answer:
+        """The response as far as it was sent."""
+        return Answer(self.status, self.headers, b"".join(self.chunks))
 
     def fail(self) -> None:
         """Answer as a server does for an application that failed."""
@@ -83,7 +86,7 @@ class Exchange:
             case "http.response.start" if not self.status:
                 self.status = message["status"]
                 self.headers = list(message.get("headers", ()))
-                self._bodiless = self.request.method == "HEAD" or self.status in {204, 304}
+                self._bodiless = self.method == "HEAD" or self.status in {204, 304}
                 self._missing = None if self._bodiless else _content_length(self.headers)
             case "http.response.body" if self.status and not self.complete:
                 more = message.get("more_body", False)
@@ -111,8 +114,8 @@ class Exchange:
 class StreamedExchange(Exchange):
     """An exchange whose response is read while it is sent; the sender waits for a reader that lags behind."""
 
-    def __init__(self, request: httpx.Request) -> None:
-        super().__init__(request)
+    def __init__(self, scope: types.Scope, body: Body) -> None:
+        super().__init__(scope, body)
         self.error: Exception | None = None
         self._size = 0
         self._readable = asyncio.Event()
@@ -155,12 +158,5 @@ class StreamedExchange(Exchange):
         await self._readable.wait()
 
 
-def _content_length(headers: list[tuple[bytes, bytes]]) -> int | None:
+def _content_length(headers: Headers) -> int | None:
     return next((int(value) for name, value in headers if name.lower() == b"content-length"), None)
-
-
-def _body(request: httpx.Request) -> bytes | collections.abc.AsyncIterator[bytes]:
-    try:
-        return request.content
-    except httpx.RequestNotRead:
-        return aiter(t.cast("httpx.AsyncByteStream", request.stream))

@@ -10,8 +10,9 @@ import urllib.parse
 import httpx
 
 from flama import types
-from flama.client.exchange import Exchange, StreamedExchange
+from flama.client.exchange import Body, Exchange, StreamedExchange
 from flama.client.lifespan import ASGIApp
+from flama.client.messages import Answer, Call, Headers, default_port
 from flama.tasks import outlast, stop
 
 __all__ = ["ASGITransport", "BUFFERED"]
@@ -50,9 +51,17 @@ class ASGITransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Give the application's response to a request."""
-        if request.extensions.get(BUFFERED):
-            return await self._whole(Exchange(request))
-        return await self._streamed(StreamedExchange(request))
+        scope, body = self._scope_of(request), _body(request)
+        if not request.extensions.get(BUFFERED):
+            return await self._streamed(StreamedExchange(scope, body))
+        answer = await self._whole(Exchange(scope, body))
+        return httpx.Response(answer.status, headers=answer.headers, stream=httpx.ByteStream(answer.body))
+
+    async def answer(self, call: Call, *, timeout: httpx.Timeout | None = None, limit: int | None = None) -> Answer:
+        """Give the application's answer to a call, past what httpx would make of the two."""
+        path, query = call.address.path + call.path.encode("ascii"), call.query.encode("ascii")
+        scope = self._scope(call.method, call.address.origin, path, query, call.headers)
+        return await self._whole(Exchange(scope, call.body))
 
     async def aclose(self) -> None:
         """End the responses that nobody closed."""
@@ -61,7 +70,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
             task.cancel()
         await outlast(tasks, first=False)
 
-    async def _whole(self, exchange: Exchange) -> httpx.Response:
+    async def _whole(self, exchange: Exchange) -> Answer:
         error: Exception | None = None
         caller = asyncio.current_task()
         cancellations = caller.cancelling() if caller else 0
@@ -75,7 +84,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         finally:
             exchange.end()
         self._settle(exchange, error)
-        return exchange.response(httpx.ByteStream(b"".join(exchange.chunks)))
+        return exchange.answer
 
     async def _streamed(self, exchange: StreamedExchange) -> httpx.Response:
         task = asyncio.create_task(self._run(exchange), context=self._context.copy())
@@ -89,7 +98,8 @@ class ASGITransport(httpx.AsyncBaseTransport):
         except BaseException:
             await stop(task)
             raise
-        return exchange.response(_Stream(self, exchange, task))
+        stream = _Stream(self, exchange, task)
+        return httpx.Response(exchange.status, headers=exchange.headers, stream=stream)
 
     async def _run(self, exchange: StreamedExchange) -> None:
         try:
@@ -100,9 +110,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
             exchange.end()
 
     async def _call(self, exchange: Exchange) -> None:
-        scope = _scope(exchange.request)
-        scope["state"] = self._state.copy()
-        await self.app(scope, exchange.receive, exchange.send)
+        await self.app(exchange.scope, exchange.receive, exchange.send)
 
     def _settle(self, exchange: Exchange, error: Exception | None) -> None:
         """Do as a server does when an application fails, or leaves a response unfinished."""
@@ -113,35 +121,50 @@ class ASGITransport(httpx.AsyncBaseTransport):
         error = error or RuntimeError("The application ended without completing its response")
         if self.raise_app_exceptions or self._is_not_running():
             raise error
-        _logger.error("%s %s failed", exchange.request.method, exchange.request.url, exc_info=error)
+        _logger.error("%s %s failed", exchange.method, exchange.scope["path"], exc_info=error)
         if exchange.complete:
             return
         if exchange.status:
             raise httpx.RemoteProtocolError("The application broke its response off") from error
         exchange.fail()
 
+    def _scope_of(self, request: httpx.Request) -> types.Scope:
+        url = request.url
+        path, _, query = url.raw_path.partition(b"?")
+        headers = [(name.lower(), value) for name, value in request.headers.raw]
+        origin = url.scheme, url.host, url.port or default_port(url.scheme)
+        return self._scope(request.method, origin, path, query, headers)
+
+    def _scope(
+        self, method: str, origin: tuple[str, str, int], path: bytes, query: bytes, headers: Headers
+    ) -> types.Scope:
+        scheme, host, port = origin
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": scheme,
+            "path": urllib.parse.unquote(path.decode("ascii")),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": headers,
+            "client": ("127.0.0.1", 123),
+            "server": (host, port),
+            "state": self._state.copy(),
+        }
+
     def _is_not_running(self) -> bool:
         status = getattr(self.app, "status", None)
         return isinstance(status, types.AppStatus) and status is not types.AppStatus.READY
 
 
-def _scope(request: httpx.Request) -> types.Scope:
-    url = request.url
-    raw_path, _, query = url.raw_path.partition(b"?")
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": "1.1",
-        "method": request.method,
-        "scheme": url.scheme,
-        "path": urllib.parse.unquote(raw_path.decode("ascii")),
-        "raw_path": raw_path,
-        "query_string": query,
-        "root_path": "",
-        "headers": [(name.lower(), value) for name, value in request.headers.raw],
-        "client": ("127.0.0.1", 123),
-        "server": (url.host, url.port or (443 if url.scheme == "https" else 80)),
-    }
+def _body(request: httpx.Request) -> Body:
+    try:
+        return request.content
+    except httpx.RequestNotRead:
+        return aiter(t.cast("httpx.AsyncByteStream", request.stream))
 
 
 class _Stream(httpx.AsyncByteStream):

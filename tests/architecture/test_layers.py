@@ -10,7 +10,7 @@ from tests.support import source
 # A room imports from rooms of lower layers. Rooms of one layer do not know one another.
 LAYERS = (
     {"exceptions", "facade", "types"},
-    {"concurrency", "contexts", "limits", "modules", "query", "schemas", "tasks"},
+    {"concurrency", "contexts", "limits", "modules", "query", "retry", "schemas", "tasks"},
     {"background", "http", "injection"},
     {"client", "memory", "rest", "sqlalchemy"},
     {"pagination"},

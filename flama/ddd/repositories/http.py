@@ -2,28 +2,19 @@
 
 import builtins
 import collections.abc
-import math
 import typing as t
+import urllib.parse
 
-import msgspec
-
-from flama.client import NOT_SENT, Client, HTTPError, Response, TransportError, UnsupportedProtocol
+from flama.client import Client
 from flama.ddd.repositories.base import BaseRepository
+from flama.ddd.repositories.resources import HTTPResourceManager
 from flama.ddd.repositories.typed import Record, TypedRepository, records
 from flama.ddd.workers.http import HTTPWorker
-from flama.exceptions import InvalidResponseError, SessionClosedError, UnavailableError
-from flama.rest import errors, pages
-from flama.rest.operations import OPERATIONS, Operation, path
+from flama.rest import pages
 
 __all__ = ["HTTPRepository", "HTTPResourceManager", "HTTPResourceRepository"]
 
 _Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
-
-_DECODERS: dict[str, msgspec.json.Decoder[t.Any]] = {
-    operation.name: msgspec.json.Decoder(operation.response)
-    for operation in OPERATIONS.values()
-    if operation.response is not None
-}
 
 
 class HTTPRepository(BaseRepository):
@@ -33,76 +24,6 @@ class HTTPRepository(BaseRepository):
 
     def __init__(self, client: Client) -> None:
         self._client = client
-
-
-class HTTPResourceManager:
-    """The operations of one remote resource.
-
-    ``resource`` is its path, below the client's ``base_url``, or a whole URL.
-    """
-
-    def __init__(self, resource: str, client: Client) -> None:
-        self.resource = resource.rstrip("/")
-        self.client = client
-
-    async def call(self, name: str, id: t.Any = None, **request: t.Any) -> t.Any:
-        """Do an operation, and give its answer's body.
-
-        ``json`` is the body to send, ``params`` the query.
-
-        :raises ValueError: the id is no segment of a path; nothing was sent.
-        :raises ResourceException: the service refused, as :mod:`flama.rest.errors` has it.
-        :raises UnavailableError: it could not be reached, or did not answer.
-        :raises InvalidResponseError: it answered something else than the operation's result.
-        """
-        operation = OPERATIONS[name]
-        url = self.resource + path(operation, id if operation.kind == "element" else None)
-        response = await self._send(operation, url, id, **request)
-        if not response.is_success:
-            raise errors.decode(
-                response.status_code,
-                response.content,
-                response.headers,
-                resource=self.resource,
-                id=id,
-                write=operation.writes,
-            )
-        return None if operation.response is None else self._body(operation, response, id)
-
-    async def _send(
-        self,
-        operation: Operation,
-        url: str,
-        id: t.Any,
-        *,
-        json: t.Any = None,
-        params: dict[str, str] | None = None,
-    ) -> Response:
-        if self.client.is_closed:
-            raise SessionClosedError(f"The client of '{self.resource}' is closed: its unit of work has ended")
-        body: dict[str, t.Any] = {}
-        if operation.request is not None:
-            body = {"content": _encoded(json), "headers": {"content-type": "application/json"}}
-        try:
-            return await self.client.request(operation.method, url, params=params, **body)
-        except UnsupportedProtocol:
-            raise
-        except TransportError as error:
-            raise UnavailableError(
-                resource=self.resource,
-                id=id,
-                detail=str(error) or type(error).__name__,
-                maybe_applied=operation.writes and not isinstance(error, NOT_SENT),
-            ) from error
-        except HTTPError as error:
-            raise InvalidResponseError(resource=self.resource, id=id, detail=str(error)) from error
-
-    def _body(self, operation: Operation, response: Response, id: t.Any) -> t.Any:
-        try:
-            return _DECODERS[operation.name].decode(response.content)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            detail = f"{operation.method} answered {response.status_code} with another body: {error}"
-            raise InvalidResponseError(resource=self.resource, id=id, detail=detail) from error
 
 
 class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
@@ -187,26 +108,6 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
 
     async def _pages(self, walk: pages.Walk) -> collections.abc.AsyncIterator[Record]:
         while not walk.ended:
-            answer = await self._resource_manager.call("list", params=walk.parameters())
+            answer = await self._resource_manager.call("list", query=urllib.parse.urlencode(walk.parameters()))
             for record in self._read(walk.take(answer)):
                 yield record
-
-
-def _encoded(data: t.Any) -> bytes:
-    body = msgspec.json.encode(data)
-    # The encoder makes null of numbers that JSON doesn't have.
-    if b"null" in body and not _is_finite(data):
-        raise ValueError("JSON has no infinity and no number that is none")
-    return body
-
-
-def _is_finite(data: t.Any) -> bool:
-    match data:
-        case float():
-            return math.isfinite(data)
-        case dict():
-            return all(map(_is_finite, data.values()))
-        case list() | tuple():
-            return all(map(_is_finite, data))
-        case _:
-            return True

@@ -6,9 +6,9 @@ import collections.abc
 import contextlib
 import contextvars
 import copy
-import random
 import types as python_types
 import typing as t
+import uuid
 
 from flama import contexts, exceptions, types
 from flama.ddd.repositories.base import AbstractRepository
@@ -17,14 +17,14 @@ from flama.ddd.workers.declarations import Declarations, Declared
 from flama.ddd.workers.hooks import Hook
 from flama.ddd.workers.remote import Remote
 from flama.ddd.workers.units import Backend, Part, RolledBack, Unit
+from flama.retry import Backoff, attempted, repeated
 from flama.tasks import finished
 
 __all__ = ["AbstractWorker", "BaseWorker"]
 
 R = t.TypeVar("R")
 
-_PAUSE: t.Final = 0.01  # seconds, at most, before a unit is tried again for the first time
-_LONGEST_PAUSE: t.Final = 1.0
+_BACKOFF: t.Final = Backoff(first=0.01, longest=1.0)
 
 
 class AbstractWorker(abc.ABC):
@@ -223,23 +223,21 @@ class BaseWorker(AbstractWorker, Backend):
 
         That is so for every ConflictError that is ``retryable``, be it at COMMIT, up to so many ``attempts`` in all,
         each after a random pause of at most 10 ms, then 20 ms, and so on up to 1 s. ``work`` has to bear being called
-        again.
+        again. What it writes remotely with idempotency keys has the same keys each time.
 
         :raises ConflictError: the last attempt's.
         :raises ApplicationError: the worker is in a unit already, which can't be tried again from here.
         """
         if (unit := self._unit()) is not None and unit.task is asyncio.current_task():
             raise exceptions.ApplicationError(f"run() begins a unit, and {type(self).__name__} is in one already")
-        for attempt in range(attempts - 1):
-            try:
+        identity = uuid.uuid4().hex
+
+        async def attempt() -> R:
+            with repeated(identity):
                 async with self:
                     return await work(self)
-            except exceptions.ConflictError as error:
-                if not error.retryable:
-                    raise
-            await asyncio.sleep(random.uniform(0, min(_LONGEST_PAUSE, _PAUSE * 2**attempt)))  # noqa: S311
-        async with self:
-            return await work(self)
+
+        return await attempted(attempt, attempts, _BACKOFF, _pause)
 
     async def __aexit__(
         self,
@@ -325,3 +323,7 @@ class BaseWorker(AbstractWorker, Backend):
         if name not in repositories:
             raise self._declarations.missing(type(self), name)
         return repositories[name]
+
+
+def _pause(error: Exception) -> float | None:
+    return 0.0 if isinstance(error, exceptions.ConflictError) and error.retryable else None

@@ -14,6 +14,7 @@ from flama.ddd.workers.database import Database
 from flama.ddd.workers.remote import Remote, Writes
 from flama.ddd.workers.units import Transaction
 from flama.rest.operations import OPERATIONS
+from flama.retry import Guard
 
 __all__ = ["HTTPWorker"]
 
@@ -52,6 +53,7 @@ class HTTPWorker(BaseWorker):
         self._writes = writes
         self._client_kwargs = client_kwargs
         self._remote: Remote | None = None  # the service, as the worker that it serves calls it
+        self._guards: dict[t.Any, Guard] = {}  # what the units before have learned of the service
 
     @classmethod
     def serving(
@@ -90,6 +92,7 @@ class HTTPWorker(BaseWorker):
         if (connections := self._connections) is not None and connections.are_here:
             options = {**options, "transport": connections.transport()}
         async with Client(base_url=self.url, **options) as client:
+            client.guards = self._guards
             yield _Session(client)
 
     async def begin_transaction(self, session: "_Session", *, nested: bool) -> Transaction | None:

@@ -1,0 +1,113 @@
+"""What a service is asked with what it answers, in bytes."""
+
+import dataclasses
+import typing as t
+
+import httpx
+
+__all__ = ["Address", "Answer", "Call", "Headers", "ResponseTooLarge", "decoded", "default_port"]
+
+Headers: t.TypeAlias = list[tuple[bytes, bytes]]
+
+_PORTS: t.Final = {"http": 80, "https": 443}
+_PIECE: t.Final = 4_096  # bytes that are decompressed at a time: they can't become too many before they are counted
+
+
+class ResponseTooLarge(httpx.HTTPError):
+    """The body is longer than the caller takes; it was not read to its end."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the body is longer than {limit:,} bytes")
+        self.limit = limit
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Address:
+    """Where a resource is: the server, and what its paths begin with there.
+
+    ``url`` is the resource as the caller wrote it, ``path`` the path that this is on the server, percent-encoded,
+    ``authority`` the server as requests name it; ``has_user`` tells that the URL has a user, which httpx logs in.
+    """
+
+    url: str
+    scheme: str
+    host: str
+    port: int
+    authority: bytes
+    path: bytes
+    has_user: bool
+
+    @property
+    def origin(self) -> tuple[str, str, int]:
+        """What a connection is made to."""
+        return self.scheme, self.host, self.port
+
+    @classmethod
+    def of(cls, resource: str, url: httpx.URL) -> t.Self:
+        """Give the address of a resource, of which this is the URL with a slash."""
+        path = url.raw_path.partition(b"?")[0].removesuffix(b"/")
+        port = url.port or default_port(url.scheme)
+        return cls(resource, url.scheme, url.host, port, url.netloc, path, bool(url.userinfo))
+
+
+class Call(t.NamedTuple):
+    """A request: ``path`` is what follows the address's, percent-encoded as the query is."""
+
+    method: str
+    address: Address
+    path: str
+    query: str
+    headers: Headers
+    body: bytes
+
+    @property
+    def target(self) -> bytes:
+        """The path on the server, with the query."""
+        path = self.address.path + self.path.encode("ascii")
+        return path + b"?" + self.query.encode("ascii") if self.query else path
+
+
+class Answer(t.NamedTuple):
+    """A response, whole."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+    @property
+    def is_success(self) -> bool:
+        """Whether the request was understood and done."""
+        return 200 <= self.status < 300
+
+    def header(self, name: bytes) -> bytes | None:
+        """Give the first header of this lower-case name."""
+        return next((value for key, value in self.headers if key.lower() == name), None)
+
+
+def default_port(scheme: str) -> int:
+    """Give the port that a URL without one means."""
+    return _PORTS.get(scheme, 80)
+
+
+def decoded(answer: Answer, limit: int | None = None) -> Answer:
+    """Give the answer with its body as it was before it was compressed.
+
+    :raises ResponseTooLarge: the body is longer than ``limit``, before or after.
+    :raises httpx.DecodingError: it isn't what its ``Content-Encoding`` says.
+    """
+    body = answer.body
+    if any(name.lower() == b"content-encoding" for name, _ in answer.headers):
+        body = b"".join(_decompressed(answer, limit))
+    if limit is not None and len(body) > limit:
+        raise ResponseTooLarge(limit)
+    return answer if body is answer.body else answer._replace(body=body)
+
+
+def _decompressed(answer: Answer, limit: int | None) -> t.Iterator[bytes]:
+    size = 0
+    pieces = (answer.body[start : start + _PIECE] for start in range(0, len(answer.body), _PIECE))
+    for part in httpx.Response(answer.status, headers=answer.headers, content=pieces).iter_bytes():
+        size += len(part)
+        if limit is not None and size > limit:
+            raise ResponseTooLarge(limit)
+        yield part

@@ -1,0 +1,129 @@
+"""The way of a request to a server on the network."""
+
+import collections.abc
+import contextlib
+import ssl
+import typing as t
+
+import httpx
+
+from flama.client.connection import Connection, head
+from flama.client.messages import Answer, Call, Headers, default_port
+from flama.client.pool import Origin, Pool
+from flama.client.transport import BUFFERED
+
+__all__ = ["NetworkTransport"]
+
+_SAFE: t.Final = {"GET", "HEAD", "OPTIONS"}
+_CLOSED: t.Final = (httpx.RemoteProtocolError, httpx.ReadError)
+
+
+class NetworkTransport(httpx.AsyncBaseTransport):
+    """Carry requests to servers by HTTP/1.1, over connections that are kept.
+
+    It does as httpx's own does, for a fifth of the work. A call that is cancelled, at whatever moment, closes its
+    connection and makes room for another. A request that only reads is sent again when a connection that was kept
+    turns out to have been closed meanwhile. There are no proxies and there is no HTTP/2: a client that is given either
+    has httpx's own transport.
+    """
+
+    def __init__(self, context: ssl.SSLContext, limits: httpx.Limits) -> None:
+        self._pool = Pool(limits, context)
+
+    async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None = None) -> Answer:
+        """Give the answer to a call, past what httpx would make of the two."""
+        request = head(call.method, call.target, call.headers) + call.body
+        return await self._answer(call.address.origin, call.method, request, timeout, limit)
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Give a server's response to a request."""
+        url, timeout = request.url, _timeout(request)
+        if url.scheme not in {"http", "https"}:
+            raise httpx.UnsupportedProtocol(f"Request URL has an unsupported protocol '{url.scheme}://'.")
+        origin = url.scheme, url.host, url.port or default_port(url.scheme)
+        lines = head(request.method, url.raw_path, request.headers.raw)
+        content = _content(request)
+        if content is not None and request.extensions.get(BUFFERED):
+            answer = await self._answer(origin, request.method, lines + content, timeout, None)
+            return _response(answer.status, answer.headers, httpx.ByteStream(answer.body))
+        connection = await self._started(request, origin, lines, content)
+        return _response(connection.status, connection.headers, _Stream(self._pool, connection))
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
+
+    async def _answer(
+        self, origin: Origin, method: str, request: bytes, timeout: httpx.Timeout, limit: int | None
+    ) -> Answer:
+        fresh = False
+        while True:
+            connection = await self._pool.acquire(origin, timeout, fresh=fresh)
+            fresh = not connection.used
+            try:
+                return await connection.answer(method, request, limit=limit, patience=timeout.read)
+            except _CLOSED:
+                if fresh or connection.status or method not in _SAFE:
+                    raise
+                fresh = True
+            finally:
+                self._pool.release(connection)
+
+    async def _started(self, request: httpx.Request, origin: Origin, lines: bytes, content: bytes | None) -> Connection:
+        timeout, fresh = _timeout(request), False
+        body = None if content is not None else t.cast("httpx.AsyncByteStream", request.stream)
+        while True:
+            connection = await self._pool.acquire(origin, timeout, fresh=fresh)
+            fresh = not connection.used
+            try:
+                await connection.start(request.method, lines + (content or b""), body, _is_chunked(request), timeout)
+            except BaseException as error:
+                connection.abort()
+                self._pool.release(connection)
+                if fresh or body or request.method not in _SAFE or not isinstance(error, _CLOSED):
+                    raise
+                fresh = True
+            else:
+                return connection
+
+
+class _Stream(httpx.AsyncByteStream):
+    """The body of a response that is read while it arrives."""
+
+    # its state: the connection, until it is given back
+
+    def __init__(self, pool: Pool, connection: Connection) -> None:
+        self._pool = pool
+        self._connection: Connection | None = connection
+
+    async def __aiter__(self) -> collections.abc.AsyncIterator[bytes]:
+        if self._connection is None:
+            return
+        async with contextlib.aclosing(self._connection.read()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def aclose(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.release(connection)
+
+
+def _timeout(request: httpx.Request) -> httpx.Timeout:
+    limits: dict[str, float | None] = request.extensions.get("timeout", {})
+    return httpx.Timeout(**{**dict.fromkeys(("connect", "read", "write", "pool")), **limits})
+
+
+def _is_chunked(request: httpx.Request) -> bool:
+    return "chunked" in request.headers.get_list("transfer-encoding")
+
+
+def _content(request: httpx.Request) -> bytes | None:
+    try:
+        return request.content
+    except httpx.RequestNotRead:
+        return None
+
+
+def _response(status: int, headers: Headers, stream: httpx.AsyncByteStream | httpx.ByteStream) -> httpx.Response:
+    return httpx.Response(status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/1.1"})
