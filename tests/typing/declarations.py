@@ -9,7 +9,7 @@ import sqlalchemy
 
 from flama import Component, Flama, Module, types
 from flama.client import Client
-from flama.ddd import HTTPResourceRepository, HTTPWorker, WorkerComponent
+from flama.ddd import F, HTTPResourceRepository, HTTPWorker, WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule, metadata
@@ -71,7 +71,12 @@ async def use(client: Client) -> None:
     remote = RemoteToolRepository(client)
     t.assert_type(await remote.update(id=1, data={"name": "saw"}), dict[str, t.Any])
     t.assert_type(await remote.replace([{"name": "saw"}]), list[dict[str, t.Any]])
-    await remote.retrieve()  # type: ignore[call-arg]
+    await remote.replace()  # type: ignore[call-arg]
+    t.assert_type(await remote.update({"name": "saw"}, id=1), dict[str, t.Any])
+    t.assert_type(await remote.update({"name": "saw"}, F.id > 1, max_affected=3), list[dict[str, t.Any]])
+    t.assert_type(await remote.create({"name": "saw"}), dict[str, t.Any])
+    t.assert_type(await remote.create({"name": "saw"}, {"name": "axe"}), list[dict[str, t.Any]])
+    t.assert_type(await remote.count(F.id > 1, name="saw"), int)
     async for record in remote.list(pagination="limit_offset"):
         t.assert_type(record, dict[str, t.Any])
     remote.list(pagination="pages")  # type: ignore[arg-type]

@@ -140,7 +140,7 @@ async def remote(users: RemoteUsers, plain: RemotePlain) -> None:
     t.assert_type(await users.replace([User(id=1, name="Ann")]), list[User])
     t.assert_type([user async for user in users.list()], list[User])
     t.assert_type(await plain.retrieve(1), dict[str, t.Any])
-    await users.create(Tool(1))  # type: ignore[arg-type]
+    await users.create(Tool(1))  # type: ignore[call-overload]
 
 
 async def units() -> None:

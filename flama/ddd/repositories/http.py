@@ -3,18 +3,25 @@
 import builtins
 import collections.abc
 import typing as t
-import urllib.parse
 
+from flama import query
 from flama.client import Client
 from flama.ddd.repositories.base import BaseRepository
+from flama.ddd.repositories.dialects import Dialect
+from flama.ddd.repositories.questions import Question
+from flama.ddd.repositories.remote_lists import paged, streamed
 from flama.ddd.repositories.resources import HTTPResourceManager
 from flama.ddd.repositories.typed import Record, TypedRepository, records
 from flama.ddd.workers.http import HTTPWorker
-from flama.rest import pages
+from flama.exceptions import MultipleRecordsError, NotFoundError
+from flama.rest import names, orders, pages
 
 __all__ = ["HTTPRepository", "HTTPResourceManager", "HTTPResourceRepository"]
 
 _Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
+_OrderBy: t.TypeAlias = str | query.Field | query.Order | collections.abc.Sequence[t.Any] | None
+_Names: t.TypeAlias = str | collections.abc.Collection[str]
+_Pairs: t.TypeAlias = list[tuple[str, str]]
 
 
 class HTTPRepository(BaseRepository):
@@ -33,36 +40,145 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     empty, ``.`` or ``..``, which raise ``ValueError``. The service's refusals are raised as the errors that a
     repository on its side would raise. No request is undone when the unit of work fails: HTTP has no transaction.
 
-    Records are dictionaries, or of the type that is named in brackets: ``HTTPResourceRepository[User]``.
+    Records are dictionaries, or of the type that is named in brackets: ``HTTPResourceRepository[User]``. Which
+    records are meant is said as everywhere, by conditions of ``F`` and keyword filters, all of which must hold.
+
+    What a service does otherwise than ours is said by attributes: ``_id``, the name of the field by which a record has
+    its path; ``_pagination`` and ``_page_size``; ``_envelope``, the field of a page that has its records, None where
+    the page is a list; ``_record_envelope``, that of an answer which has the record; ``_slash``, whether paths end with
+    one; ``_names``, its names of our parameters. ``_idempotent`` says that the service keeps the answers of writes by
+    their ``Idempotency-Key``, so that writes may be repeated.
 
     :raises InvalidResponseError: what the service answers isn't a record of the type.
     """
 
     _resource: t.ClassVar[str]
+    _id: t.ClassVar[str] = "id"
+    _pagination: t.ClassVar[pages.Style] = "page_number"
     _page_size: t.ClassVar[int] = 100
+    _envelope: t.ClassVar[str | None] = "data"
+    _record_envelope: t.ClassVar[str | None] = None
+    _slash: t.ClassVar[bool] = True
+    _names: t.ClassVar[collections.abc.Mapping[str, str]] = {}
+    _idempotent: t.ClassVar[bool] = False
+    _dialect: t.ClassVar[Dialect] = Dialect()
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._records = records(cls._record, None)
+        cls._dialect = Dialect(cls._envelope, cls._record_envelope, cls._slash, cls._names)
 
     def __init__(self, client: Client) -> None:
         super().__init__(client)
         if not hasattr(self, "_resource"):
             raise AttributeError(f"{type(self).__name__} has no '_resource': set it to the path of the collection")
-        self._resource_manager = HTTPResourceManager(self._resource, client)
+        self._resource_manager = HTTPResourceManager(
+            self._resource, client, dialect=self._dialect, idempotent=self._idempotent
+        )
         self._resource_name = self._resource_manager.resource
 
-    async def create(self, data: Record | _Data) -> Record:
-        """Create a record, and give it as it was stored."""
-        return await self._one("create", json=self._data(data))
+    @t.overload
+    async def create(self, data: Record | _Data, /) -> Record: ...
+    @t.overload
+    async def create(self, *, data: Record | _Data) -> Record: ...
+    @t.overload
+    async def create(self, *records: Record | _Data) -> builtins.list[Record]: ...
+    async def create(self, *records: t.Any, data: t.Any = None) -> t.Any:
+        """Create a record, and give it as it was stored; or several, all or none, by one request."""
+        match records if data is None else (*records, data):
+            case [record]:
+                return await self._one("create", json=self._data(record))
+            case []:
+                return []
+            case several:
+                return await self._many("create_many", [self._data(record) for record in several])
 
-    async def retrieve(self, id: t.Any) -> Record:
-        """Give the record of this id."""
-        return await self._one("retrieve", id)
+    async def upsert(
+        self, *data: Record | _Data, on: _Names | None = None, set: _Names | None = None
+    ) -> builtins.list[Record]:
+        """Store records or, of those that are there, change what is there, all or none; give them as stored, in order.
 
-    async def update(self, id: t.Any, data: Record | _Data) -> Record:
-        """Replace the record of this id, and give it as it is now."""
-        return await self._one("update", id, json=self._data(data))
+        ``on`` are the fields that tell which is there, ``set`` those that change in it: what the service takes them
+        for when they aren't said.
+        """
+        if not data:
+            return []
+        query = [
+            (name, orders.names([said] if isinstance(said, str) else said))
+            for name, said in ((names.ON, on), (names.SET, set))
+            if said is not None
+        ]
+        return await self._many("upsert", [self._data(record) for record in data], query)
+
+    async def retrieve(self, *clauses: t.Any, **filters: t.Any) -> Record:
+        """Give the record of this id, ``retrieve(id)`` or ``retrieve(id=id)``, or the one that matches.
+
+        :raises NotFoundError: there is none.
+        :raises MultipleRecordsError: more than one matches.
+        """
+        question = self._question(clauses, filters)
+        if question.is_of_one:
+            return await self._one("retrieve", question.id)
+        record = await self._only(question)
+        if record is None:
+            raise NotFoundError(resource=self._resource_name, id=question.id)
+        return record
+
+    async def get(self, *clauses: t.Any, **filters: t.Any) -> Record | None:
+        """Give the record of this id, or the one that matches; None when there is none.
+
+        :raises MultipleRecordsError: more than one matches.
+        """
+        question = self._question(clauses, filters)
+        if not question.is_of_one:
+            return await self._only(question)
+        try:
+            return await self._one("retrieve", question.id)
+        except NotFoundError:
+            return None
+
+    async def first(
+        self, *clauses: t.Any, order_by: _OrderBy = None, order_direction: str = "asc", **filters: t.Any
+    ) -> Record | None:
+        """Give the first record that matches, in an order as :meth:`list` takes it; None when none does."""
+        question = self._question(clauses, filters)
+        found = await self._page(question, 1, order_by=order_by, order_direction=order_direction)
+        return next(iter(found), None)
+
+    async def count(self, *clauses: t.Any, **filters: t.Any) -> int:
+        """Give how many records match."""
+        page = pages.parameters(self._pagination, pages.Page(1, count=True))
+        query = [*self._question(clauses, filters).pairs(), *page.items()]
+        return pages.total(await self._resource_manager.call("list", query=query), resource=self._resource_name)
+
+    async def exists(self, *clauses: t.Any, **filters: t.Any) -> bool:
+        """Tell whether any record matches."""
+        return bool(await self._page(self._question(clauses, filters), 1))
+
+    @t.overload
+    async def update(self, id: collections.abc.Hashable, data: Record | _Data, /) -> Record: ...
+    @t.overload
+    async def update(self, data: Record | _Data, /, *, id: t.Any) -> Record: ...
+    @t.overload
+    async def update(self, *, id: t.Any, data: Record | _Data) -> Record: ...
+    @t.overload
+    async def update(
+        self, data: Record | _Data, *clauses: query.Condition, max_affected: int | None = None, **filters: t.Any
+    ) -> builtins.list[Record]: ...
+    async def update(self, *clauses: t.Any, **filters: t.Any) -> t.Any:
+        """Replace the record of this id, and give it as it is now; or change all that match, and give these.
+
+        The former is ``update(id, data)`` or ``update(data, id=id)``; the latter, ``update(data, F.age > 17)``, leaves
+        the fields that aren't sent alone, and changes all that match or none.
+
+        :raises MultipleRecordsError: more than ``max_affected`` match; none is changed.
+        """
+        data, clauses = _data_of(clauses, filters)
+        max_affected = filters.pop("max_affected", None)
+        question = self._question(clauses, filters)
+        if question.is_of_one and max_affected is None:
+            return await self._one("update", question.id, json=self._data(data))
+        return await self._many("update_where", self._data(data, changes=True), question.pairs(max_affected))
 
     async def partial_update(self, id: t.Any, data: Record | _Data) -> Record:
         """Change some fields of the record of this id, and give it as it is now.
@@ -71,21 +187,48 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         """
         return await self._one("partial_update", id, json=self._data(data, changes=True))
 
-    async def delete(self, id: t.Any) -> None:
-        """Delete the record of this id."""
-        await self._resource_manager.call("delete", id)
+    async def delete(self, *clauses: t.Any, **filters: t.Any) -> None:
+        """Delete the record of this id, or the one that matches.
 
-    def list(self, *, pagination: pages.Style = "page_number") -> collections.abc.AsyncIterator[Record]:
-        """Give all records, asking for a page at a time, when it is needed.
+        :raises NotFoundError: there is none.
+        :raises MultipleRecordsError: more than one matches; nothing is deleted.
+        """
+        question = self._question(clauses, filters)
+        if question.is_of_one:
+            await self._resource_manager.call("delete", question.id)
+        elif not (await self._resource_manager.call("drop_where", query=question.pairs(1))).deleted:
+            raise NotFoundError(resource=self._resource_name, id=question.id)
 
-        No record comes twice and none is lost while the collection doesn't change. ``pagination`` is the service's.
+    def list(
+        self,
+        *clauses: t.Any,
+        order_by: _OrderBy = None,
+        order_direction: str = "asc",
+        limit: int | None = None,
+        offset: int | None = None,
+        pagination: pages.Style | None = None,
+        stream: bool = False,
+        **filters: t.Any,
+    ) -> collections.abc.AsyncIterator[Record]:
+        """Iterate over the records that match, reading them while it goes on.
+
+        They come page by page, as the service's ``pagination`` is, the next one while this one is used; or, with
+        ``stream``, as lines of JSON for as long as the one answer takes. No record comes twice and none is lost while
+        the collection doesn't change. Leaving the loop early frees what it took.
 
         :raises ValueError: there is no such pagination.
         :raises InvalidResponseError: the service repeats a page, skips one, or ends before its own count.
         """
-        if pagination not in pages.STYLES:
-            raise ValueError(f"There is no pagination '{pagination}': it is one of {', '.join(pages.STYLES)}")
-        return self._pages(pages.Walk(pagination, self._page_size, resource=self._resource_manager.resource))
+        style = self._pagination if pagination is None else pagination
+        if style not in pages.STYLES:
+            raise ValueError(f"There is no pagination '{style}': it is one of {', '.join(pages.STYLES)}")
+        query = self._question(clauses, filters).pairs(order_by=order_by, order_direction=order_direction)
+        if stream:
+            query += [(name, str(value)) for name, value in (("limit", limit), ("offset", offset)) if value is not None]
+            return streamed(self._resource_manager, query, self._seen)
+        size = self._page_size if limit is None else max(1, min(limit, self._page_size))
+        walk = pages.Walk(style, size, resource=self._resource_name, offset=offset or 0)
+        return paged(self._resource_manager, walk, query, self._seen, limit)
 
     async def replace(self, data: collections.abc.Iterable[Record | _Data]) -> builtins.list[Record]:
         """Make these records the whole collection, and give them as they were stored."""
@@ -95,19 +238,51 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         """Replace the records that have these ids, add those that are new, and give them as they were stored."""
         return await self._many("partial_replace", [self._data(record, changes=True) for record in data])
 
-    async def drop(self) -> int:
-        """Delete all records, and return how many they were."""
-        return t.cast("int", (await self._resource_manager.call("drop")).deleted)
+    async def drop(self, *clauses: t.Any, max_affected: int | None = None, **filters: t.Any) -> int:
+        """Delete all records that match, or none, and return how many they were.
+
+        :raises MultipleRecordsError: more than ``max_affected`` match; none is deleted.
+        """
+        query = self._question(clauses, filters, by_id=False).pairs(max_affected)
+        dropped = await self._resource_manager.call("drop_where" if query else "drop", query=query)
+        return t.cast("int", dropped.deleted)
+
+    def _question(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], *, by_id: bool = True) -> Question:
+        return Question(self._resource_name, self._id, clauses, filters, by_id=by_id)
+
+    async def _only(self, question: Question) -> Record | None:
+        match await self._page(question, 2):
+            case []:
+                return None
+            case [record]:
+                return record
+        raise MultipleRecordsError(resource=self._resource_name, id=question.id)
+
+    async def _page(self, question: Question, limit: int, **order: t.Any) -> builtins.list[Record]:
+        """Give the first records, by one request."""
+        page = pages.parameters(self._pagination, pages.Page(limit))
+        answer = await self._resource_manager.call("list", query=[*question.pairs(**order), *page.items()])
+        return self._seen(answer.data[:limit])
 
     async def _one(self, operation: str, id: t.Any = None, **request: t.Any) -> Record:
         (record,) = self._read([await self._resource_manager.call(operation, id, **request)])
         return record
 
-    async def _many(self, operation: str, data: builtins.list[t.Any]) -> builtins.list[Record]:
-        return self._read(await self._resource_manager.call(operation, json=data))
+    async def _many(self, operation: str, data: t.Any, query: _Pairs | None = None) -> builtins.list[Record]:
+        return self._read(await self._resource_manager.call(operation, json=data, query=query or []))
 
-    async def _pages(self, walk: pages.Walk) -> collections.abc.AsyncIterator[Record]:
-        while not walk.ended:
-            answer = await self._resource_manager.call("list", query=urllib.parse.urlencode(walk.parameters()))
-            for record in self._read(walk.take(answer)):
-                yield record
+    def _seen(self, found: builtins.list[dict[str, t.Any]]) -> builtins.list[Record]:
+        self._resource_manager.forget(record.get(self._id) for record in found)
+        return self._read(found)
+
+
+def _data_of(clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[t.Any, tuple[t.Any, ...]]:
+    """Give the data of an update, and what says which records."""
+    if "data" in filters:
+        return filters.pop("data"), clauses
+    match clauses:
+        case [id, data] if not isinstance(data, query.Condition) and "id" not in filters:
+            return data, (id,)
+        case [data, *rest]:
+            return data, tuple(rest)
+    raise TypeError("update() takes the data to write")

@@ -1,53 +1,59 @@
 """The operations of one remote resource."""
 
-import asyncio
 import collections.abc
+import contextlib
 import functools
 import math
 import typing as t
 
 import msgspec
 
-from flama.client import NOT_SENT, Address, Answer, Client, HTTPError, TransportError, UnsupportedProtocol
-from flama.exceptions import InvalidResponseError, SessionClosedError, TooManyRequestsError, UnavailableError
-from flama.limits import limited
-from flama.rest import errors
-from flama.rest.operations import OPERATIONS, Operation, path
-from flama.retry import Keys, attempted
+from flama.client import Address, Answer, Client, Response, ResponseTooLarge
+from flama.ddd.repositories.attempts import Attempts
+from flama.ddd.repositories.dialects import Dialect
+from flama.exceptions import InvalidResponseError, SessionClosedError
+from flama.rest import idempotency, preconditions
+from flama.rest.operations import OPERATIONS, Envelope, Operation
+from flama.retry import Keys
 
 __all__ = ["HTTPResourceManager"]
 
 _Headers: t.TypeAlias = list[tuple[bytes, bytes]]
-_Call: t.TypeAlias = collections.abc.Callable[[], collections.abc.Awaitable[Answer]]
+_Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
 
 _JSON: t.Final = (b"content-type", b"application/json")
-_DECODERS: dict[str, msgspec.json.Decoder[t.Any]] = {
-    operation.name: msgspec.json.Decoder(operation.response)
-    for operation in OPERATIONS.values()
-    if operation.response is not None
-}
+_KEY: t.Final = idempotency.HEADER.encode()
+_IF_MATCH: t.Final = preconditions.IF_MATCH.encode()
+_MOST_TAGS: t.Final = 1_000
+_LONGEST_ERROR: t.Final = 65_536
+_OURS: t.Final = Dialect()
 
 
 class HTTPResourceManager:
     """The operations of one remote resource.
 
     ``resource`` is its path, below the client's ``base_url``, or a whole URL. How often and for how long it is
-    asked is the client's ``policy``. With ``idempotent``, writes carry keys, so that a service which keeps
-    their answers does each of them once, however often it is sent.
+    asked is the client's ``policy``; ``dialect`` is what the service calls things. With ``idempotent``, writes carry
+    keys, so that a service which keeps their answers does each of them once, however often it is sent.
+
+    A record that was retrieved with an entity tag is written with ``If-Match``: it is refused when somebody else has
+    written it since.
     """
 
-    def __init__(self, resource: str, client: Client, *, idempotent: bool = False) -> None:
+    # Its state: the number of writes, in the keys, and the tags of records.
+
+    def __init__(self, resource: str, client: Client, *, dialect: Dialect = _OURS, idempotent: bool = False) -> None:
         self.resource = resource.rstrip("/")
         self.client = client
+        self._dialect = dialect
         self._keys = Keys(self.resource) if idempotent else None
+        self._tags: dict[str, bytes] = {}
         self._address: tuple[t.Any, Address] | None = None  # with the client's base that it is below
 
-    async def call(
-        self, name: str, id: t.Any = None, *, json: t.Any = None, query: str = "", headers: _Headers | None = None
-    ) -> t.Any:
+    async def call(self, name: str, id: t.Any = None, *, json: t.Any = None, query: _Pairs = ()) -> t.Any:
         """Do an operation, and give its answer's body.
 
-        ``json`` is the body to send, ``query`` what the URL has of it, percent-encoded.
+        ``json`` is the body to send, ``query`` the parameters.
 
         :raises ValueError: the id is no segment of a path; nothing was sent.
         :raises ResourceException: the service refused, as :mod:`flama.rest.errors` has it.
@@ -55,23 +61,78 @@ class HTTPResourceManager:
         :raises InvalidResponseError: it answered something else than the operation's result.
         """
         operation = OPERATIONS[name]
-        answer = await self._answer(operation, id, json, query, headers or [])
+        self.check_open()
+        address, limit = self._located(), self.client.policy.max_size
+        where, asked = self._dialect.path(operation, id), self._dialect.query(query)
+        body = b"" if operation.request is None else _encoded(json)
+        headers = self._headers(operation, id)
+        call = functools.partial(
+            self.client.call, operation.method, address, where, asked, headers=headers, body=body, limit=limit
+        )
+        answer = await self._attempts(operation, id, address).answer(call)
+        self._note(operation, id, answer)
         return None if operation.response is None else self._body(operation, answer, id)
 
-    async def _answer(self, operation: Operation, id: t.Any, json: t.Any, query: str, headers: _Headers) -> Answer:
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, name: str, query: _Pairs, media_type: str
+    ) -> collections.abc.AsyncGenerator[collections.abc.AsyncIterator[bytes]]:
+        """Give the body of an operation's answer of this type while it arrives.
+
+        :raises ResourceException: as :meth:`call` has it.
+        """
+        operation = OPERATIONS[name]
+        self.check_open()
+        url = f"{self.resource}{self._dialect.path(operation)}?{self._dialect.query(query)}"
+        attempts = self._attempts(operation, None, self._located())
+        with attempts.translated():
+            async with self.client.stream(operation.method, url, headers={"accept": media_type}) as response:
+                kind = response.headers.get("content-type", "")
+                if not response.is_success:
+                    raise attempts.refusal(await _head(response))
+                if media_type not in kind:
+                    detail = f"asked for {media_type}, it answered with {kind or 'a body of no type'}"
+                    raise InvalidResponseError(resource=self.resource, detail=detail)
+                yield response.aiter_bytes()
+
+    def check_open(self) -> None:
+        """Make sure that the unit of work goes on.
+
+        :raises SessionClosedError: it has ended.
+        """
         if self.client.is_closed:
             raise SessionClosedError(f"The client of '{self.resource}' is closed: its unit of work has ended")
-        where, body = path(operation, id), b""
-        if operation.request is not None:
-            body = _encoded(json)
-            headers = [*headers, _JSON]
-        if operation.writes and self._keys is not None:
-            headers = [*headers, (b"idempotency-key", self._keys.next().encode())]
-        address, limit = self._located(), self.client.policy.max_size
-        call = functools.partial(
-            self.client.call, operation.method, address, where, query, headers=headers, body=body, limit=limit
-        )
-        return await _Attempts(self, operation, id, address).answer(call)
+
+    def check_size(self, size: int) -> None:
+        """Make sure that what has to be kept of an answer isn't too much.
+
+        :raises InvalidResponseError: it is.
+        """
+        if size > self.client.policy.max_size:
+            raise InvalidResponseError(
+                resource=self.resource, detail=str(ResponseTooLarge(self.client.policy.max_size))
+            )
+
+    def forget(self, ids: collections.abc.Iterable[t.Any]) -> None:
+        """Forget the tags of records that were read again in another way."""
+        if self._tags:
+            for id in ids:
+                self._tags.pop(str(id), None)
+
+    def _headers(self, operation: Operation, id: t.Any) -> _Headers:
+        headers: _Headers = [] if operation.request is None else [_JSON]
+        if not operation.writes:
+            return headers
+        if self._keys is not None:
+            headers.append((_KEY, idempotency.encode(self._keys.next()).encode()))
+        if operation.kind == "element" and (tag := self._tags.get(str(id))) is not None:
+            headers.append((_IF_MATCH, tag))
+        return headers
+
+    def _attempts(self, operation: Operation, id: t.Any, address: Address) -> Attempts:
+        is_repeatable = not operation.writes or self._keys is not None
+        guard = self.client.guard(address)
+        return Attempts(self.resource, id, self.client.policy, guard, writes=operation.writes, again=is_repeatable)
 
     def _located(self) -> Address:
         base = self.client.base_url
@@ -79,95 +140,37 @@ class HTTPResourceManager:
             self._address = base, self.client.address(self.resource)
         return self._address[1]
 
+    def _note(self, operation: Operation, id: t.Any, answer: Answer) -> None:
+        """Keep the tag of a record as it is now; what is done with many of them leaves none that holds."""
+        if operation.kind == "collection":
+            if operation.writes:
+                self._tags.clear()
+            return
+        self._tags.pop(str(id), None)
+        tag = answer.header(b"etag")
+        # one that is weak, or of the compressed body, is of no use for a write
+        if tag is not None and not tag.startswith(b"W/") and answer.header(b"content-encoding") is None:
+            self._tags[str(id)] = tag
+            if len(self._tags) > _MOST_TAGS:
+                del self._tags[next(iter(self._tags))]
+
     def _body(self, operation: Operation, answer: Answer, id: t.Any) -> t.Any:
+        link = answer.header(b"link") if operation.response is Envelope else None
         try:
-            return _DECODERS[operation.name].decode(answer.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return self._dialect.body(operation, answer.body, None if link is None else link.decode("latin-1"))
+        except ValueError as error:
             detail = f"{operation.method} answered {answer.status} with another body: {error}"
             raise InvalidResponseError(resource=self.resource, id=id, detail=detail) from error
 
 
-class _Attempts:
-    """One call, as often as it takes.
-
-    Its state: whether an attempt may have been applied, and until when there may be another.
-    """
-
-    def __init__(self, manager: HTTPResourceManager, operation: Operation, id: t.Any, address: Address) -> None:
-        self._resource = manager.resource
-        self._policy = manager.client.policy
-        self._guard = manager.client.guard(address)
-        self._operation = operation
-        self._id = id
-        self._is_repeatable = not operation.writes or manager._keys is not None
-        self._maybe_applied = False
-        self._until = asyncio.get_running_loop().time() + self._policy.deadline
-
-    async def answer(self, call: _Call) -> Answer:
-        """Give the answer, which is a success."""
-        attempts = self._policy.attempts if self._is_repeatable else 1
-        try:
-            with limited(self._policy.deadline):
-                return await attempted(lambda: self._attempt(call), attempts, self._policy.backoff, self._pause)
-        except UnavailableError as error:
-            error.maybe_applied = error.maybe_applied or self._maybe_applied
-            raise
-        except TimeoutError as error:
-            if not isinstance(error.__cause__, asyncio.CancelledError):
-                raise  # the application's own, which a test wants to see
-            self._guard.failed()
-            raise self._unavailable(str(error), maybe_applied=self._operation.writes) from error
-
-    async def _attempt(self, call: _Call) -> Answer:
-        self._admit()
-        try:
-            answer = await call()
-        except UnsupportedProtocol:
-            raise
-        except TransportError as error:
-            self._guard.failed()
-            applied = self._operation.writes and not isinstance(error, NOT_SENT)
-            raise self._unavailable(str(error) or type(error).__name__, maybe_applied=applied) from error
-        except HTTPError as error:
-            raise InvalidResponseError(resource=self._resource, id=self._id, detail=str(error)) from error
-        if answer.is_success:
-            self._guard.succeeded()
-            return answer
-        raise self._refusal(answer)
-
-    def _admit(self) -> None:
-        if wait := self._guard.wait():
-            detail = f"its last {self._policy.failures} calls failed: none is made for another {wait:.1f} s"
-            raise UnavailableError(resource=self._resource, id=self._id, detail=detail, retry_after=wait)
-
-    def _refusal(self, answer: Answer) -> Exception:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
-        error = errors.decode(
-            answer.status,
-            answer.body,
-            headers,
-            resource=self._resource,
-            id=self._id,
-            write=self._operation.writes,
-        )
-        is_down = isinstance(error, UnavailableError) and not isinstance(error, TooManyRequestsError)
-        self._guard.failed() if is_down else self._guard.succeeded()
-        return error
-
-    def _pause(self, error: Exception) -> float | None:
-        """Give the least seconds before another attempt; None when there is to be none."""
-        if not isinstance(error, UnavailableError):
-            return None
-        self._maybe_applied = self._maybe_applied or error.maybe_applied
-        wait = error.retry_after or 0.0
-        left = self._until - asyncio.get_running_loop().time()
-        if wait > self._policy.max_wait or wait >= left or not self._guard.may_repeat():
-            return None
-        return wait
-
-    def _unavailable(self, detail: str, *, maybe_applied: bool) -> UnavailableError:
-        applied = maybe_applied or self._maybe_applied
-        return UnavailableError(resource=self._resource, id=self._id, detail=detail, maybe_applied=applied)
+async def _head(response: Response) -> Answer:
+    """Give an answer as far as it is of use to tell of an error."""
+    body = b""
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > _LONGEST_ERROR:
+            break
+    return Answer(response.status_code, response.headers.raw, body)
 
 
 def _encoded(data: t.Any) -> bytes:

@@ -1,0 +1,86 @@
+"""The records of a remote collection, while they arrive."""
+
+import asyncio
+import collections.abc
+import typing as t
+
+from flama.ddd.repositories.resources import HTTPResourceManager
+from flama.exceptions import InvalidResponseError, ResourceException
+from flama.rest import streams
+from flama.rest.operations import Envelope
+from flama.rest.pages import Walk
+from flama.tasks import outlast
+
+__all__ = ["paged", "streamed"]
+
+R = t.TypeVar("R")
+_Pairs: t.TypeAlias = list[tuple[str, str]]
+_Read: t.TypeAlias = collections.abc.Callable[[list[dict[str, t.Any]]], list[R]]
+
+_BATCH: t.Final = 100  # lines of a stream that are made records at a time, at most
+
+
+async def paged(
+    manager: HTTPResourceManager, walk: Walk, query: _Pairs, read: _Read[R], limit: int | None
+) -> collections.abc.AsyncGenerator[R]:
+    """Give the records of the pages that a query asks for, up to ``limit``.
+
+    A page is asked for when half of the one before it is used: the service looks for it meanwhile.
+    """
+    ahead: asyncio.Task[Envelope] | None = None
+    left = limit
+    try:
+        while not walk.ended and left != 0:
+            answer = await (_page(manager, walk, query) if ahead is None else ahead)
+            ahead = None
+            records = read(walk.take(answer))[:left]
+            left = None if left is None else left - len(records)
+            for place, record in enumerate(records):
+                if place == len(records) // 2 and left != 0 and not walk.ended:
+                    ahead = asyncio.create_task(_page(manager, walk, query))
+                manager.check_open()
+                yield record
+    finally:
+        if ahead is not None:
+            await _given_up(ahead)
+
+
+async def streamed(manager: HTTPResourceManager, query: _Pairs, read: _Read[R]) -> collections.abc.AsyncGenerator[R]:
+    """Give the records of a stream, which is read as fast as they are wanted.
+
+    :raises InvalidResponseError: the service doesn't stream, or ends amid a record.
+    """
+    rest = b""
+    async with manager.stream("list", query, streams.MEDIA_TYPE) as chunks:
+        async for chunk in chunks:
+            lines, rest = streams.lines(chunk, rest)
+            manager.check_size(len(rest))
+            for start in range(0, len(lines), _BATCH):
+                for record in _records(manager.resource, lines[start : start + _BATCH], read):
+                    manager.check_open()
+                    if isinstance(record, ResourceException):
+                        raise record
+                    yield record
+    if rest.strip():
+        raise InvalidResponseError(resource=manager.resource, detail="the stream ended amid a record")
+
+
+def _page(manager: HTTPResourceManager, walk: Walk, query: _Pairs) -> collections.abc.Coroutine[t.Any, t.Any, Envelope]:
+    return manager.call("list", query=[*query, *walk.parameters().items()])
+
+
+async def _given_up(ahead: asyncio.Task[Envelope]) -> None:
+    ahead.cancel()
+    await outlast({ahead})
+    if not ahead.cancelled():
+        ahead.exception()  # nobody asks for it any more
+
+
+def _records(resource: str, lines: list[bytes], read: _Read[R]) -> collections.abc.Iterator[R | ResourceException]:
+    try:
+        decoded = [streams.decode(line, resource=resource) for line in lines]
+    except ValueError as error:
+        raise InvalidResponseError(resource=resource, detail=str(error)) from error
+    records = [each for each in decoded if not isinstance(each, ResourceException)]
+    yield from read(records)
+    yield from (each for each in decoded if isinstance(each, ResourceException))
