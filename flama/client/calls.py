@@ -1,5 +1,6 @@
 """Calls of a client: past httpx's client layer where nothing asks for it, else through it."""
 
+import collections.abc
 import contextlib
 import typing as t
 
@@ -76,13 +77,22 @@ class CallingClient(httpx.AsyncClient):
         direct, sent = self.direct, headers or []
         plain = None if direct is None else self._plain_headers(method, address, sent, body)
         if plain is None or direct is None:
-            url = f"{address.url}{path}?{query}" if query else address.url + path
-            return await self._through_httpx(self.build_request(method, url, headers=sent, content=body), limit)
+            request = self.build_request(method, _url(address, path, query), headers=sent, content=body)
+            return await self._through_httpx(request, limit)
         call = Call(method, address, path, query, plain, body)
         answer = decoded(await direct.answer(call, timeout=self.timeout, limit=limit), limit)
         if answer.header(b"set-cookie") is not None:
             self.cookies.extract_cookies(_response(call, answer))
         return answer
+
+    def opened(
+        self, method: str, address: Address, path: str = "", query: str = "", *, headers: Headers | None = None
+    ) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
+        """Give the response to a request while it arrives, as :meth:`stream` does; redirects are those of :meth:`call`.
+
+        :raises httpx.HTTPError: there is no answer, or none that can be read.
+        """
+        return self._opened(self.build_request(method, _url(address, path, query), headers=headers))
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **kwargs: t.Any) -> httpx.Response:
         """Send a request that is built already."""
@@ -111,12 +121,18 @@ class CallingClient(httpx.AsyncClient):
         return (base.build_request, base.request, base.send) != _UNPATCHED
 
     async def _through_httpx(self, request: httpx.Request, limit: int | None) -> Answer:
+        async with self._opened(request) as response:
+            return Answer(response.status_code, response.headers.raw, await _read(response, limit))
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, request: httpx.Request) -> collections.abc.AsyncGenerator[httpx.Response]:
         for _ in range(self.max_redirects + 1):
             response = await self.send(request, stream=True, follow_redirects=False)
             async with contextlib.aclosing(response):
                 following = response.next_request
                 if not self.follow_redirects or following is None or not _alike(request.url, following.url):
-                    return Answer(response.status_code, response.headers.raw, await _read(response, limit))
+                    yield response
+                    return
             request = following
         raise httpx.TooManyRedirects("Exceeded maximum allowed redirects.", request=request)
 
@@ -129,6 +145,10 @@ async def _read(response: httpx.Response, limit: int | None) -> bytes:
             raise ResponseTooLarge(limit)
         parts.append(part)
     return b"".join(parts)
+
+
+def _url(address: Address, path: str, query: str) -> str:
+    return f"{address.url}{path}?{query}" if query else address.url + path
 
 
 def _alike(one: httpx.URL, other: httpx.URL) -> bool:

@@ -34,12 +34,22 @@ class Attempts:
 
     async def answer(self, call: _Call) -> Answer:
         """Give the answer, which is a success."""
+        with self.in_time():
+            try:
+                return await attempted(lambda: self._attempt(call), self._attempts, self._policy.backoff, self._pause)
+            except UnavailableError as error:
+                error.maybe_applied = error.maybe_applied or self._maybe_applied
+                raise
+
+    @contextlib.contextmanager
+    def in_time(self) -> collections.abc.Generator[None]:
+        """Give a block that takes no longer than the policy's deadline.
+
+        :raises UnavailableError: it would.
+        """
         try:
             with limited(self._policy.deadline):
-                return await attempted(lambda: self._attempt(call), self._attempts, self._policy.backoff, self._pause)
-        except UnavailableError as error:
-            error.maybe_applied = error.maybe_applied or self._maybe_applied
-            raise
+                yield
         except TimeoutError as error:
             if not isinstance(error.__cause__, asyncio.CancelledError):
                 raise  # the application's own, which a test wants to see

@@ -9,11 +9,11 @@ from flama.client import Client
 from flama.ddd.repositories.base import BaseRepository
 from flama.ddd.repositories.dialects import Dialect
 from flama.ddd.repositories.questions import Question
-from flama.ddd.repositories.remote_lists import paged, streamed
+from flama.ddd.repositories.remote_lists import Records, RemoteListing, backwards, paged, streamed
 from flama.ddd.repositories.resources import HTTPResourceManager
 from flama.ddd.repositories.typed import Record, TypedRepository, records
 from flama.ddd.workers.http import HTTPWorker
-from flama.exceptions import MultipleRecordsError, NotFoundError
+from flama.exceptions import InvalidDataError, MultipleRecordsError, NotFoundError
 from flama.rest import names, orders, pages
 
 __all__ = ["HTTPRepository", "HTTPResourceManager", "HTTPResourceRepository"]
@@ -141,19 +141,18 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         self, *clauses: t.Any, order_by: _OrderBy = None, order_direction: str = "asc", **filters: t.Any
     ) -> Record | None:
         """Give the first record that matches, in an order as :meth:`list` takes it; None when none does."""
-        question = self._question(clauses, filters)
-        found = await self._page(question, 1, order_by=order_by, order_direction=order_direction)
-        return next(iter(found), None)
+        query = self._question(clauses, filters, by_id=False).ordered(order_by, order_direction)
+        return next(iter(await self._page(query, 1)), None)
 
     async def count(self, *clauses: t.Any, **filters: t.Any) -> int:
         """Give how many records match."""
         page = pages.parameters(self._pagination, pages.Page(1, count=True))
-        query = [*self._question(clauses, filters).pairs(), *page.items()]
+        query = [*self._question(clauses, filters, by_id=False).pairs(), *page.items()]
         return pages.total(await self._resource_manager.call("list", query=query), resource=self._resource_name)
 
     async def exists(self, *clauses: t.Any, **filters: t.Any) -> bool:
         """Tell whether any record matches."""
-        return bool(await self._page(self._question(clauses, filters), 1))
+        return bool(await self._page(self._question(clauses, filters, by_id=False).pairs(), 1))
 
     @t.overload
     async def update(self, id: collections.abc.Hashable, data: Record | _Data, /) -> Record: ...
@@ -206,6 +205,8 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         order_direction: str = "asc",
         limit: int | None = None,
         offset: int | None = None,
+        after: t.Any = None,
+        before: t.Any = None,
         pagination: pages.Style | None = None,
         stream: bool = False,
         **filters: t.Any,
@@ -214,7 +215,8 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
 
         They come page by page, as the service's ``pagination`` is, the next one while this one is used; or, with
         ``stream``, as lines of JSON for as long as the one answer takes. No record comes twice and none is lost while
-        the collection doesn't change. Leaving the loop early frees what it took.
+        the collection doesn't change. ``after`` and ``before`` are records, present or not: what comes next to them in
+        the order is where the slice begins, or, with ``before`` alone, ends. Leaving the loop early frees what it took.
 
         :raises ValueError: there is no such pagination.
         :raises InvalidResponseError: the service repeats a page, skips one, or ends before its own count.
@@ -222,13 +224,18 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         style = self._pagination if pagination is None else pagination
         if style not in pages.STYLES:
             raise ValueError(f"There is no pagination '{style}': it is one of {', '.join(pages.STYLES)}")
-        query = self._question(clauses, filters).pairs(order_by=order_by, order_direction=order_direction)
-        if stream:
-            query += [(name, str(value)) for name, value in (("limit", limit), ("offset", offset)) if value is not None]
-            return streamed(self._resource_manager, query, self._seen)
-        size = self._page_size if limit is None else max(1, min(limit, self._page_size))
-        walk = pages.Walk(style, size, resource=self._resource_name, offset=offset or 0)
-        return paged(self._resource_manager, walk, query, self._seen, limit)
+        is_last = before is not None and after is None and limit is not None
+        question = self._question(clauses, filters, by_id=False)
+        query = question.ordered(order_by, order_direction, after=after, before=before, backwards=is_last)
+        cut = slice(self._natural("offset", offset) or 0, self._natural("limit", limit))
+        arriving = self._arriving(query, cut, None if stream else style)
+        options: t.Any = {"order_by": order_by, "order_direction": order_direction, "limit": limit, "offset": offset}
+        listing = (
+            RemoteListing(t.cast("t.Any", self), clauses, filters, options)
+            if after is None and before is None
+            else None
+        )
+        return Records(backwards(arriving) if is_last else arriving, listing)
 
     async def replace(self, data: collections.abc.Iterable[Record | _Data]) -> builtins.list[Record]:
         """Make these records the whole collection, and give them as they were stored."""
@@ -247,21 +254,36 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         dropped = await self._resource_manager.call("drop_where" if query else "drop", query=query)
         return t.cast("int", dropped.deleted)
 
+    def _arriving(self, query: _Pairs, cut: slice, style: pages.Style | None) -> collections.abc.AsyncGenerator[Record]:
+        offset, limit = cut.start, cut.stop
+        if style is None:
+            said = [(names.LIMIT, limit), (names.OFFSET, offset or None)]
+            query = query + [(name, str(number)) for name, number in said if number is not None]
+            return streamed(self._resource_manager, query, self._seen)
+        size = self._page_size if limit is None else max(1, min(limit, self._page_size))
+        walk = pages.Walk(style, size, resource=self._resource_name, offset=offset)
+        return paged(self._resource_manager, walk, query, self._seen, limit)
+
+    def _natural(self, what: str, number: int | None) -> int | None:
+        if number is None or (type(number) is int and number >= 0):
+            return number
+        raise InvalidDataError(resource=self._resource_name, detail=f"{what} is {number!r}: it is a number from 0 on")
+
     def _question(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], *, by_id: bool = True) -> Question:
         return Question(self._resource_name, self._id, clauses, filters, by_id=by_id)
 
     async def _only(self, question: Question) -> Record | None:
-        match await self._page(question, 2):
+        match await self._page(question.pairs(), 2):
             case []:
                 return None
             case [record]:
                 return record
         raise MultipleRecordsError(resource=self._resource_name, id=question.id)
 
-    async def _page(self, question: Question, limit: int, **order: t.Any) -> builtins.list[Record]:
+    async def _page(self, query: _Pairs, limit: int) -> builtins.list[Record]:
         """Give the first records, by one request."""
         page = pages.parameters(self._pagination, pages.Page(limit))
-        answer = await self._resource_manager.call("list", query=[*question.pairs(**order), *page.items()])
+        answer = await self._resource_manager.call("list", query=[*query, *page.items()])
         return self._seen(answer.data[:limit])
 
     async def _one(self, operation: str, id: t.Any = None, **request: t.Any) -> Record:

@@ -1,5 +1,6 @@
 """Which remote records are asked for."""
 
+import collections.abc
 import typing as t
 
 from flama import query
@@ -20,22 +21,44 @@ class Question:
         self, resource: str, key: str, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], *, by_id: bool = True
     ) -> None:
         self._resource = resource
+        self._key = key
         asked: tuple[bool, t.Any] = _asked(key, clauses, filters) if by_id else (False, None)
         self.is_of_one, self.id = asked
         self._clauses = () if self.is_of_one else clauses
         self._filters = {key: self.id} if self.is_of_one else filters
 
-    def pairs(self, max_affected: int | None = None, *, order_by: t.Any = None, order_direction: str = "asc") -> _Pairs:
-        """Give the parameters that ask for the records.
+    def pairs(self, max_affected: int | None = None) -> _Pairs:
+        """Give the parameters that ask for the records, and say how many they may be.
 
         :raises InvalidDataError: a clause isn't a condition of ``F``, or a value can't be in a query.
         """
+        said = [] if max_affected is None else [(names.MAX_AFFECTED, str(max_affected))]
+        return self._encoded(()) + said
+
+    def ordered(
+        self, order_by: t.Any, direction: str, *, after: t.Any = None, before: t.Any = None, backwards: bool = False
+    ) -> _Pairs:
+        """Give the parameters that ask for the records in an order, or ``backwards``, between two records.
+
+        :raises InvalidDataError: it is no order, or a record lacks one of its fields; and as :meth:`pairs` has it.
+        """
+        try:
+            order = query.orders(order_by, direction)
+            whole = query.orders(order_by, direction, [self._key])
+            places = [
+                place(whole, at) for place, at in ((query.after, after), (query.before, before)) if at is not None
+            ]
+            said = orders.encode(query.reverse(whole) if backwards else order)
+        except (LookupError, TypeError, ValueError) as error:
+            raise InvalidDataError(resource=self._resource, detail=f"order_by: {error}") from error
+        return self._encoded(places) + said
+
+    def _encoded(self, places: collections.abc.Iterable[query.Condition]) -> _Pairs:
         try:
             equal = [_equal(name, value) for name, value in self._filters.items()]
-            pairs = wire.encode([*self._clauses, *equal]) + orders.encode(query.orders(order_by, order_direction))
+            return wire.encode([*self._clauses, *equal, *places])
         except (TypeError, ValueError) as error:
             raise InvalidDataError(resource=self._resource, detail=str(error)) from error
-        return pairs if max_affected is None else [*pairs, (names.MAX_AFFECTED, str(max_affected))]
 
 
 def _asked(key: str, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[bool, t.Any]:

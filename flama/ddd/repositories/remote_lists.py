@@ -2,8 +2,10 @@
 
 import asyncio
 import collections.abc
+import dataclasses
 import typing as t
 
+from flama.ddd.repositories.listing import Listing
 from flama.ddd.repositories.resources import HTTPResourceManager
 from flama.exceptions import InvalidResponseError, ResourceException
 from flama.rest import streams
@@ -11,13 +13,45 @@ from flama.rest.operations import Envelope
 from flama.rest.pages import Walk
 from flama.tasks import outlast
 
-__all__ = ["paged", "streamed"]
+__all__ = ["Records", "RemoteListing", "backwards", "paged", "streamed"]
 
 R = t.TypeVar("R")
 _Pairs: t.TypeAlias = list[tuple[str, str]]
 _Read: t.TypeAlias = collections.abc.Callable[[list[dict[str, t.Any]]], list[R]]
 
 _BATCH: t.Final = 100  # lines of a stream that are made records at a time, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class RemoteListing(Listing):
+    """The records that a remote repository's ``list`` was asked for: their places are the service's own affair."""
+
+    @property
+    def places(self) -> None:
+        """None."""
+        return None
+
+
+class Records(collections.abc.AsyncIterator[R]):
+    """Records that arrive, with what they were asked for by."""
+
+    def __init__(self, arriving: collections.abc.AsyncGenerator[R], listing: RemoteListing | None) -> None:
+        self._arriving = arriving
+        self.query = listing  # to take a page of; None when that can't be said by numbers
+
+    def __anext__(self) -> collections.abc.Awaitable[R]:
+        """Give the next record."""
+        return anext(self._arriving)
+
+    async def aclose(self) -> None:
+        """Leave the rest, and what it would take."""
+        await self._arriving.aclose()
+
+
+async def backwards(arriving: collections.abc.AsyncGenerator[R]) -> collections.abc.AsyncGenerator[R]:
+    """Give records in the reverse order of their arrival."""
+    for record in reversed([record async for record in arriving]):
+        yield record
 
 
 async def paged(

@@ -83,16 +83,16 @@ class HTTPResourceManager:
         """
         operation = OPERATIONS[name]
         self.check_open()
-        url = f"{self.resource}{self._dialect.path(operation)}?{self._dialect.query(query)}"
-        attempts = self._attempts(operation, None, self._located())
+        address, where, asked = self._located(), self._dialect.path(operation), self._dialect.query(query)
+        attempts = self._attempts(operation, None, address)
+        opening = self.client.opened(operation.method, address, where, asked, headers=[_accept(media_type)])
         with attempts.translated():
-            async with self.client.stream(operation.method, url, headers={"accept": media_type}) as response:
-                kind = response.headers.get("content-type", "")
-                if not response.is_success:
-                    raise attempts.refusal(await _head(response))
-                if media_type not in kind:
-                    detail = f"asked for {media_type}, it answered with {kind or 'a body of no type'}"
-                    raise InvalidResponseError(resource=self.resource, detail=detail)
+            async with contextlib.AsyncExitStack() as stack:
+                with attempts.in_time():
+                    response = await stack.enter_async_context(opening)
+                    if not response.is_success:
+                        raise attempts.refusal(await _head(response))
+                self._check_type(response, media_type)
                 yield response.aiter_bytes()
 
     def check_open(self) -> None:
@@ -112,6 +112,12 @@ class HTTPResourceManager:
             raise InvalidResponseError(
                 resource=self.resource, detail=str(ResponseTooLarge(self.client.policy.max_size))
             )
+
+    def _check_type(self, response: Response, media_type: str) -> None:
+        kind = response.headers.get("content-type", "")
+        if media_type not in kind:
+            detail = f"asked for {media_type}, it answered with {kind or 'a body of no type'}"
+            raise InvalidResponseError(resource=self.resource, detail=detail)
 
     def forget(self, ids: collections.abc.Iterable[t.Any]) -> None:
         """Forget the tags of records that were read again in another way."""
@@ -161,6 +167,10 @@ class HTTPResourceManager:
         except ValueError as error:
             detail = f"{operation.method} answered {answer.status} with another body: {error}"
             raise InvalidResponseError(resource=self.resource, id=id, detail=detail) from error
+
+
+def _accept(media_type: str) -> tuple[bytes, bytes]:
+    return b"accept", media_type.encode()
 
 
 async def _head(response: Response) -> Answer:
