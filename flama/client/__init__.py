@@ -12,7 +12,7 @@ import httpx
 
 from flama.client.calls import CallingClient
 from flama.client.kept import KeptConnections
-from flama.client.lifespan import ASGIApp, LifespanContextManager
+from flama.client.lifespan import ASGIApp, LifespanContextManager, shared
 from flama.client.messages import Address, Answer, ResponseTooLarge
 from flama.client.network import NetworkTransport
 from flama.client.pool import Origin
@@ -57,10 +57,10 @@ _HTTPX: t.Final = ("cert", "http2", "mounts", "proxy")
 class Client(CallingClient):
     """An ``httpx.AsyncClient`` that can also call an application without a network.
 
-    With ``app``, any ASGI application, ``async with`` starts it first and shuts it down last, and every request goes
-    straight to it; what comes back is what a socket would bring, also when the application fails. With
-    ``raise_app_exceptions`` its exceptions are raised in the caller instead, which is what a test of the application
-    wants. ``policy`` is how repositories deal with a service that fails.
+    With ``app``, any ASGI application, ``async with`` starts it first and shuts it down last, unless another client of
+    it is there, and every request goes straight to it; what comes back is what a socket would bring, also when the
+    application fails. With ``raise_app_exceptions`` its exceptions are raised in the caller instead, which is what a
+    test of the application wants. ``policy`` is how repositories deal with a service that fails.
 
     All other arguments are httpx's own. Servers are reached by a :class:`NetworkTransport`, unless there are proxies, a
     certificate of the client's or HTTP/2, which httpx's transport knows, or another ``transport`` is given.
@@ -79,7 +79,7 @@ class Client(CallingClient):
         self.app = app
         self.policy = policy
         self.guards: dict[Origin, Guard] = {}
-        self.lifespan = None if app is None else LifespanContextManager(app)
+        self.lifespan = None if app is None else shared(app)
         self._stack = contextlib.AsyncExitStack()
         headers = httpx.Headers(kwargs.pop("headers", None))
         headers.setdefault("user-agent", _user_agent())

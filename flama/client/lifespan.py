@@ -3,12 +3,13 @@
 import asyncio
 import collections.abc
 import typing as t
+import weakref
 
 from flama import types
 from flama.exceptions import ApplicationError
 from flama.tasks import outlast
 
-__all__ = ["ASGIApp", "LifespanContextManager"]
+__all__ = ["ASGIApp", "LifespanContextManager", "shared"]
 
 #: Any application of ASGI, ours or another's.
 ASGIApp: t.TypeAlias = collections.abc.Callable[
@@ -19,18 +20,49 @@ ASGIApp: t.TypeAlias = collections.abc.Callable[
 class LifespanContextManager:
     """Start an ASGI application on entering, and shut it down on leaving, whatever happened in between.
 
-    An application that doesn't speak the lifespan protocol is let be. ``state`` is what the application wants its
+    It may be entered by several at once: the first starts the application, and the last shuts it down. An
+    application that doesn't speak the lifespan protocol is let be. ``state`` is what the application wants its
     requests to find. ``timeout`` bounds the start-up and the shutdown, in seconds.
 
     :raises ApplicationError: start-up or shutdown failed, with the application's own message, or took too long.
     """
 
+    # Its state, beside the application's: how many are in it, and the start-up or shutdown that is under way.
+
     def __init__(self, app: ASGIApp, timeout: float = 60.0) -> None:
         self.app = app
         self.timeout = timeout
         self.state: dict[str, t.Any] = {}
+        self._entered = 0
+        self._changing: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> t.Self:
+        while self._changing is not None and self._is_here(self._changing):
+            await asyncio.wait((self._changing,))
+        if not self._entered or not self._is_here(self._task):
+            await self._change(self._start())
+            self._entered = 0
+        self._entered += 1
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._entered -= 1
+        if not self._entered:
+            await self._change(self._leave())
+
+    async def _change(self, change: collections.abc.Coroutine[t.Any, t.Any, None]) -> None:
+        changing = self._changing = asyncio.get_running_loop().create_future()
+        try:
+            await change
+        finally:
+            self._changing = None
+            changing.set_result(None)
+
+    def _is_here(self, future: asyncio.Future[t.Any]) -> bool:
+        """Tell whether it is of this event loop, and not of one that was left without leaving the application."""
+        return future.get_loop() is asyncio.get_running_loop()
+
+    async def _start(self) -> None:
         self.state.clear()
         self._received = False
         self._inbox: asyncio.Queue[types.Message] = asyncio.Queue()
@@ -42,10 +74,6 @@ class LifespanContextManager:
             await self._leave()
             raise
         await self._conclude("startup")
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._leave()
 
     async def _leave(self) -> None:
         if not self._answer.done():  # cancelled while it was starting
@@ -101,3 +129,14 @@ class LifespanContextManager:
 
 class _NoLifespan(Exception):
     """The application doesn't look at the scope's type."""
+
+
+_shared: weakref.WeakValueDictionary[int, LifespanContextManager] = weakref.WeakValueDictionary()
+
+
+def shared(app: ASGIApp) -> LifespanContextManager:
+    """Give the life of an application that all who ask for it share."""
+    manager = _shared.get(id(app))
+    if manager is None or manager.app is not app:
+        manager = _shared[id(app)] = LifespanContextManager(app)
+    return manager

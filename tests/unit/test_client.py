@@ -15,6 +15,7 @@ import starlette.responses
 import starlette.routing
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from flama import Flama
 from flama.client import ASGITransport, Client, HTTPError, HTTPStatusError, LifespanContextManager
 from flama.exceptions import ApplicationError
 from flama.types import AppStatus
@@ -754,3 +755,78 @@ class TestLifespan:
                 await client.get("/")
 
         assert app.log == ALL * 2
+
+    async def test_two_clients_share_an_application_that_is_there(self):
+        app = Recorder()
+
+        async with Client(app=app) as one:
+            async with Client(app=app) as other:
+                states = [(await client.get("/")).json() for client in (one, other)]
+            await one.get("/")
+
+        assert states == [{"phase": "startup", "seen": True}] * 2
+        assert app.log == ["startup", "startup done", *["request"] * 3, "shutdown", "shutdown done"]
+
+    async def test_the_last_to_leave_shuts_it_down_whoever_began(self):
+        app = Recorder()
+        one, other = Client(app=app), Client(app=app)
+
+        await asyncio.gather(one.__aenter__(), other.__aenter__())
+        await one.aclose()
+        await one.__aexit__()
+        await other.get("/")
+        await other.__aexit__()
+
+        assert app.log == ALL
+
+    async def test_who_comes_while_it_stops_starts_it_again(self):
+        async def slow():
+            await asyncio.sleep(0.02)
+
+        app = Recorder(shutdown=slow)
+
+        async def use(delay):
+            await asyncio.sleep(delay)
+            async with Client(app=app) as client:
+                await client.get("/")
+
+        await asyncio.gather(use(0), use(0.01))
+
+        assert app.log == ALL * 2
+
+    async def test_a_client_whose_start_fails_does_not_keep_the_next_from_trying(self):
+        failures = [fail]
+
+        async def once():
+            if failures:
+                await failures.pop()()
+
+        app = Recorder(startup=once)
+        outcomes = await asyncio.gather(*(Client(app=app).__aenter__() for _ in range(2)), return_exceptions=True)
+
+        assert [type(outcome) for outcome in outcomes] == [ApplicationError, Client]
+        await outcomes[1].__aexit__()
+
+    async def test_a_flama_application_may_have_two_clients(self):
+        app = Flama()
+        app.add_get("/", lambda: {"a": 1})
+
+        async with Client(app=app) as one, Client(app=app) as other:
+            assert (await one.get("/")).json() == (await other.get("/")).json() == {"a": 1}
+
+    def test_an_event_loop_that_ended_amid_it_does_not_count(self):
+        app = Recorder()
+
+        async def left():
+            await first.__aenter__()
+
+        async def used():
+            async with Client(app=app) as client:
+                await client.get("/")
+
+        first = Client(app=app)
+        asyncio.run(left())
+        asyncio.run(used())
+
+        assert app.log[:2] == ["startup", "startup done"]
+        assert app.log[-5:] == ALL

@@ -234,7 +234,7 @@ async def test_an_application_that_runs_can_not_be_started_once_more_and_goes_on
 
     async with Client(app=app) as client:
         with pytest.raises(exceptions.ApplicationError, match="READY"):
-            async with Client(app=app):
+            async with LifespanContextManager(app):
                 pass
         response = await client.get("/")
 
