@@ -431,6 +431,17 @@ class TestChoice:
             assert client.direct is not None
 
 
+async def test_pyreqwest_may_carry_the_calls_instead():
+    transport = pytest.importorskip("pyreqwest.compatibility.httpx").HttpxTransport()
+
+    async with scripted(answer(200, b"body")) as server:
+        async with Client(base_url=server.url, transport=transport) as client:
+            found = await client.call("POST", client.address("/thing"), "/1/", "a=b", body=b"sent")
+
+    assert (found.status, found.body) == (200, b"body")
+    assert (server.asked[0].target, server.asked[0].body) == ("/thing/1/?a=b", b"sent")
+
+
 class TestHTTPX:
     """What a client's settings ask of httpx's layer is done for calls too."""
 

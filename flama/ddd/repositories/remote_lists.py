@@ -39,6 +39,10 @@ class Records(collections.abc.AsyncIterator[R]):
         self._arriving = arriving
         self.query = listing  # to take a page of; None when that can't be said by numbers
 
+    def __aiter__(self) -> collections.abc.AsyncGenerator[R]:
+        """Give what iterates over them: itself does so too, with one step more for each."""
+        return self._arriving
+
     def __anext__(self) -> collections.abc.Awaitable[R]:
         """Give the next record."""
         return anext(self._arriving)
@@ -62,17 +66,22 @@ async def paged(
     A page is asked for when half of the one before it is used: the service looks for it meanwhile.
     """
     ahead: asyncio.Task[Envelope] | None = None
-    left = limit
+    client, left = manager.client, limit
     try:
         while not walk.ended and left != 0:
             answer = await (_page(manager, walk, query) if ahead is None else ahead)
             ahead = None
             records = read(walk.take(answer))[:left]
             left = None if left is None else left - len(records)
-            for place, record in enumerate(records):
-                if place == len(records) // 2 and left != 0 and not walk.ended:
-                    ahead = asyncio.create_task(_page(manager, walk, query))
-                manager.check_open()
+            for record in records[: len(records) // 2]:
+                if client.ended:
+                    manager.check_open()
+                yield record
+            if left != 0 and not walk.ended:
+                ahead = asyncio.create_task(_page(manager, walk, query))
+            for record in records[len(records) // 2 :]:
+                if client.ended:
+                    manager.check_open()
                 yield record
     finally:
         if ahead is not None:

@@ -100,7 +100,7 @@ class HTTPResourceManager:
 
         :raises SessionClosedError: it has ended.
         """
-        if self.client.is_closed:
+        if self.client.ended:
             raise SessionClosedError(f"The client of '{self.resource}' is closed: its unit of work has ended")
 
     def check_size(self, size: int) -> None:
