@@ -2,6 +2,7 @@
 
 import builtins
 import collections.abc
+import types
 import typing as t
 
 from flama import query
@@ -11,9 +12,9 @@ from flama.ddd.repositories.dialects import Dialect
 from flama.ddd.repositories.questions import Question
 from flama.ddd.repositories.remote_lists import Records, RemoteListing, backwards, paged, streamed
 from flama.ddd.repositories.resources import HTTPResourceManager
-from flama.ddd.repositories.typed import Record, TypedRepository, records
+from flama.ddd.repositories.typed import Record, TypedRepository, records, required
 from flama.ddd.workers.http import HTTPWorker
-from flama.exceptions import InvalidDataError, MultipleRecordsError, NotFoundError
+from flama.exceptions import InvalidDataError, InvalidResponseError, MultipleRecordsError, NotFoundError
 from flama.rest import names, orders, pages
 
 __all__ = ["HTTPRepository", "HTTPResourceManager", "HTTPResourceRepository"]
@@ -67,6 +68,24 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         super().__init_subclass__(**kwargs)
         cls._records = records(cls._record, None)
         cls._dialect = Dialect(cls._envelope, cls._record_envelope, cls._slash, cls._names)
+
+    @classmethod
+    def of(cls, resource: t.Any, path: str | None = None) -> type["HTTPResourceRepository[t.Any]"]:
+        """Give the class of repositories of a resource of ours: of its records, with its key, keeping its promises.
+
+        ``path`` is where it is served, below the client's base: by default, its name.
+        """
+        record = resource.output_schema or resource.schema
+        repository: t.Any = cls
+        base = repository if record is None else repository[record]
+        said = {
+            "__module__": cls.__module__,
+            "__doc__": f"The records of {resource.__name__}, over HTTP.",
+            "_resource": f"/{resource.name}" if path is None else path,
+            "_id": resource._id.name,
+            "_idempotent": resource.idempotency,
+        }
+        return types.new_class(f"{resource.__name__}Repository", (base,), exec_body=lambda space: space.update(said))
 
     def __init__(self, client: Client) -> None:
         super().__init__(client)
@@ -253,6 +272,27 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         query = self._question(clauses, filters, by_id=False).pairs(max_affected)
         dropped = await self._resource_manager.call("drop_where" if query else "drop", query=query)
         return t.cast("int", dropped.deleted)
+
+    async def check(self, *operations: str, schema: str = "/schema/") -> frozenset[str]:
+        """Give the names of the operations that the service has, as its OpenAPI document at ``schema`` tells.
+
+        It makes sure that these are among them, and that its records have what the type of ours requires.
+
+        :raises InvalidResponseError: it lacks something, which is named.
+        """
+        described = await self._resource_manager.describe(schema)
+        missing = sorted(set(operations) - described.operations)
+        fields = described.fields
+        lost = [] if fields is None else sorted(required(self._record) - fields)
+        if not described.operations:
+            detail = f"its document tells of no resource at '{self._resource_name}'"
+        elif missing:
+            detail = f"it has no {', '.join(missing)}: it has {', '.join(sorted(described.operations))}"
+        elif lost:
+            detail = f"its records have no {', '.join(map(repr, lost))}"
+        else:
+            return described.operations
+        raise InvalidResponseError(resource=self._resource_name, detail=detail)
 
     def _arriving(self, query: _Pairs, cut: slice, style: pages.Style | None) -> collections.abc.AsyncGenerator[Record]:
         offset, limit = cut.start, cut.stop

@@ -10,6 +10,7 @@ import msgspec
 
 from flama.client import Address, Answer, Client, Response, ResponseTooLarge
 from flama.ddd.repositories.attempts import Attempts
+from flama.ddd.repositories.descriptions import Description
 from flama.ddd.repositories.dialects import Dialect
 from flama.exceptions import InvalidResponseError, SessionClosedError
 from flama.rest import idempotency, preconditions
@@ -94,6 +95,24 @@ class HTTPResourceManager:
                         raise attempts.refusal(await _head(response))
                 self._check_type(response, media_type)
                 yield response.aiter_bytes()
+
+    async def describe(self, schema: str) -> Description:
+        """Give what the service's document at this path, below the client's base or a whole URL, says of the resource.
+
+        :raises ResourceException: as :meth:`call` has it.
+        """
+        self.check_open()
+        address, limit = self.client.address(schema.rstrip("/")), self.client.policy.max_size
+        end = schema[len(address.url) :]
+        call = functools.partial(self.client.call, "GET", address, end, limit=limit)
+        answer = await self._attempts(OPERATIONS["list"], None, address).answer(call)
+        whole = self._located().path.decode()
+        base = self.client.base_url.raw_path.decode().rstrip("/")
+        try:
+            return Description(answer.body, (whole, whole.removeprefix(base)), self._dialect)
+        except (ValueError, msgspec.DecodeError, RecursionError) as error:
+            detail = f"what is at {schema} is no OpenAPI document: {error}"
+            raise InvalidResponseError(resource=self.resource, detail=detail) from error
 
     def check_open(self) -> None:
         """Make sure that the unit of work goes on.

@@ -10,7 +10,7 @@ import typing_extensions as te
 
 from flama import exceptions
 
-__all__ = ["Record", "TypedRepository", "records"]
+__all__ = ["Record", "TypedRepository", "records", "required"]
 
 Record = te.TypeVar("Record", default=dict[str, t.Any])
 """What a repository's records are: dictionaries, unless it is told otherwise."""
@@ -62,6 +62,16 @@ def records(record: t.Any, encoded: frozenset[str] | None) -> t.Any:
     if isinstance(record, t.TypeVar):
         return None
     return importlib.import_module("flama.schemas.records").records(record, encoded=encoded)
+
+
+def required(record: t.Any) -> frozenset[str]:
+    """Give the fields, by their names in JSON, without which there is no record of a type."""
+    if record is dict or isinstance(record, t.TypeVar):
+        return frozenset()
+    schemas = importlib.import_module("flama.schemas.adapter")
+    schema, definitions = schemas.json_schema(record, output=False, reference="#/{name}")
+    found = definitions.get(str(schema.get("$ref", "")).rpartition("/")[2], schema)
+    return frozenset(found.get("required", ()))
 
 
 @functools.lru_cache(1000)
