@@ -156,7 +156,7 @@ class PortableRecords:
     async def update(self, id: t.Any, data: _Record, *, partial: bool, **filters: t.Any) -> t.Any:
         """Change a record."""
         update = getattr(self.repository, "partial_update", None) if partial else None
-        found = await (update or self.repository.update)(id=id, data=data)
+        found = await (update or self.repository.update)(id=id, data=data if partial else {**data, self.key: id})
         if isinstance(found, builtins.list):
             if not found:
                 raise NotFoundError(resource=type(self.repository).__name__, id=id)
@@ -180,7 +180,7 @@ class PortableRecords:
     async def change(self, data: _Record, conditions: _Conditions, most: int | None) -> builtins.list[t.Any]:
         """Change what matches."""
         options = {} if most is None else {"max_affected": most}
-        return t.cast("builtins.list[t.Any]", await self.repository.update_where(data, *conditions, **options))
+        return t.cast("builtins.list[t.Any]", await self.repository.update(data, *conditions, **options))
 
     async def upsert(self, rows: builtins.list[_Record], **options: t.Any) -> builtins.list[t.Any]:
         """Store records or change what is there of them."""
