@@ -9,12 +9,12 @@ from flama import query
 from flama.client import Client
 from flama.ddd.repositories.base import BaseRepository
 from flama.ddd.repositories.dialects import Dialect
-from flama.ddd.repositories.questions import Question
+from flama.ddd.repositories.questions import Question, natural
 from flama.ddd.repositories.remote_lists import Records, RemoteListing, backwards, paged, streamed
 from flama.ddd.repositories.resources import HTTPResourceManager
 from flama.ddd.repositories.typed import Record, TypedRepository, records, required
 from flama.ddd.workers.http import HTTPWorker
-from flama.exceptions import InvalidDataError, InvalidResponseError, MultipleRecordsError, NotFoundError
+from flama.exceptions import InvalidResponseError, MultipleRecordsError, NotFoundError
 from flama.rest import names, orders, pages
 
 __all__ = ["HTTPRepository", "HTTPResourceManager", "HTTPResourceRepository"]
@@ -246,7 +246,8 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         is_last = before is not None and after is None and limit is not None
         question = self._question(clauses, filters, by_id=False)
         query = question.ordered(order_by, order_direction, after=after, before=before, backwards=is_last)
-        cut = slice(self._natural("offset", offset) or 0, self._natural("limit", limit))
+        start, most = (natural(self._resource_name, *each) for each in (("offset", offset), ("limit", limit)))
+        cut = slice(start or 0, most)
         arriving = self._arriving(query, cut, None if stream else style)
         options: t.Any = {"order_by": order_by, "order_direction": order_direction, "limit": limit, "offset": offset}
         listing = (
@@ -303,11 +304,6 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         size = self._page_size if limit is None else max(1, min(limit, self._page_size))
         walk = pages.Walk(style, size, resource=self._resource_name, offset=offset)
         return paged(self._resource_manager, walk, query, self._seen, limit)
-
-    def _natural(self, what: str, number: int | None) -> int | None:
-        if number is None or (type(number) is int and number >= 0):
-            return number
-        raise InvalidDataError(resource=self._resource_name, detail=f"{what} is {number!r}: it is a number from 0 on")
 
     def _question(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], *, by_id: bool = True) -> Question:
         return Question(self._resource_name, self._id, clauses, filters, by_id=by_id)

@@ -7,7 +7,7 @@ from flama import query
 from flama.exceptions import InvalidDataError
 from flama.rest import filters as wire, names, orders
 
-__all__ = ["Question"]
+__all__ = ["Question", "natural"]
 
 _SQL: t.Final = ("__clause_element__", "__visit_name__")
 
@@ -32,8 +32,8 @@ class Question:
 
         :raises InvalidDataError: a clause isn't a condition of ``F``, or a value can't be in a query.
         """
-        said = [] if max_affected is None else [(names.MAX_AFFECTED, str(max_affected))]
-        return self._encoded(()) + said
+        most = natural(self._resource, "max_affected", max_affected)
+        return self._encoded(()) + ([] if most is None else [(names.MAX_AFFECTED, str(most))])
 
     def ordered(
         self, order_by: t.Any, direction: str, *, after: t.Any = None, before: t.Any = None, backwards: bool = False
@@ -48,10 +48,11 @@ class Question:
             places = [
                 place(whole, at) for place, at in ((query.after, after), (query.before, before)) if at is not None
             ]
-            said = orders.encode(query.reverse(whole) if backwards else order)
+            said = whole if backwards or (direction != "asc" and not order) else order
+            said = query.reverse(said) if backwards else said
         except (LookupError, TypeError, ValueError) as error:
             raise InvalidDataError(resource=self._resource, detail=f"order_by: {error}") from error
-        return self._encoded(places) + said
+        return self._encoded(places) + orders.encode(said)
 
     def _encoded(self, places: collections.abc.Iterable[query.Condition]) -> _Pairs:
         try:
@@ -59,6 +60,16 @@ class Question:
             return wire.encode([*self._clauses, *equal, *places])
         except (TypeError, ValueError) as error:
             raise InvalidDataError(resource=self._resource, detail=str(error)) from error
+
+
+def natural(resource: str, what: str, number: int | None) -> int | None:
+    """Give a number of records, or None.
+
+    :raises InvalidDataError: it isn't one; ``what`` says what it was meant for.
+    """
+    if number is None or (type(number) is int and number >= 0):
+        return number
+    raise InvalidDataError(resource=resource, detail=f"{what} is {number!r}: it is a number from 0 on")
 
 
 def _asked(key: str, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[bool, t.Any]:
@@ -71,7 +82,7 @@ def _asked(key: str, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> t
 
 
 def _is_clause(value: t.Any) -> bool:
-    """Tell whether it is a condition, of ``F`` or, by what its elements have, of SQLAlchemy, rather than an id."""
+    """Tell whether it is made by ``F`` or, by what its elements have, by SQLAlchemy, rather than an id."""
     return (
         isinstance(value, query.Condition) or hasattr(value, "__visit_name__") or hasattr(value, "__clause_element__")
     )

@@ -12,7 +12,7 @@ from flama.client import Address, Answer, Client, Response, ResponseTooLarge
 from flama.ddd.repositories.attempts import Attempts
 from flama.ddd.repositories.descriptions import Description
 from flama.ddd.repositories.dialects import Dialect
-from flama.exceptions import InvalidResponseError, SessionClosedError
+from flama.exceptions import InvalidDataError, InvalidResponseError, SessionClosedError
 from flama.rest import idempotency, preconditions
 from flama.rest.operations import OPERATIONS, Envelope, Operation
 from flama.retry import Keys
@@ -57,6 +57,7 @@ class HTTPResourceManager:
         ``json`` is the body to send, ``query`` the parameters.
 
         :raises ValueError: the id is no segment of a path; nothing was sent.
+        :raises InvalidDataError: what is to be sent has no form in JSON, or in a query; nor was this.
         :raises ResourceException: the service refused, as :mod:`flama.rest.errors` has it.
         :raises UnavailableError: it could not be reached, or did not answer.
         :raises InvalidResponseError: it answered something else than the operation's result.
@@ -64,8 +65,8 @@ class HTTPResourceManager:
         operation = OPERATIONS[name]
         self.check_open()
         address, limit = self._located(), self.client.policy.max_size
-        where, asked = self._dialect.path(operation, id), self._dialect.query(query)
-        body = b"" if operation.request is None else _encoded(json)
+        where, asked = self._dialect.path(operation, id), self._query(query)
+        body = b"" if operation.request is None else self._encoded(json)
         headers = self._headers(operation, id)
         call = functools.partial(
             self.client.call, operation.method, address, where, asked, headers=headers, body=body, limit=limit
@@ -84,7 +85,7 @@ class HTTPResourceManager:
         """
         operation = OPERATIONS[name]
         self.check_open()
-        address, where, asked = self._located(), self._dialect.path(operation), self._dialect.query(query)
+        address, where, asked = self._located(), self._dialect.path(operation), self._query(query)
         attempts = self._attempts(operation, None, address)
         opening = self.client.opened(operation.method, address, where, asked, headers=[_accept(media_type)])
         with attempts.translated():
@@ -179,6 +180,22 @@ class HTTPResourceManager:
             if len(self._tags) > _MOST_TAGS:
                 del self._tags[next(iter(self._tags))]
 
+    def _query(self, pairs: _Pairs) -> str:
+        try:
+            return self._dialect.query(pairs)
+        except UnicodeError as error:
+            raise InvalidDataError(resource=self.resource, detail=str(error)) from error
+
+    def _encoded(self, data: t.Any) -> bytes:
+        try:
+            body = msgspec.json.encode(data)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidDataError(resource=self.resource, detail=str(error)) from error
+        # The encoder makes null of numbers that JSON doesn't have.
+        if b"null" in body and not _is_finite(data):
+            raise InvalidDataError(resource=self.resource, detail="JSON has no infinity and no number that is none")
+        return body
+
     def _body(self, operation: Operation, answer: Answer, id: t.Any) -> t.Any:
         link = answer.header(b"link") if operation.response is Envelope else None
         try:
@@ -200,14 +217,6 @@ async def _head(response: Response) -> Answer:
         if len(body) > _LONGEST_ERROR:
             break
     return Answer(response.status_code, response.headers.raw, body)
-
-
-def _encoded(data: t.Any) -> bytes:
-    body = msgspec.json.encode(data)
-    # The encoder makes null of numbers that JSON doesn't have.
-    if b"null" in body and not _is_finite(data):
-        raise ValueError("JSON has no infinity and no number that is none")
-    return body
 
 
 def _is_finite(data: t.Any) -> bool:

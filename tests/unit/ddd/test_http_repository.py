@@ -213,7 +213,7 @@ class TestMethods:
         app = answering(201, {})
 
         async with Client(app=app) as client:
-            with pytest.raises((TypeError, ValueError)):
+            with pytest.raises(exceptions.InvalidDataError):
                 await Users(client).create(data)
 
         assert app.requests == []

@@ -216,7 +216,7 @@ async def test_a_number_that_json_does_not_have_is_not_sent(client, service):
     class Sizes(HTTPResourceRepository[Size]):
         _resource = "/user"
 
-    with pytest.raises(ValueError, match="JSON has no infinity"):
+    with pytest.raises(exceptions.InvalidDataError, match="JSON has no infinity"):
         await Sizes(client).create(Size(length=float("inf")))
 
     assert service.sent == []
