@@ -70,6 +70,9 @@ _SEQUENCES = {"fields", "names", "columns"}
 # The body's "detail" is the whole sentence, as in every other answer that is an error.
 _KEYS = {"detail": "reason"}
 
+# Answers of 400 that tell of a request which couldn't be understood, rather than of a constraint.
+_NO_CONSTRAINT = {exceptions.ValidationError.__name__, exceptions.DecodeError.__name__}
+
 _STATUSES = {status.value for status in http.HTTPStatus}
 _MAX_DETAIL = 1_000
 _FOREVER = 1e9
@@ -131,10 +134,12 @@ def _checked(fields: dict[str, t.Any], names: collections.abc.Collection[str]) -
 
 
 def _class(status: int, content: dict[str, t.Any], *, write: bool) -> type[ResourceException]:
-    named = _BY_NAME.get(name) if isinstance(name := content.get("error"), str) else None
+    said = content.get("error")
+    name = said if isinstance(said, str) else ""
+    named = _BY_NAME.get(name)
     if named is not None and STATUS[named] == status:
         return named
-    if status == 400 and not write:
+    if status == 400 and (not write or name in _NO_CONSTRAINT):
         return exceptions.InvalidDataError
     return _BY_STATUS.get(status, ResourceException if 400 <= status < 500 else exceptions.InvalidResponseError)
 
