@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import importlib.metadata
-import ssl
 import types as python_types
 import typing as t
 import urllib.request
@@ -14,7 +13,7 @@ from flama.client.calls import CallingClient
 from flama.client.kept import KeptConnections
 from flama.client.lifespan import ASGIApp, LifespanContextManager, shared
 from flama.client.messages import Address, Answer, ResponseTooLarge
-from flama.client.network import NetworkTransport
+from flama.client.network import NetworkTransport, ssl_context
 from flama.client.pool import Origin
 from flama.client.transport import ASGITransport
 from flama.retry import Guard, Policy
@@ -48,7 +47,6 @@ NOT_SENT: t.Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout
 
 
 _POLICY: t.Final = Policy()
-_LIMITS: t.Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
 
 # Arguments that only httpx's own transport knows what to do with.
 _HTTPX: t.Final = ("cert", "http2", "mounts", "proxy")
@@ -126,21 +124,9 @@ def _user_agent() -> str:
     return f"flama/{importlib.metadata.version('flama')}"
 
 
-@functools.cache
-def _ssl_context() -> ssl.SSLContext:
-    # Loading the certificate authorities takes 25 ms: too much for a client that lives as long as one unit of work.
-    return httpx.create_ssl_context()
-
-
-def _network(
-    *,
-    verify: ssl.SSLContext | str | bool = True,
-    trust_env: bool = True,
-    limits: httpx.Limits = _LIMITS,
-    **_: t.Any,
-) -> dict[str, t.Any]:
+def _network(*, trust_env: bool = True, **kwargs: t.Any) -> dict[str, t.Any]:
     """Give the arguments that make a client go to the network: by our transport, but where there are proxies."""
-    context = _ssl_context() if verify is True and trust_env else httpx.create_ssl_context(verify, trust_env=trust_env)
     if trust_env and not urllib.request.getproxies().keys().isdisjoint({"http", "https", "all"}):
-        return {"verify": context}
-    return {"transport": NetworkTransport(context, limits)}
+        return {} if "verify" in kwargs else {"verify": ssl_context()}
+    known = {name: kwargs[name] for name in ("verify", "limits") if name in kwargs}
+    return {"transport": NetworkTransport(trust_env=trust_env, **known)}

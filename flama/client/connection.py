@@ -72,9 +72,14 @@ class Connection(asyncio.Protocol):
     @property
     def is_usable(self) -> bool:
         """Whether it is free for a request: nobody has hung up."""
-        if not self._alive or not self._complete or self.transport.is_closing():
+        if not self._alive or not self._complete or self.transport.is_closing() or not self.is_here:
             return False
         return self._loop.time() - self.idle_since < _IDLE or not _is_readable(self.transport)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is of the event loop that runs."""
+        return self._loop is asyncio.get_running_loop()
 
     def is_reusable(self) -> bool:
         """Tell whether request and response went through to their ends, and the server would take another."""

@@ -2,6 +2,8 @@
 
 import collections.abc
 import contextlib
+import copy
+import functools
 import ssl
 import typing as t
 
@@ -12,8 +14,9 @@ from flama.client.messages import Answer, Call, Headers, default_port
 from flama.client.pool import Origin, Pool
 from flama.client.transport import BUFFERED
 
-__all__ = ["NetworkTransport"]
+__all__ = ["NetworkTransport", "ssl_context"]
 
+_LIMITS: t.Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
 _SAFE: t.Final = {"GET", "HEAD", "OPTIONS"}
 _CLOSED: t.Final = (httpx.RemoteProtocolError, httpx.ReadError)
 
@@ -27,8 +30,24 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     has httpx's own transport.
     """
 
-    def __init__(self, context: ssl.SSLContext, limits: httpx.Limits) -> None:
-        self._pool = Pool(limits, context)
+    # Its state, beside the pool: the responses that are being read.
+
+    def __init__(
+        self, *, verify: ssl.SSLContext | str | bool = True, trust_env: bool = True, limits: httpx.Limits = _LIMITS
+    ) -> None:
+        usual = verify is True and trust_env
+        self._pool = Pool(limits, ssl_context() if usual else httpx.create_ssl_context(verify, trust_env=trust_env))
+        self._streams: set[_Stream] = set()
+        self._is_lease = False
+
+    def lease(self) -> "NetworkTransport":
+        """Give a transport over the same connections, which keeps them when it is closed.
+
+        A client that lives as long as one unit of work is given one; who made the first closes it.
+        """
+        lease = copy.copy(self)
+        lease._streams, lease._is_lease = set(), True
+        return lease
 
     async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None = None) -> Answer:
         """Give the answer to a call, past what httpx would make of the two."""
@@ -47,11 +66,15 @@ class NetworkTransport(httpx.AsyncBaseTransport):
             answer = await self._answer(origin, request.method, lines + content, timeout, None)
             return _response(answer.status, answer.headers, httpx.ByteStream(answer.body))
         connection = await self._started(request, origin, lines, content)
-        return _response(connection.status, connection.headers, _Stream(self._pool, connection))
+        stream = _Stream(self._pool, connection, self._streams)
+        return _response(connection.status, connection.headers, stream)
 
     async def aclose(self) -> None:
-        """Close all connections."""
-        await self._pool.aclose()
+        """Close all connections, but those that others may use."""
+        for stream in tuple(self._streams):
+            await stream.aclose()
+        if not self._is_lease:
+            await self._pool.aclose()
 
     async def _answer(
         self, origin: Origin, method: str, request: bytes, timeout: httpx.Timeout, limit: int | None
@@ -92,9 +115,11 @@ class _Stream(httpx.AsyncByteStream):
 
     # its state: the connection, until it is given back
 
-    def __init__(self, pool: Pool, connection: Connection) -> None:
+    def __init__(self, pool: Pool, connection: Connection, open: "set[_Stream]") -> None:
         self._pool = pool
         self._connection: Connection | None = connection
+        self._open = open
+        open.add(self)
 
     async def __aiter__(self) -> collections.abc.AsyncIterator[bytes]:
         if self._connection is None:
@@ -105,6 +130,7 @@ class _Stream(httpx.AsyncByteStream):
 
     async def aclose(self) -> None:
         connection, self._connection = self._connection, None
+        self._open.discard(self)
         if connection is not None:
             self._pool.release(connection)
 
@@ -127,3 +153,10 @@ def _content(request: httpx.Request) -> bytes | None:
 
 def _response(status: int, headers: Headers, stream: httpx.AsyncByteStream | httpx.ByteStream) -> httpx.Response:
     return httpx.Response(status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/1.1"})
+
+
+@functools.cache
+def ssl_context() -> ssl.SSLContext:
+    """Give what checks the certificates of servers, unless it is said otherwise."""
+    # Loading the certificate authorities takes 25 ms: too much for a client that lives as long as one unit of work.
+    return httpx.create_ssl_context()

@@ -99,7 +99,8 @@ class Pool:
                 del self._idle[place]
                 if connection.is_usable:
                     return connection
-                connection.abort()
+                if connection.is_here:
+                    connection.abort()
         return None
 
     async def _connected(self, origin: Origin, patience: float | None) -> Connection:

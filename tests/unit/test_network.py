@@ -360,6 +360,31 @@ class TestPool:
             await asyncio.sleep(0.05)
             assert len(server.open) == 0
 
+    async def test_connections_can_be_kept_from_one_client_to_the_next(self, asked):
+        async with scripted(OK) as server:
+            kept = NetworkTransport()
+            for _ in range(3):
+                async with Client(base_url=server.url, transport=kept.lease()) as client:
+                    assert client.direct is not None
+                    await asked(client)
+            assert server.connections == 1
+            await kept.aclose()
+            await asyncio.sleep(0.05)
+            assert len(server.open) == 0
+
+    async def test_what_a_client_leaves_unread_goes_with_it(self):
+        async def script(asked, writer):
+            writer.write(answer(200, b"half", length=100))
+
+        async with scripted(script) as server:
+            kept = NetworkTransport()
+            async with Client(base_url=server.url, transport=kept.lease()) as client:
+                await client.send(client.build_request("GET", "/"), stream=True)
+            await asyncio.sleep(0.05)
+            assert len(server.open) == 0
+            assert kept._pool._turns._value == 100
+            await kept.aclose()
+
     async def test_closing_the_client_closes_all_connections(self, asked):
         async with scripted(OK) as server:
             async with Client(base_url=server.url) as client:

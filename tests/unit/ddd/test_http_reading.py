@@ -188,8 +188,8 @@ class TestPages:
         service.people = [{"id": f"{number:03}", "name": "", "age": number} for number in range(95)]
 
     @pytest.mark.parametrize("most", [1000, 7], ids=["asked size", "smaller pages"])
-    @pytest.mark.parametrize("limit", [None, 0, 1, 9, 10, 11, 40, 200])
-    @pytest.mark.parametrize("offset", [None, 0, 3, 10, 94, 95, 200])
+    @pytest.mark.parametrize("limit", [None, 0, 1, 11, 200])
+    @pytest.mark.parametrize("offset", [None, 3, 10, 95])
     async def test_a_slice_is_what_it_says(self, service, style, most, limit, offset):
         service.most = most
         expected = [person["id"] for person in service.people][offset or 0 :][:limit]
