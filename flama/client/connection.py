@@ -69,12 +69,16 @@ class Connection(asyncio.Protocol):
         if patience is not None:
             self._timer = self._loop.call_later(patience, self._look)
 
-    @property
-    def is_usable(self) -> bool:
-        """Whether it is free for a request: nobody has hung up."""
+    def is_usable(self, *, surely: bool) -> bool:
+        """Tell whether it is free for a request: nobody has hung up.
+
+        What the event loop hasn't been told yet is looked at when that is likely, or ``surely``, since the request
+        couldn't be sent again.
+        """
         if not self._alive or not self._complete or self.transport.is_closing() or not self.is_here:
             return False
-        return self._loop.time() - self.idle_since < _IDLE or not _is_readable(self.transport)
+        is_fresh = not surely and self._loop.time() - self.idle_since < _IDLE
+        return is_fresh or not _is_readable(self.transport)
 
     @property
     def is_here(self) -> bool:

@@ -81,7 +81,7 @@ class NetworkTransport(httpx.AsyncBaseTransport):
     ) -> Answer:
         fresh = False
         while True:
-            connection = await self._pool.acquire(origin, timeout, fresh=fresh)
+            connection = await self._pool.acquire(origin, timeout, fresh=fresh, surely=method not in _SAFE)
             fresh = not connection.used
             try:
                 return await connection.answer(method, request, limit=limit, patience=timeout.read)
@@ -96,7 +96,8 @@ class NetworkTransport(httpx.AsyncBaseTransport):
         timeout, fresh = _timeout(request), False
         body = None if content is not None else t.cast("httpx.AsyncByteStream", request.stream)
         while True:
-            connection = await self._pool.acquire(origin, timeout, fresh=fresh)
+            surely = request.method not in _SAFE
+            connection = await self._pool.acquire(origin, timeout, fresh=fresh, surely=surely)
             fresh = not connection.used
             try:
                 await connection.start(request.method, lines + (content or b""), body, _is_chunked(request), timeout)

@@ -35,8 +35,10 @@ class Pool:
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
 
-    async def acquire(self, origin: Origin, timeout: httpx.Timeout, *, fresh: bool = False) -> Connection:
-        """Give a connection to a server, which nobody else has.
+    async def acquire(
+        self, origin: Origin, timeout: httpx.Timeout, *, fresh: bool = False, surely: bool = False
+    ) -> Connection:
+        """Give a connection to a server, which nobody else has: a ``fresh`` one, or one that ``surely`` is open still.
 
         :raises httpx.PoolTimeout: all that there may be are in use.
         :raises httpx.ConnectError: the server can't be reached, or isn't the one of its certificate.
@@ -45,7 +47,7 @@ class Pool:
         if self._turns is not None:
             await self._turn(self._turns, timeout.pool)
         try:
-            idle = None if fresh else self._idle_one(origin)
+            idle = None if fresh else self._idle_one(origin, surely)
             return idle or await self._connected(origin, timeout.connect)
         except BaseException:
             self._pass_on()
@@ -92,12 +94,12 @@ class Pool:
             most = self._limits.max_connections
             raise httpx.PoolTimeout(f"each of the {most} connections was in use for {patience:g} s") from None
 
-    def _idle_one(self, origin: Origin) -> Connection | None:
+    def _idle_one(self, origin: Origin, surely: bool) -> Connection | None:
         for place in range(len(self._idle) - 1, -1, -1):
             connection = self._idle[place]
             if connection.origin == origin:
                 del self._idle[place]
-                if connection.is_usable:
+                if connection.is_usable(surely=surely):
                     return connection
                 if connection.is_here:
                     connection.abort()

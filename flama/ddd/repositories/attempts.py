@@ -61,8 +61,12 @@ class Attempts:
             answer = await call()
         if not answer.is_success:
             raise self.refusal(answer)
-        self._guard.succeeded()
+        self.succeeded()
         return answer
+
+    def succeeded(self) -> None:
+        """Note that the service does its work."""
+        self._guard.succeeded()
 
     @contextlib.contextmanager
     def translated(self) -> collections.abc.Generator[None]:

@@ -94,6 +94,7 @@ class HTTPResourceManager:
                     response = await stack.enter_async_context(opening)
                     if not response.is_success:
                         raise attempts.refusal(await _head(response))
+                    attempts.succeeded()
                 self._check_type(response, media_type)
                 yield response.aiter_bytes()
 
