@@ -5,15 +5,13 @@ import functools
 import importlib.metadata
 import types as python_types
 import typing as t
-import urllib.request
 
 import httpx
 
 from flama.client.calls import CallingClient
-from flama.client.kept import KeptConnections
 from flama.client.lifespan import ASGIApp, LifespanContextManager, shared
 from flama.client.messages import Address, Answer, ResponseTooLarge
-from flama.client.network import NetworkTransport, ssl_context
+from flama.client.network import HTTPX, NetworkTransport, network_transport, ssl_context
 from flama.client.pool import Origin
 from flama.client.transport import ASGITransport
 from flama.retry import Guard, Policy
@@ -25,7 +23,6 @@ __all__ = [
     "Client",
     "HTTPError",
     "HTTPStatusError",
-    "KeptConnections",
     "LifespanContextManager",
     "NOT_SENT",
     "NetworkTransport",
@@ -34,6 +31,7 @@ __all__ = [
     "ResponseTooLarge",
     "TransportError",
     "UnsupportedProtocol",
+    "network_transport",
 ]
 
 HTTPError = httpx.HTTPError
@@ -47,9 +45,6 @@ NOT_SENT: t.Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout
 
 
 _POLICY: t.Final = Policy()
-
-# Arguments that only httpx's own transport knows what to do with.
-_HTTPX: t.Final = ("cert", "http2", "mounts", "proxy")
 
 
 class Client(CallingClient):
@@ -85,8 +80,10 @@ class Client(CallingClient):
         if app is not None and self.lifespan is not None:
             state = self.lifespan.state
             kwargs.setdefault("transport", ASGITransport(app, raise_app_exceptions=raise_app_exceptions, state=state))
-        elif kwargs.get("transport") is None and not any(kwargs.get(name) for name in _HTTPX):
-            kwargs.update(_network(**kwargs))
+        elif (network := network_transport(kwargs)) is not None:
+            kwargs["transport"] = network
+        elif not any(map(kwargs.get, HTTPX)):
+            kwargs.setdefault("verify", ssl_context())
         super().__init__(headers=headers, **kwargs)
         transport = kwargs.get("transport")
         if isinstance(transport, ASGITransport | NetworkTransport) and not (
@@ -122,11 +119,3 @@ class Client(CallingClient):
 @functools.cache
 def _user_agent() -> str:
     return f"flama/{importlib.metadata.version('flama')}"
-
-
-def _network(*, trust_env: bool = True, **kwargs: t.Any) -> dict[str, t.Any]:
-    """Give the arguments that make a client go to the network: by our transport, but where there are proxies."""
-    if trust_env and not urllib.request.getproxies().keys().isdisjoint({"http", "https", "all"}):
-        return {} if "verify" in kwargs else {"verify": ssl_context()}
-    known = {name: kwargs[name] for name in ("verify", "limits") if name in kwargs}
-    return {"transport": NetworkTransport(trust_env=trust_env, **known)}

@@ -6,6 +6,7 @@ import copy
 import functools
 import ssl
 import typing as t
+import urllib.request
 
 import httpx
 
@@ -14,7 +15,10 @@ from flama.client.messages import Answer, Call, Headers, default_port
 from flama.client.pool import Origin, Pool
 from flama.client.transport import BUFFERED
 
-__all__ = ["NetworkTransport", "ssl_context"]
+__all__ = ["HTTPX", "NetworkTransport", "network_transport", "ssl_context"]
+
+#: A client's arguments that only httpx's own transport knows what to do with, or that are another way.
+HTTPX: t.Final = ("cert", "http2", "mounts", "proxy", "transport")
 
 _LIMITS: t.Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
 _SAFE: t.Final = {"GET", "HEAD", "OPTIONS"}
@@ -161,3 +165,11 @@ def ssl_context() -> ssl.SSLContext:
     """Give what checks the certificates of servers, unless it is said otherwise."""
     # Loading the certificate authorities takes 25 ms: too much for a client that lives as long as one unit of work.
     return httpx.create_ssl_context()
+
+
+def network_transport(options: collections.abc.Mapping[str, t.Any]) -> NetworkTransport | None:
+    """Give what takes the requests of a client with these arguments to servers; None where it isn't ours to do so."""
+    proxies = urllib.request.getproxies() if options.get("trust_env", True) else {}
+    if any(map(options.get, HTTPX)) or not proxies.keys().isdisjoint({"http", "https", "all"}):
+        return None
+    return NetworkTransport(**{name: options[name] for name in ("verify", "trust_env", "limits") if name in options})

@@ -27,6 +27,19 @@ R = t.TypeVar("R")
 _BACKOFF: t.Final = Backoff(first=0.01, longest=1.0)
 
 
+class _Kept(dict[t.Any, t.Any]):
+    """What is kept from one unit to the next, for those on the event loop that runs now."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it is for the event loop that runs."""
+        return self._loop is asyncio.get_running_loop()
+
+
 class AbstractWorker(abc.ABC):
     """A unit of work: what is done between entering and leaving it is done wholly, or not at all.
 
@@ -128,14 +141,14 @@ class BaseWorker(AbstractWorker, Backend):
         super().__init__(app)
         self._timeout = timeout
         self._begun: set[Unit] = set()
-        self._kept: dict[t.Any, t.Any] | None = None  # from one unit to the next, while an application runs
+        self._kept: _Kept | None = None  # while an application runs
         self._applications = 0  # that run
         self._served: dict[str, type[AbstractRepository]] | None = None  # instead of those it declares
 
     async def on_startup(self) -> None:
         """Begin to keep what is costly to open anew for each unit."""
         self._applications += 1
-        self._kept = {} if self._kept is None else self._kept
+        self._kept = _Kept() if self._kept is None else self._kept
 
     async def on_shutdown(self) -> None:
         """Close what was kept, unless another application goes on."""

@@ -4,10 +4,9 @@ import collections.abc
 import contextlib
 import functools
 import typing as t
-import urllib.request
 
 from flama import exceptions, types
-from flama.client import Client, KeptConnections
+from flama.client import Client, NetworkTransport, network_transport
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import BaseWorker
 from flama.ddd.workers.database import Database
@@ -18,8 +17,6 @@ from flama.retry import Guard
 
 __all__ = ["HTTPWorker"]
 
-_OF_CONNECTIONS: t.Final = frozenset(("verify", "cert", "trust_env", "http1", "http2"))
-_OTHER_WAYS: t.Final = frozenset(("transport", "app", "mounts", "proxy", "limits"))
 _Write: t.TypeAlias = collections.abc.Callable[[], collections.abc.Awaitable[t.Any]]
 
 
@@ -89,8 +86,8 @@ class HTTPWorker(BaseWorker):
     async def session(self) -> collections.abc.AsyncIterator["_Session"]:
         """Give a client of the service."""
         options: dict[str, t.Any] = self._client_kwargs
-        if (connections := self._connections) is not None and connections.are_here:
-            options = {**options, "transport": connections.transport()}
+        if (network := self._network) is not None:
+            options = {**options, "transport": network.lease()}
         async with Client(base_url=self.url, **options) as client:
             client.guards = self._guards
             yield _Session(client)
@@ -104,12 +101,12 @@ class HTTPWorker(BaseWorker):
         return _Waiting(session)
 
     @property
-    def _connections(self) -> KeptConnections | None:
-        if self._kept is None:
+    def _network(self) -> NetworkTransport | None:
+        if self._kept is None or not self._kept.is_here or "app" in self._client_kwargs:
             return None
         if self._remote not in self._kept:
-            self._kept[self._remote] = _made(self._client_kwargs)
-        return t.cast("KeptConnections | None", self._kept[self._remote])
+            self._kept[self._remote] = network_transport(self._client_kwargs)
+        return t.cast("NetworkTransport | None", self._kept[self._remote])
 
     def make_repository(self, repository: type[AbstractRepository], session: "_Session") -> AbstractRepository:
         """Make a repository of the service."""
@@ -119,14 +116,6 @@ class HTTPWorker(BaseWorker):
                 if operation.writes and (write := getattr(made, operation.name, None)):
                     setattr(made, operation.name, _later(write, session))
         return made
-
-
-def _made(options: collections.abc.Mapping[str, t.Any]) -> KeptConnections | None:
-    """Give what keeps connections for such clients; None for those that are told another way than straight there."""
-    proxied = options.get("trust_env", True) and urllib.request.getproxies()
-    if proxied or options.keys() & _OTHER_WAYS:
-        return None
-    return KeptConnections(**{name: options[name] for name in _OF_CONNECTIONS & options.keys()})
 
 
 class _Session:

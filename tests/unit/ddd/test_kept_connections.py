@@ -5,6 +5,7 @@ import contextlib
 import random
 import typing as t
 
+import httpx
 import pytest
 
 from flama import Flama
@@ -32,6 +33,7 @@ class Service:
         self.open = set()
         self.cookies = []
         self.pause = 0.0
+        self.rest = 0.0  # seconds until the rest of a body
 
     async def serve(self, reader, writer):
         self.connections += 1
@@ -44,7 +46,7 @@ class Service:
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nset-cookie: a=1\r\n")
                 writer.write(b'content-length: 10\r\n\r\n{"id": ')
                 await writer.drain()
-                await asyncio.sleep(random.uniform(0, self.pause))
+                await asyncio.sleep(self.rest + random.uniform(0, self.pause))
                 writer.write(b"17}")
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -192,6 +194,7 @@ async def test_a_unit_in_another_event_loop_has_connections_of_its_own(service):
 
 
 async def test_a_response_that_nobody_closed_is_closed_with_the_unit(service):
+    service.rest = 0.2
     async with running(RemoteWorker(service.url)) as worker:
         async with worker:
             request = worker.client.build_request("GET", "/user/1/")
@@ -200,14 +203,14 @@ async def test_a_response_that_nobody_closed_is_closed_with_the_unit(service):
         assert await retrieve(worker) == {"id": 17}
 
 
-async def test_an_old_connection_is_not_trusted(service, monkeypatch):
-    monkeypatch.setattr("flama.client.kept._EXPIRY", 0.02)
-    async with running(RemoteWorker(service.url)) as worker:
+async def test_an_old_connection_is_not_trusted(service):
+    limits = httpx.Limits(keepalive_expiry=0.02)
+    async with running(RemoteWorker(service.url, limits=limits)) as worker:
         await asyncio.gather(retrieve(worker), retrieve(worker))
         await service.settled(2)
         await asyncio.sleep(0.05)
-        await retrieve(worker)
-        await service.settled(1)
+        await service.settled(0)
+        assert await retrieve(worker) == {"id": 17}
 
 
 @pytest.mark.parametrize("times", [1, 20])
@@ -228,4 +231,6 @@ async def test_a_thousand_cancelled_calls_leave_all_of_it_whole(service, times):
         found = await asyncio.gather(*(retrieve(worker) for _ in range(20)))
 
         assert found == [{"id": 17}] * 20
-        await service.settled(20)
+        async with asyncio.timeout(5):
+            while len(service.open) > 20:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
