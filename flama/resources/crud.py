@@ -39,7 +39,7 @@ class CRUDResource(RESTResource, abstract=True):
     """A REST resource with an endpoint for each operation of :data:`flama.rest.operations.OPERATIONS`.
 
     A method of an operation's name is a handler that serves it instead; those that are named in ``without`` are not
-    served at all. ::
+    served at all, nor those that the repository has no method for. ::
 
         class Users(CRUDResource):
             model = user_table
@@ -70,6 +70,8 @@ class CRUDResource(RESTResource, abstract=True):
             app.add_component(WorkerComponent(t.cast(t.Any, worker)()))
         for name in names:
             operation, overriding = OPERATIONS[name], getattr(self, name, None)
+            if overriding is None and not self.can(name):
+                continue
             made = overriding or self._handler(operation, worker, repository)
             yield Route(
                 self._path(operation),
@@ -79,7 +81,6 @@ class CRUDResource(RESTResource, abstract=True):
                 tags=(self.name,),
                 description=None if overriding else descriptions.of(type(self), operation),
             )
-
             if operation.verb and self._id.type is not str:  # else it may be a record's
                 yield _refusing(self._path(operation), operation.method)
 

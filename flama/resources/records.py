@@ -3,7 +3,6 @@
 import builtins
 import collections.abc
 import dataclasses
-import functools
 import inspect
 import typing as t
 
@@ -11,7 +10,7 @@ from flama.exceptions import InvalidDataError, NotFoundError
 from flama.query import Condition, F, Order, Query
 from flama.rest.pages import Page
 
-__all__ = ["PortableRecords", "Records", "TableRecords"]
+__all__ = ["PortableRecords", "Records", "TableRecords", "is_sliceable"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Conditions: t.TypeAlias = collections.abc.Sequence[Condition]
@@ -137,10 +136,14 @@ class TableRecords:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PortableRecords:
-    """The records of any repository, by what all of them have in common, which over HTTP is said in requests."""
+    """The records of any repository, by what all of them have in common, which over HTTP is said in requests.
+
+    One that isn't ``sliceable`` can only list them all.
+    """
 
     repository: t.Any
     key: str
+    sliceable: bool
 
     async def create(self, rows: builtins.list[_Record]) -> builtins.list[t.Any]:
         """Store records."""
@@ -175,6 +178,7 @@ class PortableRecords:
     async def drop(self, conditions: _Conditions, most: int | None) -> int:
         """Delete what matches."""
         options = {} if most is None else {"max_affected": most}
+        self._check_whole(conditions, options)
         return t.cast(int, await self.repository.drop(*conditions, **options))
 
     async def change(self, data: _Record, conditions: _Conditions, most: int | None) -> builtins.list[t.Any]:
@@ -188,23 +192,25 @@ class PortableRecords:
 
     def every(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
         """Give the records."""
-        whole = self.list(conditions, orders)
-        if isinstance(whole, _Whole):
-            return t.cast(_Stream, self.repository.list()) if page is None else whole.sliced(page.limit, page.offset)
-        return _listed(self.repository, conditions, orders, page)
+        found = self.list(conditions, orders)
+        if self.sliceable or page is None:
+            return _listed(self.repository, conditions, orders, page)
+        return found.sliced(page.limit, page.offset)
 
     def list(self, conditions: _Conditions, orders: _Orders) -> Query:
         """Give what is asked for.
 
         :raises InvalidDataError: the repository can't be asked for a part of its records.
         """
-        kind: t.Any = type(self.repository)
-        if _takes_limit(kind):
+        if self.sliceable:
             return _Listing(self.repository, tuple(conditions), tuple(orders))
-        if conditions or orders:
+        self._check_whole(conditions, orders)
+        return _Whole(self.repository)
+
+    def _check_whole(self, *asked: t.Any) -> None:
+        if any(asked) and not self.sliceable:
             detail = "its records can't be asked for by conditions or in an order"
             raise InvalidDataError(resource=type(self.repository).__name__, detail=detail)
-        return _Whole(self.repository)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -250,9 +256,9 @@ class _Whole:
         return number
 
 
-@functools.lru_cache(1000)
-def _takes_limit(repository: type) -> bool:
-    parameters = inspect.signature(t.cast(t.Any, repository).list).parameters.values()
+def is_sliceable(repository: t.Any) -> bool:
+    """Tell whether a class of repositories lists a part of its records, too."""
+    parameters = inspect.signature(repository.list).parameters.values()
     return any(each.name == "limit" or each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
 
 

@@ -9,7 +9,7 @@ from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import AbstractWorker, BaseWorker
 from flama.query import OPERATORS, Order, orders
 from flama.resources.keys import IDS, Key
-from flama.resources.records import PortableRecords, Records, TableRecords
+from flama.resources.records import PortableRecords, Records, TableRecords, is_sliceable
 from flama.resources.resource import Resource
 from flama.resources.schemas import Input, Output
 from flama.rest import pages, values
@@ -74,6 +74,7 @@ class RESTResource(Resource):
     _filters: t.ClassVar[Allowed]
     _ordering: t.ClassVar[frozenset[str]]
     _order: t.ClassVar[tuple[Order, ...]]
+    _sliceable: t.ClassVar[bool] = True
     _unique: t.ClassVar[tuple[frozenset[str], ...] | None] = None  # what records can be alike in, where it is known
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: t.Any) -> None:
@@ -101,8 +102,17 @@ class RESTResource(Resource):
     @classmethod
     def records(cls, repository: t.Any) -> Records:
         """Give what the resource asks of its repository."""
-        kind = TableRecords if cls._is_table() else PortableRecords
-        return kind(repository, cls._id.name)
+        if cls._is_table():
+            return TableRecords(repository, cls._id.name)
+        return PortableRecords(repository, cls._id.name, cls._sliceable)
+
+    @classmethod
+    def can(cls, operation: str) -> bool:
+        """Tell whether the repository can do what an operation asks of it: one of a table can do all of them."""
+        if cls._is_table():
+            return True
+        needs_conditions = operation in ("update_where", "drop_where")
+        return hasattr(cls._repository, _METHODS.get(operation, operation)) and (cls._sliceable or not needs_conditions)
 
     @classmethod
     def _is_table(cls) -> bool:
@@ -146,6 +156,14 @@ def _of_table(cls: t.Any) -> None:
     cls._unique = tables.unique_columns(cls._table)
 
 
+_METHODS: t.Final = {
+    "partial_update": "update",
+    "create_many": "create",
+    "update_where": "update",
+    "drop_where": "drop",
+}
+"""The methods of repositories that do operations of another name."""
+
 _KEPT: t.Final = ("_version", "_created_at", "_updated_at", "_deleted_at")
 """What names the fields that a repository sets by itself."""
 
@@ -158,6 +176,7 @@ def _of_schema(cls: t.Any) -> None:
             f"{cls.__name__} has no 'schema', nor 'input_schema' with 'output_schema', and no table to make them from"
         )
     cls._repository, cls._input, cls._output = cls.repository, Input(given), Output(answered)
+    cls._sliceable = is_sliceable(cls.repository) if hasattr(cls.repository, "list") else False
     kinds = {name: schemas.without_none(kind) for name, kind in _annotations(answered).items()}
     cls._filters = {name: filterable(kind) for name, kind in kinds.items() if values.has_text(kind)}
     name = getattr(cls.repository, "_key", cls.key)

@@ -128,6 +128,25 @@ async def test_records_are_listed_in_pages_and_dropped(client):
     assert dropped.json() == {"deleted": 12}
 
 
+async def test_what_a_repository_cannot_do_is_refused():
+    app = Flama()
+    app.resources.add_resource("/user/", resource(Written))
+    stream = {"accept": "application/x-ndjson"}
+    async with Client(app=app) as client:
+        asked = [
+            await client.get("/user/", params={"name": "x"}),
+            await client.get("/user/", params={"order_by": "name"}),
+            await client.get("/user/", params={"name": "x"}, headers=stream),
+            await client.delete("/user/", params={"name": "x"}),
+            await client.delete("/user/", params={"max_affected": 1}),
+        ]
+        unserved = [await client.put("/user/", json=[]), await client.patch("/user/", json=[])]
+        unserved += [await client.post(f"/user/:{verb}/", json=[]) for verb in ("upsert", "update", "drop")]
+
+    assert [response.status_code for response in asked] == [422] * 5
+    assert [response.status_code for response in unserved] == [405] * 5
+
+
 async def test_a_change_of_another_state_is_refused(client):
     created = await client.post("/user/", json={"id": "a", "name": "Ada"})
     tag = {"if-match": created.headers["etag"]}
