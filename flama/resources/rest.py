@@ -32,7 +32,7 @@ class RESTResource(Resource):
         one on the application's database
     ``schema``
         the model of records, as they are sent and answered; or ``input_schema``, ``output_schema``; without any, of a
-        table, models are made that say what its columns do
+        table, models are made that say what its columns do, and elsewhere it's what the repository's records are
     ``filters``
         the fields that records can be asked for by: their names, or their names with the operators that are granted;
         by default all that are answered, with all operators that mean something there
@@ -170,7 +170,9 @@ _KEPT: t.Final = ("_version", "_created_at", "_updated_at", "_deleted_at")
 
 def _of_schema(cls: t.Any) -> None:
     """Set what the schemas tell of a resource."""
-    given, answered = _schemas(cls)
+    record = getattr(cls.repository, "_record", dict)
+    typed = record if schemas.adapter(record) is not None else None
+    given, answered = (each or typed for each in _schemas(cls))
     if given is None or answered is None:
         raise exceptions.ResourceSchemaNotFound(
             f"{cls.__name__} has no 'schema', nor 'input_schema' with 'output_schema', and no table to make them from"

@@ -161,6 +161,23 @@ async def test_what_is_no_record_is_refused(client):
     assert (await client.post("/user/", json={"name": "x" * 21})).status_code == 400
 
 
+async def test_a_repository_of_a_type_needs_no_schema():
+    class Typed(MemoryRepository[User]):
+        _key = "id"
+
+    class Users(CRUDResource):
+        repository = Typed
+
+    app = Flama()
+    app.resources.add_resource("/user/", Users)
+    async with Client(app=app) as client:
+        created = await client.post("/user/", json={"id": "a", "name": "Ada"})
+        refused = await client.post("/user/", json={"id": "b"})
+
+    assert created.json() == {"id": "a", "name": "Ada", "age": None}
+    assert refused.status_code == 400
+
+
 def test_a_remote_repository_needs_somebody_to_say_where_it_is():
     class Remote(HTTPResourceRepository):
         _resource = "/user"

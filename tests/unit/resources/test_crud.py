@@ -146,6 +146,18 @@ class TestManyRecords:
         assert (await client.put("/puppy/", json=[])).json() == []
         assert (await client.get("/puppy/")).json()["data"] == []
 
+    @pytest.mark.parametrize("body", [b"", b"null", b" ", b"{}"])
+    async def test_are_not_replaced_by_what_is_no_list(self, client, body):
+        await stored(client, BELLA)
+
+        responses = [
+            await client.request(method, "/puppy/", content=body, headers={"content-type": "application/json"})
+            for method in ("PUT", "PATCH")
+        ]
+
+        assert [response.status_code for response in responses] == [400, 400]
+        assert len((await client.get("/puppy/")).json()["data"]) == 1
+
     async def test_change_those_that_are_there_and_are_added_otherwise(self, client):
         await stored(client, BELLA)
 
