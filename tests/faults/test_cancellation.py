@@ -141,7 +141,7 @@ WAYS = {
 
 # by the function that waits, ours or SQLAlchemy's
 PHASES = {
-    "ASGITransport.handle_async_request": "remote",
+    "ASGITransport.answer": "remote",
     "_run": "hook",
     "Unit.begin_nested": "savepoint",
     "Unit.end_nested": "end of a savepoint",
