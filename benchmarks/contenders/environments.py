@@ -28,8 +28,17 @@ def python_of(name: str) -> str:
     if not python.exists() or not stamp.exists() or stamp.read_text() != wanted:
         print(f"installing {name}", file=sys.stderr)
         shutil.rmtree(environment, ignore_errors=True)
-        _run(sys.executable, "-m", "venv", str(environment))
-        _run(str(python), "-m", "pip", "install", "--quiet", "--requirement", str(REQUIREMENTS / f"{name}.txt"))
+        _run(sys.executable, "-m", "venv", "--without-pip", str(environment))
+        # The requirements name all that there is to install, so nothing is looked for besides.
+        install = (
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--no-compile",
+            "--requirement",
+            str(REQUIREMENTS / f"{name}.txt"),
+        )
+        _run(sys.executable, "-m", "pip", "--python", str(python), *install)
         stamp.write_text(wanted)
     return str(python)
 
