@@ -13,6 +13,8 @@ from flama.sqlalchemy.shapes import Arguments, Record, Shape, Shapes
 
 __all__ = ["Cursor", "Driver"]
 
+_T = t.TypeVar("_T")
+
 _NO_SAVEPOINT: t.Final = "3B001"
 _Values: t.TypeAlias = collections.abc.Sequence[t.Any]
 
@@ -43,37 +45,15 @@ class Driver(abc.ABC):
         self.adapter = adapter  # SQLAlchemy's, whose state is kept true
         self._connection = adapter._connection
 
-    async def records(self, connection: AsyncConnection, shape: Shape, values: _Values) -> list[Record]:
+    def records(
+        self, connection: AsyncConnection, shape: Shape, values: _Values
+    ) -> collections.abc.Awaitable[list[Record]]:
         """Run a statement and give the records that it returns."""
-        sync: t.Any = connection.sync_connection
-        try:
-            arguments = shape.arguments(values, sync)
-        except BaseException as error:
-            await self._refuse(connection, shape, error)
-            raise
-        if sync._transaction is None:
-            await _begin(sync)
-        try:
-            return await self._records(shape, arguments)
-        except BaseException as error:
-            await self._fail(connection, shape, arguments, error)
-            raise
+        return self._one(self._records, connection, shape, values)
 
-    async def affected(self, connection: AsyncConnection, shape: Shape, values: _Values) -> int:
+    def affected(self, connection: AsyncConnection, shape: Shape, values: _Values) -> collections.abc.Awaitable[int]:
         """Run a statement and give how many records it changed."""
-        sync: t.Any = connection.sync_connection
-        try:
-            arguments = shape.arguments(values, sync)
-        except BaseException as error:
-            await self._refuse(connection, shape, error)
-            raise
-        if sync._transaction is None:
-            await _begin(sync)
-        try:
-            return await self._affected(shape, arguments)
-        except BaseException as error:
-            await self._fail(connection, shape, arguments, error)
-            raise
+        return self._one(self._affected, connection, shape, values)
 
     async def records_of_many(
         self, connection: AsyncConnection, shape: Shape, rows: collections.abc.Iterable[_Values]
@@ -179,6 +159,27 @@ class Driver(abc.ABC):
                 return False
             raise
         return True
+
+    async def _one(
+        self,
+        run: collections.abc.Callable[[Shape, t.Any], collections.abc.Awaitable[_T]],
+        connection: AsyncConnection,
+        shape: Shape,
+        values: _Values,
+    ) -> _T:
+        sync: t.Any = connection.sync_connection
+        try:
+            arguments = shape.arguments(values, sync)
+        except BaseException as error:
+            await self._refuse(connection, shape, error)
+            raise
+        if sync._transaction is None:
+            await _begin(sync)
+        try:
+            return await run(shape, arguments)
+        except BaseException as error:
+            await self._fail(connection, shape, arguments, error)
+            raise
 
     async def _arguments(
         self, connection: AsyncConnection, shape: Shape, rows: collections.abc.Iterable[_Values]
