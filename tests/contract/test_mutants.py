@@ -21,7 +21,18 @@ def outcomes(tmp_path_factory, request):
     wanted = {mutant: {killer, *SOUND} for mutant, killer in mutants.MUTANTS.items()}
     wanted[SQLAlchemyTableRepository] = {*mutants.MUTANTS.values(), *SOUND}
     tests = [f"{mutants.__file__}::{mutants.suite_of(each)[0]}::{test}" for each in wanted for test in wanted[each]]
-    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        f"--junitxml={report}",
+    ]
 
     run = subprocess.run(
         [*command, *tests], cwd=request.config.rootpath, capture_output=True, text=True, timeout=100, check=False

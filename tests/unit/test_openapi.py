@@ -399,7 +399,7 @@ def test_a_default_is_part_of_the_schema(annotation, default, described):
     assert found["schema"]["default"] == described
 
 
-@pytest.mark.parametrize("default", [None, object()], ids=str)
+@pytest.mark.parametrize("default", [None, object()], ids=["None", "an object"])
 def test_a_default_that_a_request_cannot_hold_is_not_told(default):
     found = schemas_of(int | None, default)
 
