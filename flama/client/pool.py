@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import ssl
 import typing as t
 
@@ -109,7 +110,7 @@ class Pool:
         most = self._limits.max_connections
         if most is not None and len(self._open) >= most and self._idle:
             self._idle.pop(0).close()
-        # asyncio loses a socket whose connecting is cancelled when it is about to end: it ends by itself, in its time
+        # asyncio may lose a socket whose connecting is cancelled when it is about to end: it ends in its own time
         making = asyncio.create_task(self._made(origin, patience))
         self._making.add(making)
         making.add_done_callback(self._making.discard)
@@ -127,7 +128,7 @@ class Pool:
         try:
             async with asyncio.timeout(patience):
                 _, connection = await loop.create_connection(
-                    lambda: Connection(origin), host, port, ssl=context, happy_eyeballs_delay=0.25
+                    lambda: Connection(origin), host, port, ssl=context, happy_eyeballs_delay=_delay(host)
                 )
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"{host}:{port} didn't answer for {patience:g} s") from error
@@ -150,6 +151,14 @@ class Pool:
             self._idle.pop(0).close()
         if self._idle:
             self._timer = loop.call_at(self._idle[0].idle_since + expiry, self._expire)
+
+
+def _delay(host: str) -> float | None:
+    """Give the seconds after which another address of a host is tried as well; an address has no other."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return None
+    return 0.25
 
 
 def _abort(making: asyncio.Task[Connection]) -> None:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import gzip
+import random
 import ssl
 import time
 
@@ -342,6 +344,20 @@ class TestPool:
             assert client.direct._pool._turns._value == 5
         await asyncio.sleep(0.05)
         assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
+
+    async def test_connecting_that_takes_too_long_leaves_nothing_behind(self):
+        chance = random.Random(1)
+
+        async def impatient(url):
+            async with Client(base_url=url, timeout=chance.uniform(0.0005, 0.02)) as client:
+                with contextlib.suppress(httpx.TransportError):
+                    await client.get("/")
+
+        async with scripted(OK) as server:
+            for _ in range(10):
+                await asyncio.gather(*(impatient(server.url) for _ in range(20)))
+            await asyncio.sleep(0.05)
+        gc.collect()  # a socket that nobody closed warns, which is an error here
 
     async def test_a_stream_that_is_left_early_frees_its_connection(self):
         async def script(asked, writer):
