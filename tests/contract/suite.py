@@ -25,6 +25,7 @@ CAPABILITIES: t.Final[collections.abc.Mapping[str, str]] = types.MappingProxyTyp
         "filters": "fields by keyword, in every verb",
         "guards": "max_affected",
         "keyset": "after and before",
+        "kinds": "numbers and texts that are told apart when they are compared",
         "many": "several records in one create",
         "orders": "order_by, limit and offset",
         "queries": "get, first, count and exists",
@@ -1045,7 +1046,7 @@ class _Valuing(_Suite):
             with pytest.raises(exceptions.InvalidDataError):
                 await _all(repository, query.compare("name", operator, text))
 
-    @_needs("filters")
+    @_needs("filters", "kinds")
     @pytest.mark.parametrize("verb", _ASKING)
     @pytest.mark.parametrize(("field", "value"), _UNLIKE)
     async def test_a_text_and_a_number_are_not_compared(
@@ -1058,7 +1059,7 @@ class _Valuing(_Suite):
 
         assert await _all(repository) == kept
 
-    @_needs("clauses")
+    @_needs("clauses", "kinds")
     @pytest.mark.parametrize(("field", "value"), _UNLIKE)
     async def test_a_condition_compares_no_text_with_a_number(
         self, repository: t.Any, field: str, value: t.Any

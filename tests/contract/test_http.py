@@ -63,9 +63,9 @@ async def unit(new_worker):
 
 
 class TestHTTP(RepositoryContract):
+    # a query has no types: each value is of its field's
     capabilities = frozenset({"clauses", "filters", "guards", "keyset", "many", "orders", "queries"})
     faults = {
-        "^test_a_nul_is_in_no_other_text": "GLOB's pattern ends at the NUL, and so is found in every text",
         r"^test_an_unknown_field_of_a_condition_is_named\[": "the resource names the first of them alone",
         "^test_an_unknown_field_of_(data|any_of_many)_is_named": "what a schema doesn't know is dropped",
         "^test_null_is_refused_where_none_may_be": "the resource's schema refuses it before a constraint does",
