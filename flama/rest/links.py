@@ -5,8 +5,11 @@ import re
 
 __all__ = ["decode", "encode"]
 
-_LINK = re.compile(r"\s*<([^>]*)>\s*((?:;\s*[^\s=;,]+\s*(?:=\s*(?:\"(?:[^\"\\]|\\.)*\"|[^\s\";,]*)\s*)?)*)(?:,|$)")
-_PARAMETER = re.compile(r";\s*([^\s=;,]+)\s*(?:=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^\s\";,]*)))?")
+# Nothing is tried twice: the header comes from somebody else, and may be made to take long.
+_VALUE = r"(?:\"((?:[^\"\\]|\\.)*+)\"|([^\s\";,]*+))"
+_PARAMETER = re.compile(rf";\s*+([^\s=;,]++)\s*+(?:=\s*+{_VALUE}\s*+)?+")
+_TARGET = re.compile(r"\s*+<([^>]*+)>\s*+")
+_END = re.compile(r",|$")
 _LONGEST = 16_384
 
 
@@ -22,18 +25,21 @@ def decode(value: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     position, value = 0, value[:_LONGEST]
-    while match := _LINK.match(value, position):
-        position = match.end()
-        for relation in _relations(match[2]):
-            found.setdefault(relation, match[1])
-        if position == len(value):
+    while position < len(value) and (target := _TARGET.match(value, position)):
+        relations, position = _relations(value, target.end())
+        if not (end := _END.match(value, position)):
             break
+        position = end.end()
+        for relation in relations:
+            found.setdefault(relation, target[1])
     return found
 
 
-def _relations(parameters: str) -> list[str]:
-    for name, quoted, token in _PARAMETER.findall(parameters):
-        if name.lower() == "rel":
-            text: str = quoted or token
-            return text.lower().split()
-    return []
+def _relations(value: str, position: int) -> tuple[list[str], int]:
+    """Give the relations that the parameters from a position on tell, and where these end."""
+    relations: list[str] | None = None
+    while parameter := _PARAMETER.match(value, position):
+        position = parameter.end()
+        if relations is None and parameter[1].lower() == "rel":
+            relations = (parameter[2] or parameter[3] or "").lower().split()
+    return relations or [], position

@@ -1,0 +1,125 @@
+"""Headers and bodies as others write them: links, entity tags, keys, problems, streams."""
+
+import pytest
+
+from flama import exceptions
+from flama.rest import cursors, errors, idempotency, links, preconditions, problems, streams, values
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ("", {}),
+        ('<https://x/?page=2>; rel="next"', {"next": "https://x/?page=2"}),
+        ("</a>; rel=next, </b>; rel=prev", {"next": "/a", "prev": "/b"}),
+        ('</a>; title="a, b; <c>"; rel="next last"', {"next": "/a", "last": "/a"}),
+        ('</a>;REL="Next";type=x', {"next": "/a"}),
+        ("</a>; rel=next, </b>; rel=next", {"next": "/a"}),
+        ("</a>; title=x", {}),
+        ("</a>; rel=next, rubbish", {"next": "/a"}),
+        ("rubbish", {}),
+        ("<" * 100_000, {}),
+        ("</a>; rel=next" + ", </b>" * 100_000, {"next": "/a"}),
+        ("</a>; rel=next, </b>; a=" + " " * 16_000 + "!", {"next": "/a"}),
+        ("</a>; rel=next, </b>" + "; a= " * 3_000 + "!", {"next": "/a"}),
+    ],
+)
+def test_links_are_read_as_far_as_they_are_links(header, found):
+    assert links.decode(header) == found
+
+
+def test_links_are_written_by_relation():
+    assert links.encode({"next": "?page=3", "prev": "?page=1"}) == '<?page=3>; rel="next", <?page=1>; rel="prev"'
+
+
+@pytest.mark.parametrize(
+    ("header", "tags"),
+    [("*", ("*",)), (' "a" ,W/"b"', ('"a"', 'W/"b"')), ('""', ('""',)), ('"a,b"', ('"a,b"',))],
+)
+def test_entity_tags_are_read(header, tags):
+    assert preconditions.decode(header) == tags
+
+
+@pytest.mark.parametrize("header", ["", "a", '"a', '"a" "b"', '"a",,', 'w/"a"', '"a b"', '"a"' + ', "a"' * 9_000])
+def test_what_is_no_entity_tag_is_refused(header):
+    with pytest.raises(ValueError, match="an entity tag stands in double quotes"):
+        preconditions.decode(header)
+
+
+@pytest.mark.parametrize(
+    ("tags", "tag", "weak", "alike"),
+    [
+        (('"a"', '"b"'), '"b"', False, True),
+        (('"a"',), '"b"', False, False),
+        (("*",), '"b"', False, True),
+        (("*",), None, False, False),
+        (('W/"a"',), '"a"', False, False),
+        (('W/"a"',), 'W/"a"', False, False),
+        (('W/"a"',), '"a"', True, True),
+    ],
+)
+def test_tags_are_compared_as_rfc_9110_has_it(tags, tag, weak, alike):
+    assert preconditions.matches(tags, tag, weak=weak) is alike
+
+
+def test_a_tag_of_a_version_is_known_from_one_of_a_body():
+    assert preconditions.version(preconditions.of_version(7)) == "7"
+    assert preconditions.version(preconditions.etag(b"{}")) is None
+
+
+@pytest.mark.parametrize(("header", "key"), [("abc", "abc"), ('"abc"', "abc"), (r'"a\"b\\"', 'a"b\\'), ('"', '"')])
+def test_a_key_may_stand_without_quotes(header, key):
+    assert idempotency.decode(header) == key
+
+
+@pytest.mark.parametrize("header", ["", '""', "é", "a\x00", "k" * 256])
+def test_what_is_no_key_is_refused(header):
+    with pytest.raises(ValueError, match="a key has 1 to 255 characters"):
+        idempotency.decode(header)
+
+
+def test_requests_that_differ_in_anything_are_told_apart():
+    request = ("POST", "/a", b"b=1", b"c")
+    others = [("PUT", *request[1:]), ("POST", "/ab", b"=1", b"c"), (*request[:3], b""), ("POST", "/a", b"b=1c", b"")]
+
+    assert len({idempotency.fingerprint(*each) for each in (request, *others)}) == 5
+
+
+def test_a_problem_of_others_is_the_error_of_its_status():
+    body = b'{"type": "https://example.com/credit", "title": "No credit", "status": 403, "detail": "30 short"}'
+
+    error = errors.decode(403, body, {}, resource="/user", write=False)
+
+    assert type(error) is exceptions.PermissionDeniedError
+    assert error.detail == "30 short"
+
+
+def test_a_problem_without_a_kind_is_about_its_status():
+    problem = problems.encode({"status_code": 404, "detail": "Not Found", "error": None})
+
+    assert problem == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "Not Found"}
+
+
+@pytest.mark.parametrize("line", [b"", b"{", b"1", b"[]", b'["error"]', b'["error", {}]', b"\xff", b"[" * 10_000])
+def test_what_is_no_record_of_a_stream_is_refused(line):
+    with pytest.raises(ValueError, match="a line of the stream is no"):
+        streams.decode(line, resource="/user")
+
+
+def test_a_record_may_have_a_field_called_error():
+    assert streams.decode(streams.encode({"error": "x"}), resource="/user") == {"error": "x"}
+
+
+def test_a_cursor_is_of_its_order():
+    cursor = cursors.encode(cursors.Place((7, "a")), "")
+
+    assert cursors.decode(cursor, [values.reader(int), str], "") == cursors.Place((7, "a"))
+    with pytest.raises(ValueError, match="none that this query was answered with"):
+        cursors.decode(cursor, [values.reader(int)], "")
+
+
+def test_a_value_without_a_text_is_refused():
+    with pytest.raises(TypeError, match="a list has no form in a query"):
+        values.text([1])
+    with pytest.raises(ValueError, match="no field holds"):
+        values.text(10**2000)
