@@ -106,7 +106,7 @@ class CRUDResource(RESTResource, abstract=True):
 
     def _served(self, operation: Operation) -> Serve:
         serve = _SERVED[operation.name]
-        if not self.idempotency or operation.method not in ("POST", "PATCH"):
+        if not self.idempotency or not operation.writes:
             return serve
         once = importlib.import_module("flama.resources.idempotency").once(serve)
         once.__doc__ = serve.__doc__

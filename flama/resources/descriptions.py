@@ -54,7 +54,7 @@ def _headers(resource: type[RESTResource], operation: Operation) -> list[_JSON]:
     if operation.kind == "element":
         name = "If-Match" if operation.writes else "If-None-Match"
         found.append(_header(name, preconditions.SCHEMA, "The state of the record that the request is for."))
-    if resource.idempotency and operation.method in ("POST", "PATCH"):
+    if resource.idempotency and operation.writes:
         found.append(
             _header("Idempotency-Key", idempotency.SCHEMA, "What tells that this is the same request as one before.")
         )

@@ -312,6 +312,21 @@ class TestPreconditions:
 
 
 class TestKeys:
+    @pytest.mark.parametrize(("method", "path"), [("PUT", "1/"), ("PATCH", "1/"), ("DELETE", "1/"), ("DELETE", "")])
+    async def test_any_write_is_done_once_for_its_key(self, client, method, path):
+        await client.post("/puppy/", json=BELLA)
+        sent = {} if method == "DELETE" else {"json": {**BELLA, "name": "b"}}
+        key = {"idempotency-key": str(uuid.uuid4())}
+
+        first = await client.request(method, f"/puppy/{path}", headers=key, **sent)
+        await client.post("/puppy/", json={"name": "c"})
+        again = await client.request(method, f"/puppy/{path}", headers=key, **sent)
+
+        assert (again.status_code, again.content) == (first.status_code, first.content)
+        assert first.is_success
+        assert again.headers["idempotency-replayed"] == "true"
+        assert "c" in [each["name"] for each in (await client.get("/puppy/")).json()["data"]]
+
     async def test_a_request_is_done_once_for_its_key(self, client):
         key = {"idempotency-key": str(uuid.uuid4())}
 
