@@ -60,12 +60,14 @@ def are_plain(table: sa.Table, names: _Names, values: collections.abc.Collection
 def compared(column: sa.Column[t.Any], value: t.Any) -> None:
     """Make sure that a value is one which a column can be compared with.
 
-    :raises InvalidDataError: it is a collection; or a text for a column of numbers or the other way round, which some
-        databases refuse, and some compare as what they make of one of the two.
+    :raises InvalidDataError: it is a collection or a mapping; or a text for a column of numbers or the other way round,
+        which some databases refuse, and some compare as what they make of one of the two.
     """
     type = column.type
     if isinstance(value, _COLLECTIONS) and not isinstance(type, _OPEN):
         told = f"say {query.F[column.key]!r}.in_(...)"
+    elif isinstance(value, dict) and not isinstance(type, _OPEN):
+        told = "it holds no mappings"
     elif isinstance(value, str) and isinstance(type, _NUMERIC):
         told = "it is a number"
     elif isinstance(value, _NUMBERS) and is_text(type) and not isinstance(type, _OPEN):
