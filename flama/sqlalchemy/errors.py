@@ -72,8 +72,8 @@ _BY_NUMBER: t.Final[dict[int, _Outcome]] = {
     **dict.fromkeys((1048, 1263, 1364), "not_null"),
     **dict.fromkeys((3819, 4025), "check"),
     **dict.fromkeys((1020, 1205, 1213), "conflict"),
-    **dict.fromkeys((1021, 1040, 1041, 1044, 1045, 1049, 1053, 1080, 1114, 1129, 1130, 1135, 1152), "unavailable"),
-    **dict.fromkeys((1158, 1159, 1160, 1161, 1184, 1203, 1226, 1317, 1927, 1969, 3024, 4031), "unavailable"),
+    **dict.fromkeys((1021, 1040, 1041, 1044, 1045, 1047, 1049, 1053, 1080, 1114, 1129, 1130, 1135), "unavailable"),
+    **dict.fromkeys((1152, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1317, 1927, 1969, 3024, 4031), "unavailable"),
     **dict.fromkeys(range(2000, 2100), "unavailable"),  # the client's own
     **dict.fromkeys((1290, 1792, 1836), "read_only"),
     **dict.fromkeys((1153, 1264, 1265, 1292, 1366, 1367, 1406, 1411, 1426, 1690, 3140), "invalid"),
