@@ -6,9 +6,7 @@ import collections.abc
 import contextlib
 import dataclasses
 import itertools
-import os
 import pathlib
-import secrets
 import shutil
 import sqlite3
 import statistics
@@ -16,17 +14,14 @@ import sys
 import tempfile
 import typing as t
 
-import asyncpg
 import measure
-import sqlalchemy as sa
-from contenders import database
+from contenders import database, postgres
 from contenders.environments import NotInstalledError
 from contenders.verbs.cases import CASES, Case
 from contenders.verbs.contender import user
 from contenders.verbs.process import Place, Process
 
 LIBRARIES = ("sqlalchemy", "aiosqlite", "asyncpg", "psycopg")
-POSTGRES = os.environ.get("FLAMA_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 PROCESSES = 3
 GROWTH = 10
 HAND = "the driver by hand"
@@ -175,7 +170,7 @@ async def _database(
     """
     records = [user(number) for number in range(users)]
     if not backend.drivername.startswith("sqlite"):
-        async with _postgres() as address:
+        async with postgres.fresh() as address:
             database.create_on(address.set(drivername="postgresql+psycopg"), records)
             url = address.set(drivername=backend.drivername).render_as_string(False)
             yield lambda _: url
@@ -192,18 +187,6 @@ async def _database(
             return f"{backend.drivername}:///{copy}"
 
         yield url_for
-
-
-@contextlib.asynccontextmanager
-async def _postgres() -> collections.abc.AsyncIterator[sa.URL]:
-    name = f"flama_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(POSTGRES)
-    await server.execute(f"CREATE DATABASE {name}")
-    try:
-        yield sa.make_url(POSTGRES).set(database=name)
-    finally:
-        await server.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        await server.close()
 
 
 def _section(backend: Backend, name: str, answer: Answer) -> collections.abc.Iterator[str]:

@@ -3,7 +3,6 @@
 import asyncio
 import collections.abc
 import contextlib
-import os
 import statistics
 import sys
 import types
@@ -12,14 +11,13 @@ import typing as t
 import asyncpg
 import measure
 import sqlalchemy as sa
+from contenders import postgres
 from contenders.database import UserRepository, create_on, user_table
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
 
-POSTGRES = os.environ.get("FLAMA_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
-DATABASE = "flama_unit"
 USER = {"id": "1", "name": "A", "surname": "S", "email": "a@example.com", "password": "p", "active": True}
 BY_KEY = 'SELECT id, name, surname, email, password, active FROM "user" WHERE id = $1 LIMIT 2'
 HAND = "the driver by hand"
@@ -84,16 +82,9 @@ CONTENDERS = {HAND: by_hand, "flama": by_flama, "SQLAlchemy Core": by_core}
 @contextlib.asynccontextmanager
 async def database() -> collections.abc.AsyncIterator[sa.URL]:
     """Give a database with one user."""
-    server = await asyncpg.connect(POSTGRES)
-    await server.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)")
-    await server.execute(f"CREATE DATABASE {DATABASE}")
-    url = sa.make_url(POSTGRES).set(database=DATABASE)
-    try:
+    async with postgres.fresh() as url:
         create_on(url.set(drivername="postgresql+psycopg").render_as_string(False), [USER])
         yield url
-    finally:
-        await server.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
-        await server.close()
 
 
 def sample(unit: Unit) -> measure.Sample:

@@ -8,6 +8,8 @@ import asyncpg
 import psycopg
 import pytest
 
+from tests.support.server import listening
+
 BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
 
 
@@ -177,3 +179,56 @@ async def test_a_savepoint_by_hand_keeps_the_transaction_usable(postgres_url, mo
     await connection.execute('DROP TABLE "user"')
     await connection.close()
     assert found == [user(1)]
+
+
+@pytest.fixture
+def service(monkeypatch):
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setenv("POOL", "1")
+    import service
+
+    return service
+
+
+@pytest.mark.parametrize("name", ["by hand", "by hand, in transactions", "flama"])
+def test_a_service_answers_as_it_should_and_as_fast_as_it_is_asked(service, postgres_url, name):
+    from contenders.service import load
+
+    tables = (
+        'CREATE TABLE "user" (id text PRIMARY KEY, name text, surname text, email text, password text, active bool)'
+    )
+    address = postgres_url.replace("+asyncpg", "")
+    with listening() as listener:
+        port = listener.getsockname()[1]
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(tables)
+        for number in range(load.USERS):
+            user = load.body(f"user-{number}")
+            connection.execute('INSERT INTO "user" VALUES (%s, %s, %s, %s, %s, %s)', list(user.values()))
+        try:
+            with service.served(service.CONTENDERS[name], port, address) as server, service._generator() as generator:
+                service.check(server, name)
+                answers, seconds, _ = service.asked(generator, server, "mix", 0.2)
+        finally:
+            connection.execute('DROP TABLE "user"')
+
+    assert answers > 0
+    assert seconds >= 0.2
+
+
+def test_a_service_that_refuses_fails_the_benchmark(service, serve, capfd):
+    async def refusing(scope, receive, send):
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+
+    server = service.Server(int(serve(refusing).rpartition(":")[2]), None)
+
+    with service._generator() as generator, pytest.raises(RuntimeError, match="a request of get was refused"):
+        service.asked(generator, server, "get", 0.2)
+
+    assert "404" in capfd.readouterr().err
