@@ -190,7 +190,7 @@ def service(monkeypatch):
     return service
 
 
-@pytest.mark.parametrize("name", ["by hand", "by hand, in transactions", "flama"])
+@pytest.mark.parametrize("name", ["by hand", "by hand, in transactions", "flama", "flama, whose GET only reads"])
 def test_a_service_answers_as_it_should_and_as_fast_as_it_is_asked(service, postgres_url, name):
     from contenders.service import load
 

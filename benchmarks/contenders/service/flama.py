@@ -13,7 +13,7 @@ from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule, metadata
 
-__all__ = ["app"]
+__all__ = ["POOL", "URL", "Worker", "app", "create", "update"]
 
 user_table = sa.Table("user", metadata, *user_columns())
 
@@ -41,9 +41,14 @@ class Worker(SQLAlchemyWorker):
     user: Users
 
 
+URL = f"postgresql+asyncpg{os.environ['DATABASE'].removeprefix('postgresql')}"
 POOL = {"pool_size": int(os.environ["POOL"]), "max_overflow": 0}
-module = SQLAlchemyModule(f"postgresql+asyncpg{os.environ['DATABASE'].removeprefix('postgresql')}", engine_args=POOL)
-app = Flama(modules=[module], components=[WorkerComponent(worker=Worker())], schema=None, docs=None)
+app = Flama(
+    modules=[SQLAlchemyModule(URL, engine_args=POOL)],
+    components=[WorkerComponent(worker=Worker())],
+    schema=None,
+    docs=None,
+)
 
 
 @app.post("/user/")
