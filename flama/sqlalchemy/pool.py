@@ -115,10 +115,14 @@ class FairPool(sa.AsyncAdaptedQueuePool):
 
     def _at_once(self, now: float) -> sa.pool.ConnectionPoolEntry | None:
         """Give a connection if there is nothing to wait for."""
-        if not (self.checkedin() and self._turns.are_free and self._is_good(self._idle.next, now)):
+        if not self._turns.are_free or (record := self._good(now)) is None:
             return None
         self._turns.take()
-        return self._idle.get()
+        return record
+
+    def _good(self, now: float) -> sa.pool.ConnectionPoolEntry | None:
+        """Give the next idle connection, for which one has the turn, unless it has to be looked after first."""
+        return self._idle.get() if self.checkedin() and self._is_good(self._idle.next, now) else None
 
     def _is_good(self, record: t.Any, now: float) -> bool:
         if record._is_hard_or_soft_invalidated():
@@ -136,7 +140,8 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             async with asyncio.timeout(self._timeout):
                 await self._turns.wait()
                 has_turn = True
-                return await self._mended(await self._taken_or_made())
+                # mostly it is one that was given back just now
+                return self._good(time.monotonic()) or await self._mended(await self._taken_or_made())
         except TimeoutError as error:
             if has_turn:
                 raise TimeoutError(f"The server gave no connection within {self._timeout} s") from error
