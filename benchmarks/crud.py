@@ -99,7 +99,7 @@ async def _answer(backend: Backend, names: collections.abc.Iterable[str]) -> Ans
                         process.ask("open", url_for(name))
                     for case in cases:
                         print(f"measuring {case} on {backend.title}, {turn + 1} of {PROCESSES}", file=sys.stderr)
-                        await _measure(case, processes, answer)
+                        await _measure(case, backend, processes, answer)
                     for process in processes.values():
                         process.ask("close")
                     if turn == 0 and "stream" in ordered and users == CASES["stream"].users:
@@ -118,7 +118,7 @@ def _installed(backend: Backend, answer: Answer) -> dict[str, Place]:
     return contenders
 
 
-async def _measure(name: str, processes: dict[str, Process], answer: Answer) -> None:
+async def _measure(name: str, backend: Backend, processes: dict[str, Process], answer: Answer) -> None:
     case = CASES[name]
     samples: dict[str, measure.Sample] = {}
     for contender, process in processes.items():
@@ -126,6 +126,8 @@ async def _measure(name: str, processes: dict[str, Process], answer: Answer) -> 
             samples[contender] = _sample(process, name)
             await samples[contender]()  # what is made once is made now
             process.ask("settle")
+    if backend.drivername.startswith("postgresql"):
+        measure.settle(*await postgres.processes())
     together = await measure.interleaved(samples, case.peer_rounds)
     ours = {contender: sample for contender, sample in samples.items() if contender not in PEERS}
     alone = await measure.interleaved(ours, case.rounds - case.peer_rounds)

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import gc
 import importlib.metadata
+import os
 import pathlib
 import platform
 import random
@@ -14,7 +15,7 @@ import sys
 import time
 import typing as t
 
-__all__ = ["Figures", "Row", "Spent", "cpu", "interleaved", "ratios", "report", "rows_of", "table"]
+__all__ = ["Figures", "Row", "Spent", "cpu", "interleaved", "ratios", "report", "rows_of", "settle", "table"]
 
 Figures: t.TypeAlias = dict[str, list[float]]
 """What each contender spent, round by round."""
@@ -45,6 +46,20 @@ def cpu() -> collections.abc.Iterator[Spent]:
     finally:
         spent.seconds = (time.process_time_ns() - begun) / 1e9
         gc.enable()
+
+
+def settle(*processes: int) -> None:
+    """Have this process, its threads and others, by their numbers, run on one processor, where they may be told so.
+
+    Who wakes one on another processor pays for it, in a virtual machine more than a short statement costs, and whether
+    that has to be done is the system's choice.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    place = min(os.sched_getaffinity(0))
+    for process in (0, *processes):
+        with contextlib.suppress(OSError):
+            os.sched_setaffinity(process, {place})
 
 
 async def interleaved(contenders: collections.abc.Mapping[str, Sample], rounds: int) -> Figures:

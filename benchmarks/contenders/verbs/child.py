@@ -15,6 +15,7 @@ import sys
 import traceback
 import typing as t
 
+import measure
 from contenders.verbs.cases import CASES, USERS, sample
 from contenders.verbs.contender import Contender
 
@@ -74,6 +75,7 @@ if __name__ == "__main__":
     module, name, *company = sys.argv[1:]
     for other in company:
         importlib.import_module(other)
+    measure.settle()
     status = 1
     try:
         asyncio.run(answers(getattr(importlib.import_module(module), name), sys.stdin, output))

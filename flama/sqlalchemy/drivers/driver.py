@@ -105,8 +105,8 @@ class Driver(abc.ABC):
     async def savepoint(self, connection: AsyncConnection) -> bool:
         """Begin a savepoint, of which SQLAlchemy doesn't know; tell whether this can be done."""
         sync: t.Any = connection.sync_connection
-        if sync._transaction is None:
-            await _begin(sync)
+        if sync._transaction is None and not _begun(sync):
+            await greenlet_spawn(sync._autobegin)
         await self._told(connection, "SAVEPOINT flama")  # of those that are called alike, the innermost is meant
         return True
 
@@ -173,8 +173,8 @@ class Driver(abc.ABC):
         except BaseException as error:
             await self._refuse(connection, shape, error)
             raise
-        if sync._transaction is None:
-            await _begin(sync)
+        if sync._transaction is None and not _begun(sync):
+            await greenlet_spawn(sync._autobegin)
         try:
             return await run(shape, arguments)
         except BaseException as error:
@@ -190,8 +190,8 @@ class Driver(abc.ABC):
         except BaseException as error:
             await self._refuse(connection, shape, error)
             raise
-        if sync._transaction is None:
-            await _begin(sync)
+        if sync._transaction is None and not _begun(sync):
+            await greenlet_spawn(sync._autobegin)
         return arguments
 
     async def _refuse(self, connection: AsyncConnection, shape: Shape, error: BaseException) -> None:
@@ -240,12 +240,12 @@ class _Run(t.NamedTuple):
     context: t.Any = None
 
 
-async def _begin(connection: sa.Connection) -> None:
+def _begun(connection: sa.Connection) -> bool:
     heard = connection._has_events or connection.engine._has_events
     if heard and connection.dispatch.begin:  # who listens may want to run something
-        await greenlet_spawn(connection._autobegin)
-    else:
-        connection._autobegin()
+        return False
+    connection._autobegin()
+    return True
 
 
 def _fail(connection: sa.Connection, error: BaseException, run: _Run) -> None:

@@ -16,34 +16,45 @@ __all__ = ["counted", "written"]
 
 _T = t.TypeVar("_T")
 _Record: t.TypeAlias = dict[str, t.Any]
+_Directly: t.TypeAlias = collections.abc.Callable[..., collections.abc.Awaitable[_T]]
+_Otherwise: t.TypeAlias = collections.abc.Callable[[AsyncConnection, Statement], collections.abc.Awaitable[_T]]
 
 
 def written(connection: AsyncConnection, statement: Statement) -> collections.abc.Awaitable[list[_Record]]:
     """Run a statement that writes, and give the records that it returns."""
-    return _guarded(connection, statement, Driver.records, records)
+    return _chosen(connection, statement, Driver.records, records)
 
 
 def counted(connection: AsyncConnection, statement: Statement) -> collections.abc.Awaitable[int]:
     """Run a statement that writes, and give how many records it changed."""
-    return _guarded(connection, statement, Driver.affected, affected)
+    return _chosen(connection, statement, Driver.affected, affected)
 
 
-async def _guarded(
-    connection: AsyncConnection,
-    statement: Statement,
-    directly: collections.abc.Callable[..., collections.abc.Awaitable[_T]],
-    otherwise: collections.abc.Callable[[AsyncConnection, Statement], collections.abc.Awaitable[_T]],
-) -> _T:
-    guard = atomic(connection)
+def _chosen(
+    connection: AsyncConnection, statement: Statement, directly: _Directly[_T], otherwise: _Otherwise[_T]
+) -> collections.abc.Awaitable[_T]:
     driver = None if streaming(connection) else driver_of(connection)
     shape = None if driver is None else driver.shapes.get(statement)
-    if driver is None or shape is None or not guard.begin_at_once(driver):
-        async with guard:
-            return await otherwise(connection, statement)
+    if driver is None or shape is None:
+        return _within(atomic(connection), connection, statement, otherwise)
+    if not driver.poisonous:  # it undoes itself
+        return directly(driver, connection, shape, statement.values)
+    guard = atomic(connection)
+    if guard.begin_at_once(driver):
+        return _guarded(guard, directly(driver, connection, shape, statement.values))
+    return _within(guard, connection, statement, otherwise)
+
+
+async def _guarded(guard: atomic, running: collections.abc.Awaitable[_T]) -> _T:
     try:
-        given = await directly(driver, connection, shape, statement.values)
+        given = await running
     except BaseException as error:
         await guard.undo(error)
         raise
     guard.keep_at_once()
     return given
+
+
+async def _within(guard: atomic, connection: AsyncConnection, statement: Statement, run: _Otherwise[_T]) -> _T:
+    async with guard:
+        return await run(connection, statement)

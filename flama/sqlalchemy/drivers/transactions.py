@@ -60,8 +60,6 @@ class atomic:
 
     def begin_at_once(self, driver: Driver) -> bool:
         """Begin with the block's only statement, which this driver runs; tell whether there is nothing to wait for."""
-        if not driver.poisonous:
-            return True
         if not driver.in_transaction:
             self._alone = True
         elif driver.savepoint_ahead():
