@@ -107,6 +107,7 @@ async def measured() -> measure.Figures:
         samples = {name: sample(unit) for name, unit in units.items()}
         for once in samples.values():
             await once()
+        measure.settle(*await postgres.processes())
         return await measure.interleaved(samples, ROUNDS)
 
 
