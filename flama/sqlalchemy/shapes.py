@@ -22,6 +22,7 @@ _Processor: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
 _Values: t.TypeAlias = collections.abc.Sequence[t.Any]
 
 _MOST: t.Final = 1000
+_VERBS: t.Final = ("INSERT", "UPDATE", "DELETE")  # what the first word of a plain statement that writes is
 # the file in which SQLAlchemy wraps a default that takes no context
 _WITHOUT_CONTEXT: t.Final[str] = t.cast("t.Any", sa.ColumnDefault(lambda: None)).arg.__code__.co_filename
 
@@ -44,6 +45,7 @@ class Shape:
         self.compiled = compiled
         self.sql = str(compiled)
         self.writes = compiled.isinsert or compiled.isupdate or compiled.isdelete
+        self.is_plain = not self.writes or self.sql.startswith(_VERBS)
         self._keys = keys
         self._names = plan.names
         self._constants = plan.constants

@@ -11,8 +11,6 @@ from flama.sqlalchemy.shapes import Reader, Record, Shape
 
 __all__ = ["Aiosqlite"]
 
-_BEGINNING: t.Final = ("INSERT", "UPDATE", "DELETE")  # of statements before which the driver begins a transaction
-
 
 class Aiosqlite(Driver):
     """A connection of aiosqlite."""
@@ -107,8 +105,7 @@ def _rows_of_many(connection: sqlite3.Connection, shape: Shape, rows: collection
 def _cursor(connection: sqlite3.Connection, shape: Shape) -> sqlite3.Cursor:
     # The connection's own is kept track of, and looks at each statement whether a transaction begins with it. This one
     # is closed at once, and the driver itself sees to what begins with such a word.
-    plain = not shape.writes or shape.sql.startswith(_BEGINNING)
-    return sqlite3.Cursor(connection) if plain else connection.cursor()
+    return sqlite3.Cursor(connection) if shape.is_plain else connection.cursor()
 
 
 def _first(

@@ -6,6 +6,7 @@ import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy import exc
+from sqlalchemy.engine.base import RootTransaction
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
@@ -244,7 +245,13 @@ def _begun(connection: sa.Connection) -> bool:
     heard = connection._has_events or connection.engine._has_events
     if heard and connection.dispatch.begin:  # who listens may want to run something
         return False
-    connection._autobegin()
+    if type(connection) is sa.Connection:
+        # All that beginning it comes to, as no dialect here has anything to do: the driver begins with the statement.
+        transaction = RootTransaction.__new__(RootTransaction)
+        transaction.connection, transaction.is_active = connection, True
+        connection._transaction = transaction
+    else:
+        connection._autobegin()
     return True
 
 
