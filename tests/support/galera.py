@@ -7,6 +7,7 @@ import os
 import pathlib
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -143,3 +144,17 @@ def _ports() -> list[int]:
     with contextlib.ExitStack() as stack:
         taken = [stack.enter_context(server.listening()) for _ in range(_NODES)]
         return [int(one.getsockname()[1]) for one in taken]  # free a moment ago
+
+
+def _main() -> None:
+    if (reason := absent()) is not None:
+        raise SystemExit(reason)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with cluster() as nodes, contextlib.suppress(KeyboardInterrupt):
+        for node in nodes:
+            print(node.url, flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    _main()
