@@ -269,7 +269,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         return rows if self._scope is None else [self._scope.new(row) for row in rows]
 
     def _changes(self, data: t.Any, filters: dict[str, t.Any]) -> tuple[_Data, dict[str, t.Any]]:
-        changes = statements.values(self._table, self._data(data, changes=True))
+        changes = statements.values(self._table, data if self._records is None else self._data(data, changes=True))
         if self._version is not None:
             changes, filters = versions.compared(self._table.columns[self._version], changes, filters)
         for rule in self._rules:

@@ -59,6 +59,7 @@ class Records(collections.abc.AsyncIterator[Record]):
     ) -> None:
         self._manager = manager
         self._listing = listing
+        self._sync = manager.connection.sync_connection
         self._stream = drivers.Stream(manager.connection, statement)
         self._read = read
         self._lock: readings.Lock | None = lock
@@ -71,7 +72,8 @@ class Records(collections.abc.AsyncIterator[Record]):
 
     async def __anext__(self) -> Record:
         """Give the next record."""
-        if self._stream.closed:
+        # for every record: that there is a connection is told by one look
+        if (self._sync is None or self._sync._dbapi_connection is None) and self._stream.closed:
             raise exceptions.SessionClosedError(f"The unit of work of '{self._manager.resource}' has ended")
         for record in self._batch:
             return record

@@ -1,6 +1,8 @@
 """SQLite by way of aiosqlite: whatever a statement takes is one errand to the connection's thread."""
 
+import asyncio
 import collections.abc
+import functools
 import sqlite3
 import typing as t
 
@@ -30,12 +32,10 @@ class Aiosqlite(Driver):
         return True
 
     async def _records(self, shape: Shape, arguments: t.Any) -> list[Record]:
-        connection = self._connection
-        return shape.reader()(await connection._execute(_rows, connection._conn, shape, arguments))
+        return shape.reader()(await self._errand(_rows, shape, arguments))
 
     async def _affected(self, shape: Shape, arguments: t.Any) -> int:
-        connection = self._connection
-        return int(await connection._execute(_count, connection._conn, shape, arguments))
+        return int(await self._errand(_count, shape, arguments))
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
         connection = self._connection
@@ -55,6 +55,17 @@ class Aiosqlite(Driver):
             await self._broke(connection, "ROLLBACK" if rollback else "COMMIT", error)
             raise
         return True
+
+    def _errand(
+        self, run: collections.abc.Callable[..., t.Any], shape: Shape, arguments: t.Any
+    ) -> collections.abc.Awaitable[t.Any]:
+        # what the connection's own _execute() does, but for a coroutine
+        connection = self._connection
+        if not connection._running:
+            raise ValueError("Connection closed")
+        future = asyncio.get_running_loop().create_future()
+        connection._tx.put_nowait((future, functools.partial(run, connection._connection, shape, arguments)))
+        return future
 
     async def _tell(self, command: str) -> None:
         await self._connection._execute(_tell, self._connection._conn, command)

@@ -41,7 +41,6 @@ class Stream:
     @property
     def closed(self) -> bool:
         """Whether the connection is closed, and the records with it."""
-        # asked for every record: that there is a connection is told by one look
         sync: t.Any = self._connection.sync_connection
         return sync is None or (sync._dbapi_connection is None and sync.closed)
 
