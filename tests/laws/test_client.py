@@ -155,6 +155,8 @@ def run():
 @hypothesis.given(settings=CLIENTS, call=CALLS, answer=ANSWERS)
 @SETTINGS
 def test_a_call_is_what_the_request_is(app, connect, run, caplog, settings, call, answer):
+    # of an answer that is too long and cut off, either is told
+    hypothesis.assume(call["limit"] is None or answer["fails"] != "between")
     caplog.set_level("CRITICAL")
     fast, slow = run(both(app, connect, settings, call, answer))
 

@@ -135,9 +135,11 @@ async def made(engine: AsyncEngine) -> collections.abc.AsyncGenerator[None]:
 
 async def stored(connection: AsyncConnection, number: int) -> bool:
     """Tell whether a transfer is stored, which has both halves."""
+    # by one statement: the database may be committing it this very moment
     halves = [
-        await connection.scalar(sa.select(sa.func.count()).where(half.c.transfer == number))
+        sa.select(sa.func.count()).where(half.c.transfer == number).scalar_subquery()
         for half in (debit_table, credit_table)
     ]
-    assert halves in ([0, 0], [1, 1]), f"{number} is torn: {halves}"
-    return halves == [1, 1]
+    found = tuple((await connection.execute(sa.select(*halves))).one())
+    assert found in ((0, 0), (1, 1)), f"{number} is torn: {found}"
+    return found == (1, 1)

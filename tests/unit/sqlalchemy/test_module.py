@@ -33,6 +33,7 @@ async def module(request, tmp_path):
     module = SQLAlchemyModule(f"sqlite+aiosqlite:///{tmp_path}/data.db", single_connection=request.param)
     await module.on_startup()
     async with module.engine.begin() as connection:
+        await connection.run_sync(number_table.metadata.drop_all)
         await connection.run_sync(number_table.metadata.create_all)
     yield module
     await module.on_shutdown()
@@ -243,6 +244,7 @@ async def test_an_application_has_several_databases_each_with_its_name(postgres_
     async with Client(app=app):
         for number, module in ((1, app.sqlalchemy), (2, app.reports)):
             async with module.engine.begin() as connection:
+                await connection.run_sync(number_table.metadata.drop_all)
                 await connection.run_sync(number_table.metadata.create_all)
                 await add(connection, number)
         async with Numbers(app) as main, Numbers(app, module="reports") as reports:
@@ -281,6 +283,7 @@ async def test_a_handler_has_workers_of_two_databases(postgres_url, tmp_path):
     async with Client(app=app) as client:
         for module in (app.sqlalchemy, app.reports):
             async with module.engine.begin() as connection:
+                await connection.run_sync(number_table.metadata.drop_all)
                 await connection.run_sync(number_table.metadata.create_all)
         response = await client.post("/7/")
         found = [await numbers(module) for module in (app.sqlalchemy, app.reports)]
@@ -301,6 +304,7 @@ async def test_a_database_that_is_down_is_no_matter_to_another(tmp_path):
 
     async with Client(app=app):
         async with app.sqlalchemy.engine.begin() as connection:
+            await connection.run_sync(number_table.metadata.drop_all)
             await connection.run_sync(number_table.metadata.create_all)
         with pytest.raises(exceptions.UnavailableError):
             async with Numbers(app, module="reports"):
@@ -348,6 +352,7 @@ async def test_a_unit_that_ends_during_the_shutdown_ends_well(tmp_path):
     module = SQLAlchemyModule(f"sqlite+aiosqlite:///{tmp_path}/data.db")
     await module.on_startup()
     async with module.engine.begin() as connection:
+        await connection.run_sync(number_table.metadata.drop_all)
         await connection.run_sync(number_table.metadata.create_all)
     worker = Numbers(types.SimpleNamespace(sqlalchemy=module))
     entered = asyncio.Event()
