@@ -33,7 +33,9 @@ class limited:
         """Begin to count."""
         loop = asyncio.get_running_loop()
         self._watch = _watch_of(loop)
-        self._task = t.cast("asyncio.Task[t.Any]", asyncio.current_task(loop))
+        task = asyncio.current_task(loop)
+        assert task is not None
+        self._task = task
         self._cancelling = self._task.cancelling()
         self._watch.add(self, loop.time() + self._seconds)
 

@@ -30,12 +30,12 @@ async def finished(
     """
     task = asyncio.create_task(clean_up)
     _clean_ups.add(task)
-    task.add_done_callback(_clean_ups.discard)
+    ended = _ended(task)
     if isinstance(error, asyncio.CancelledError):
         await _bounded(task, limit)
         raise error
     try:
-        await _ended(task)
+        await ended
     except asyncio.CancelledError:
         await _bounded(task, limit)
         raise
@@ -46,7 +46,8 @@ def _ended(task: asyncio.Task[t.Any]) -> asyncio.Future[None]:
     """Give what waits for a task that isn't cancelled with it: what asyncio.shield gives takes longer."""
     ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def end(_: asyncio.Task[t.Any]) -> None:
+    def end(task: asyncio.Task[t.Any]) -> None:
+        _clean_ups.discard(task)
         if not ended.done():
             ended.set_result(None)
 

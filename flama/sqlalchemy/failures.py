@@ -5,7 +5,6 @@ begins another transaction, of which nothing tells that it lacks what was done b
 """
 
 import typing as t
-import weakref
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -16,8 +15,9 @@ __all__ = ["failed", "is_lost", "loses", "mend", "watch"]
 # what MySQL and MariaDB answer by rolling back the whole transaction
 _TRANSACTION_LOST: t.Final = frozenset((1020, 1213))
 
-# the innermost transaction or savepoint, of those that SQLAlchemy knows, in which a statement last failed
-_failed: weakref.WeakKeyDictionary[sa.Connection, sa.engine.Transaction] = weakref.WeakKeyDictionary()
+# Noted on SQLAlchemy's connection, with which it goes: the innermost transaction or savepoint, of those that SQLAlchemy
+# knows, in which a statement last failed.
+_FAILED: t.Final = "flama_failed"
 
 
 def watch(engine: AsyncEngine) -> None:
@@ -30,12 +30,13 @@ def watch(engine: AsyncEngine) -> None:
 def failed(connection: AsyncConnection) -> bool:
     """Tell whether a statement failed since the connection last rolled back, be it to a savepoint."""
     sync = connection.sync_connection
-    return sync is not None and sync in _failed and _failed[sync] in _open(sync)
+    failed: sa.engine.Transaction | None = getattr(sync, _FAILED, None)
+    return sync is not None and failed is not None and failed in _open(sync)
 
 
 def is_lost(connection: AsyncConnection) -> bool:
     """Tell whether the database has rolled back the transaction that the connection takes to be open."""
-    return connection.dialect.name != "postgresql" and failed(connection)
+    return failed(connection) and connection.dialect.name != "postgresql"
 
 
 def loses(error: BaseException | None) -> bool:
@@ -45,7 +46,7 @@ def loses(error: BaseException | None) -> bool:
 
 def mend(connection: sa.Connection) -> None:
     """Forget a failure that was rolled back."""
-    _failed.pop(connection, None)
+    vars(connection).pop(_FAILED, None)
 
 
 def _open(connection: sa.Connection) -> list[sa.engine.Transaction]:
@@ -67,10 +68,10 @@ def _fail(context: sa.ExceptionContext) -> None:
     # a savepoint that can't be released can't be rolled back to either: SQLAlchemy takes it for ended
     ended = (context.statement or "").startswith("RELEASE SAVEPOINT sa_")
     for transaction in _open(connection)[ended : ended + 1]:
-        _failed[connection] = transaction
+        vars(connection)[_FAILED] = transaction
 
 
 def _lose(context: sa.ExceptionContext) -> None:
     connection = context.connection
     if connection is not None and loses(context.original_exception) and (whole := connection.get_transaction()):
-        _failed[connection] = whole
+        vars(connection)[_FAILED] = whole

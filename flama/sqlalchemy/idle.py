@@ -1,6 +1,7 @@
 """The connections of a pool that nobody uses."""
 
 import collections
+import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy.util import queue
@@ -9,18 +10,28 @@ __all__ = ["Idle"]
 
 
 class Idle(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
-    """Keeps connections for a pool in which one waits for a turn, and so never for a connection."""
+    """Keeps connections for a pool in which one waits for a turn, and so never for a connection.
+
+    One that needed nothing when it was given back may rest: SQLAlchemy's proxy for it, which takes longer to make than
+    all else that a pool does, is kept with it.
+    """
 
     def __init__(self, maxsize: int = 0, use_lifo: bool = False) -> None:
         self.maxsize = maxsize
         self.use_lifo = use_lifo
         self._kept: collections.deque[sa.pool.ConnectionPoolEntry] = collections.deque()
+        self._resting: dict[sa.pool.ConnectionPoolEntry, t.Any] = {}  # their proxies
         self._take = self._kept.pop if use_lifo else self._kept.popleft
 
     @property
     def next(self) -> sa.pool.ConnectionPoolEntry:
         """The one that is given next; there has to be one."""
         return self._kept[-1 if self.use_lifo else 0]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many as may be."""
+        return 0 < self.maxsize <= len(self._kept)
 
     def qsize(self) -> int:
         """Give how many there are."""
@@ -31,7 +42,7 @@ class Idle(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
 
         :raises Full: there are as many as may be.
         """
-        if 0 < self.maxsize <= len(self._kept):
+        if self.is_full:
             raise queue.Full
         self._kept.append(item)
 
@@ -42,4 +53,30 @@ class Idle(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
         """
         if not self._kept:
             raise queue.Empty
-        return self._take()
+        item = self._take()
+        if (proxy := self._resting.pop(item, None)) is not None:
+            _end(proxy)
+        return item
+
+    def rest(self, proxy: t.Any) -> None:
+        """Keep a connection with its proxy.
+
+        :raises Full: there are as many as may be.
+        """
+        item = proxy._connection_record
+        self.put(item)
+        self._resting[item] = proxy
+
+    def wake(self) -> t.Any:
+        """Give the proxy of the connection that is given next; None if it isn't kept with one."""
+        proxy = self._resting.pop(self.next, None)
+        if proxy is not None:
+            self._take()
+        return proxy
+
+
+def _end(proxy: t.Any) -> None:
+    """Let a proxy stand for its connection no more, as SQLAlchemy does it."""
+    proxy._finalizer.detach()
+    proxy._connection_record.fairy_ref = None
+    proxy.dbapi_connection = proxy._connection_record = None

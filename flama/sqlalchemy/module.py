@@ -42,15 +42,23 @@ class ConnectionManager:
 
     async def begin(self, connection: AsyncConnection) -> AsyncTransaction:
         """Begin the connection's transaction."""
-        if connection.in_transaction():
+        if (sync := connection.sync_connection) is not None and sync.in_transaction():
             raise exceptions.SQLAlchemyError("Transaction already started in this connection")
         return await drivers.begun(connection)
 
     async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
         """Commit the transaction, or roll it back."""
-        if not transaction.is_active:
+        if (begun := transaction.sync_transaction) is None or not begun.is_active:
             raise exceptions.SQLAlchemyError("Transaction not started")
         await drivers.ended(transaction, rollback=rollback)
+
+    def leave_at_once(self, transaction: AsyncTransaction) -> bool:
+        """End a transaction of which the database was not told, and close its connection; tell whether it was done."""
+        return drivers.left_at_once(transaction)
+
+    async def commit_last(self, transaction: AsyncTransaction) -> bool:
+        """Commit a transaction with which its connection is closed, if that saves anything; tell whether it was."""
+        return await drivers.committed_last(transaction)
 
 
 @dataclasses.dataclass(slots=True)
@@ -110,6 +118,14 @@ class SharedConnectionManager(ConnectionManager):
             raise exceptions.SQLAlchemyError("Wrong transaction")
         share.transactions.pop()
         await super().end(transaction, rollback=rollback)
+
+    def leave_at_once(self, transaction: AsyncTransaction) -> bool:
+        """Leave it to who has the connection to end its transactions."""
+        return False
+
+    async def commit_last(self, transaction: AsyncTransaction) -> bool:
+        """Leave it to who has the connection to end its transactions."""
+        return False
 
     def _shared(self, connection: AsyncConnection) -> _Share:
         if self._share is None:
@@ -246,7 +262,7 @@ class SQLAlchemyModule(modules.Module):
 
     async def close_connection(self, connection: AsyncConnection) -> None:
         """Give a connection back; what isn't committed is rolled back."""
-        await self._manager.close(connection)
+        await self.manager.close(connection)
 
     async def begin_transaction(self, connection: AsyncConnection) -> AsyncTransaction:
         """Begin a transaction.
@@ -260,10 +276,11 @@ class SQLAlchemyModule(modules.Module):
 
         :raises SQLAlchemyError: it has ended already, or isn't the innermost of a shared connection.
         """
-        await self._manager.end(transaction, rollback=rollback)
+        await self.manager.end(transaction, rollback=rollback)
 
     @property
-    def _manager(self) -> ConnectionManager:
+    def manager(self) -> ConnectionManager:
+        """What opened the connections there are, be it that the application has stopped meanwhile."""
         return (self._latest or self._started).manager
 
     @property

@@ -58,7 +58,9 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         self._create = self._invoke_creator
         self._invoke_creator = self._made
         limited = pool_size > 0 and max_overflow >= 0
-        self._turns = Turns(pool_size + max_overflow if limited else math.inf)
+        self._turns = Turns(pool_size + max_overflow if limited else math.inf, timeout)
+        self._since: float | None = None  # when who has the turn, and takes a connection next, began to wait for it
+        self._chosen: sa.pool.ConnectionPoolEntry | None = None  # which that is, if it is known
         self._held: dict[sa.pool.ConnectionPoolEntry, Noted] = {}  # by whom
         self._loop: asyncio.AbstractEventLoop  # in which its connections are made
         self._given_back: asyncio.Event | None = None  # while somebody waits until all are
@@ -70,15 +72,55 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         """Who holds a connection now, the one who took it first coming first."""
         return [Holder(*noted) for noted in self._held.values()]
 
-    @property
-    def has_idle(self) -> bool:
-        """Whether a connection is there to be had without waiting, unless it is stale: that is an error then."""
-        return self.checkedin() > 0 and self._turns.are_free and not (self._pre_ping or self.dispatch.checkout)
+    async def turn(self) -> None:
+        """Wait for one's turn. A connection has to be taken right then, before anything else is waited for.
 
-    @property
-    def has_room(self) -> bool:
-        """Whether a connection that is given back is kept, so that there is nothing to wait for."""
-        return self.checkedin() < self.size() and not (self.dispatch.checkin or self.dispatch.reset)
+        :raises TimeoutError: it didn't come in time.
+        """
+        since = time.monotonic()
+        if not self._turns.take():
+            await self._waited()
+        self._since = since
+
+    def taken(self, engine: sa.Engine) -> sa.Connection | None:
+        """Give a connection to who has the turn, if one is to be had without waiting."""
+        idle, now = self._idle, time.monotonic()
+        if self._pre_ping or self.dispatch.checkout or not (idle.qsize() and self._is_good(idle.next, now)):
+            return None
+        if (proxy := idle.wake()) is None:
+            self._chosen = idle.get()
+            return engine.connect()
+        self._since = None
+        self._held[proxy._connection_record] = noted(now)
+        return sa.Connection(engine, proxy)
+
+    def close_at_once(self, connection: sa.Connection) -> bool:
+        """Close a connection that needs nothing, if there is nothing to wait for; tell whether that was done."""
+        proxy: t.Any = connection._dbapi_connection
+        record = proxy._connection_record
+        if record is None or self._idle.is_full or self.dispatch.checkin or self.dispatch.reset:
+            return False
+        if record.finalize_callback or (line := _line(record)) is None:
+            connection.close()
+            return True
+        connection._dbapi_connection = None
+        connection.close()  # which has nothing to give back
+        self._held.pop(record, None)
+        line.idle_since = time.monotonic()
+        self._idle.rest(proxy)
+        self._tell_of_return()
+        return True
+
+    def end_turn(self) -> None:
+        """Give the turn back if no connection was taken."""
+        if self._since is None:
+            return
+        self._since = None
+        chosen, self._chosen = self._chosen, None
+        if chosen is None:
+            self._turns.give_back()
+        else:
+            self._take_back(chosen)
 
     async def all_returned(self) -> None:
         """Wait until nobody holds a connection, or waits for one."""
@@ -105,24 +147,24 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         await asyncio.gather(*leaving, *(greenlet_spawn(_abandon, record) for record in self._held))
 
     def _do_get(self) -> sa.pool.ConnectionPoolEntry:
-        now = time.monotonic()
-        record = self._at_once(now)
+        since, self._since = self._since, None
+        record, self._chosen = self._chosen, None
         if record is None:
-            record = await_(self._in_time())
-            now = time.monotonic()
-        self._held[record] = noted(now)
+            record = (self._at_once() if since is None else None) or await_(self._in_time(since))
+        self._held[record] = noted(time.monotonic())
         return record
 
-    def _at_once(self, now: float) -> sa.pool.ConnectionPoolEntry | None:
-        """Give a connection if there is nothing to wait for."""
-        if not self._turns.are_free or (record := self._good(now)) is None:
-            return None
-        self._turns.take()
+    def _at_once(self) -> sa.pool.ConnectionPoolEntry | None:
+        """Give a connection, and the turn, if there is nothing to wait for."""
+        record = self._good(time.monotonic()) if self._turns.are_free else None
+        if record is not None:
+            self._turns.take()
         return record
 
     def _good(self, now: float) -> sa.pool.ConnectionPoolEntry | None:
         """Give the next idle connection, for which one has the turn, unless it has to be looked after first."""
-        return self._idle.get() if self.checkedin() and self._is_good(self._idle.next, now) else None
+        idle = self._idle
+        return idle.get() if idle.qsize() and self._is_good(idle.next, now) else None
 
     def _is_good(self, record: t.Any, now: float) -> bool:
         if record._is_hard_or_soft_invalidated():
@@ -132,22 +174,30 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         line: Line | None = record.info.get(_LINE)
         return line is not None and now - line.idle_since <= self.ping_after and not line.is_lost(now)
 
-    async def _in_time(self) -> sa.pool.ConnectionPoolEntry:
+    async def _in_time(self, since: float | None) -> sa.pool.ConnectionPoolEntry:
+        """Give a connection to who has the turn, or waits for it first."""
         self._loop = asyncio.get_running_loop()
-        has_turn = False
-        deadline = _deadline.set(time.monotonic() + self._timeout)
+        if since is None:
+            since = time.monotonic()
+            await self._waited()
+        now = time.monotonic()
+        if record := self._good(now):  # mostly it is one that was given back just now
+            return record
+        until = self._timeout + since
+        deadline = _deadline.set(until)
         try:
-            async with asyncio.timeout(self._timeout):
-                await self._turns.wait()
-                has_turn = True
-                # mostly it is one that was given back just now
-                return self._good(time.monotonic()) or await self._mended(await self._taken_or_made())
+            async with asyncio.timeout(until - now):
+                return await self._mended(await self._taken_or_made())
         except TimeoutError as error:
-            if has_turn:
-                raise TimeoutError(f"The server gave no connection within {self._timeout} s") from error
-            raise self._exhausted() from error
+            raise TimeoutError(f"The server gave no connection within {self._timeout} s") from error
         finally:
             _deadline.reset(deadline)
+
+    async def _waited(self) -> None:
+        try:
+            await self._turns.wait()
+        except TimeoutError as error:
+            raise self._exhausted() from error
 
     async def _taken_or_made(self) -> sa.pool.ConnectionPoolEntry:
         try:
@@ -201,12 +251,15 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             self._take_back(record)
 
     def _take_back(self, record: sa.pool.ConnectionPoolEntry) -> None:
-        if self._given_back is not None:
-            self._given_back.set()
         try:
             super()._do_return_conn(record)
         finally:
-            self._turns.give_back()
+            self._tell_of_return()
+
+    def _tell_of_return(self) -> None:
+        self._turns.give_back()
+        if self._given_back is not None:
+            self._given_back.set()
 
     def _reclaim(self, record: sa.pool.ConnectionPoolEntry, holder: Noted, line: Line | None) -> None:
         _logger.warning("A connection was never given back, and is closed: %s", Holder(*holder))

@@ -38,7 +38,8 @@ class Settings:
         options: dict[str, t.Any] = {}
         if self.isolation is not None:
             options["isolation_level"] = self.isolation
-        if self.read_only and connection.dialect.name == "postgresql":
+        reads = self.read_only and connection.dialect.name == "postgresql"
+        if reads and not (self.isolation is None and drivers.only_read(connection)):
             options["postgresql_readonly"] = True
             _say_nothing_after(connection)
         if options:
@@ -56,6 +57,11 @@ class Settings:
             await drivers.begin_with(connection, commands)
         if self.read_only:
             drivers.read_alone(connection)
+
+    def end_with(self, connection: AsyncConnection) -> bool:
+        """Undo what would outlast the transaction, if that has not to be waited for; tell whether it was done."""
+        drivers.forget(connection)
+        return not self._undoing(connection.dialect.name)
 
     async def close(self, connection: AsyncConnection) -> None:
         """Undo what would outlast the transaction; a connection where that fails is given up."""

@@ -45,6 +45,7 @@ class Shape:
         self.compiled = compiled
         self.sql = str(compiled)
         self.writes = compiled.isinsert or compiled.isupdate or compiled.isdelete
+        self.only_reads = isinstance(compiled.statement, sa.Select) and compiled.statement._for_update_arg is None
         self.is_plain = not self.writes or self.sql.startswith(_VERBS)
         self._keys = keys
         self._names = plan.names

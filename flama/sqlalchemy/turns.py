@@ -1,20 +1,27 @@
 """Turns that are taken in the order of asking."""
 
 import asyncio
-import collections
 import math
 
 __all__ = ["Turns"]
 
 
 class Turns:
-    """So many turns at a time; one that is given back goes to whoever waits longest."""
+    """So many turns at a time; one that is given back goes to whoever waits longest.
 
-    __slots__ = ("_free", "_waiting")
+    One waits for ``limit`` seconds at most. As that is the same for all, one timer, for whoever waits longest, serves.
 
-    def __init__(self, number: float) -> None:
+    :raises TimeoutError: by waiting: it took longer.
+    """
+
+    __slots__ = ("_free", "_limit", "_loop", "_timed", "_waiting")
+
+    def __init__(self, number: float, limit: float = math.inf) -> None:
         self._free = number  # none as long as somebody waits
-        self._waiting: collections.deque[asyncio.Future[None]] = collections.deque()
+        self._limit = limit
+        self._waiting: dict[asyncio.Future[None], float] = {}  # with the time until when
+        self._loop: asyncio.AbstractEventLoop | None = None  # in which one waited last
+        self._timed = False  # whether that has a timer
 
     @property
     def are_free(self) -> bool:
@@ -37,15 +44,12 @@ class Turns:
         """Take one, waiting for it if need be."""
         if self.take():
             return
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        turn = self._asked()
         try:
             await turn
         except BaseException:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            else:  # it had come
-                self.give_back()
+            if self._waiting.pop(turn, None) is None and not turn.cancelled() and turn.exception() is None:
+                self.give_back()  # it had come
             raise
 
     async def __aenter__(self) -> None:
@@ -60,7 +64,7 @@ class Turns:
         """Let the next one have it."""
         for turn in self._waiting:
             if not turn.done():
-                self._waiting.remove(turn)
+                del self._waiting[turn]
                 turn.set_result(None)
                 return
         self._free += 1
@@ -70,3 +74,24 @@ class Turns:
         for _ in range(len(self._waiting)):
             self.give_back()
         self._free = math.inf
+
+    def _asked(self) -> asyncio.Future[None]:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop, self._timed = loop, False
+        turn: asyncio.Future[None] = loop.create_future()
+        self._waiting[turn] = until = loop.time() + self._limit
+        if not self._timed and until < math.inf:
+            self._timed = True
+            loop.call_at(until, self._expire, loop)
+        return turn
+
+    def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
+        for turn, until in list(self._waiting.items()):
+            if until > loop.time():
+                loop.call_at(until, self._expire, loop)
+                return
+            del self._waiting[turn]
+            if not turn.done():
+                turn.set_exception(TimeoutError())
+        self._timed = False

@@ -42,8 +42,9 @@ class SQLAlchemyTableManager:
     def translated(self, *, write: bool = False) -> translated:
         """Give what turns a driver's error into a data error about this table."""
         # within a transaction, nothing that was written is there before it is committed
-        alone = write and drivers.autocommits(self.connection)
-        return translated(self.table.name, self.table, write=True) if alone else self._reading
+        if not write or not drivers.autocommits(self.connection):
+            return self._reading
+        return translated(self.table.name, self.table, write=True)
 
 
 class Records(collections.abc.AsyncIterator[Record]):

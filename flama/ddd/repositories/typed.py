@@ -39,9 +39,9 @@ class TypedRepository(t.Generic[Record]):
         alias = super().__class_getitem__(item)  # type: ignore[misc]
         return alias if alias.__parameters__ else _class(alias)
 
-    def _read(self, records: list[dict[str, t.Any]]) -> list[Record]:
+    def _read(self, records: list[t.Any]) -> list[Record]:
         if self._records is None:
-            return t.cast("list[Record]", records)
+            return records
         try:
             return t.cast("list[Record]", self._records.read(records))
         except ValueError as error:

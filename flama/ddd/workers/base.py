@@ -168,7 +168,7 @@ class BaseWorker(AbstractWorker, Backend):
         """The repositories that it declares, by name."""
         if self._served is not None:
             return self._served
-        return {name: declared.repository for name, declared in self._declarations.resolved().items()}
+        return self._declarations.repositories()
 
     @classmethod
     def serving(
@@ -295,7 +295,8 @@ class BaseWorker(AbstractWorker, Backend):
         unit.open = False
         self._begun.remove(unit)
         _units.set({worker: other for worker, other in _units.get({}).items() if other is not unit})
-        await self._ended(unit, error)
+        if unit.deadline is not None or not unit.end_at_once():
+            await self._ended(unit, error)
 
     async def _ended(self, unit: Unit, error: BaseException | None) -> None:
         if unit.deadline is None:

@@ -36,6 +36,7 @@ class Declarations:
     def __init__(self, worker: type) -> None:
         self._known: dict[str, Declaration] = {}
         self._deferred: dict[str, tuple[type, str]] = {}
+        self._repositories: dict[str, type[AbstractRepository]] | None = None  # when all are known
         for owner in reversed(worker.__mro__):
             for name, annotation in inspect.get_annotations(owner).items():
                 if not name.startswith("_"):
@@ -57,6 +58,15 @@ class Declarations:
             if declaration := _declaration(value):
                 self._known[name] = declaration
         return self._known
+
+    def repositories(self) -> dict[str, type[AbstractRepository]]:
+        """Give the classes of what is declared."""
+        if self._repositories is not None:
+            return self._repositories
+        found = {name: declared.repository for name, declared in self.resolved().items()}
+        if not self._deferred:
+            self._repositories = found
+        return found
 
     def missing(self, worker: type, name: str) -> AttributeError:
         """Give the error for a repository that isn't there."""

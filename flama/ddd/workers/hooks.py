@@ -2,7 +2,6 @@
 
 import asyncio
 import collections.abc
-import dataclasses
 import inspect
 import logging
 import typing as t
@@ -15,12 +14,17 @@ Hook: t.TypeAlias = collections.abc.Callable[[], t.Any]
 _logger = logging.getLogger("flama.ddd")
 
 
-@dataclasses.dataclass
 class Hooks:
     """What waits for the end of a unit, or of a savepoint in it."""
 
-    committed: list[Hook] = dataclasses.field(default_factory=list)
-    rolled_back: list[Hook] = dataclasses.field(default_factory=list)
+    __slots__ = ("committed", "rolled_back")
+
+    def __init__(self) -> None:
+        self.committed: list[Hook] = []
+        self.rolled_back: list[Hook] = []
+
+    def __bool__(self) -> bool:
+        return bool(self.committed or self.rolled_back)
 
     def adopt(self, inner: "Hooks") -> None:
         """Let what waited for a savepoint that was kept wait for this."""

@@ -1,7 +1,6 @@
 """Units of work on a SQL database."""
 
 import collections.abc
-import contextlib
 import dataclasses
 import typing as t
 
@@ -19,13 +18,16 @@ from flama.ddd.workers.units import Transaction
 from flama.limits import limited
 from flama.sqlalchemy import drivers, failures
 from flama.sqlalchemy.errors import translated
-from flama.sqlalchemy.module import SQLAlchemyModule
+from flama.sqlalchemy.module import ConnectionManager, SQLAlchemyModule
 from flama.sqlalchemy.replicas import Position
 from flama.sqlalchemy.settings import Isolation, Settings
 from flama.tasks import finished
 
 __all__ = ["Options", "SQLAlchemyWorker"]
 
+_T = t.TypeVar("_T")
+
+_translated: t.Final = translated(None)
 _COMMIT_LIMIT: t.Final = 60.0  # seconds for an answer: a database that gives none can't hold a unit
 _ROLLBACK_LIMIT: t.Final = 5.0
 
@@ -71,6 +73,7 @@ class SQLAlchemyWorker(BaseWorker):
         self._settings = Settings(isolation, read_only, statement_timeout)
         self._plain = self._settings == Settings()
         self._after: Position | None = None  # what its reading units have to see
+        self._found: tuple[t.Any, SQLAlchemyModule] | None = None  # with the application whose it is
         self._late = False  # whether its connection is checked out when it is first used
 
     @classmethod
@@ -134,42 +137,49 @@ class SQLAlchemyWorker(BaseWorker):
         replicas = self._module.replicas
         return None if replicas is None else await replicas.position()
 
-    @contextlib.asynccontextmanager
-    async def session(self) -> collections.abc.AsyncIterator[AsyncConnection]:
+    def session(self) -> "_Session":
         """Give what checks a connection out, and gives it back."""
-        module = self._module
-        connection = await self._opened(module)
-        try:
-            yield connection
-        finally:
-            try:
-                if not self._plain:
-                    with translated(None):
-                        await self._settings.close(connection)
-            finally:
-                await module.close_connection(connection)
+        return _Session(self)
 
     async def begin_transaction(self, session: AsyncConnection, *, nested: bool) -> Transaction:
         """Begin the unit's transaction, or a savepoint in it."""
         if self._late and not nested and isinstance(session.sync_connection, drivers.Late):
             session.sync_connection.first = None
-            return _LateTransaction(self._module, session, self._tables())
-        with translated(None):
+            return _LateTransaction(self, session)
+        manager = self._module.manager
+        with _translated:
             if nested:
                 await drivers.make_way(session)
-            begun = await (session.begin_nested() if nested else self._module.begin_transaction(session))
+            begun = await (session.begin_nested() if nested else manager.begin(session))
             if not (nested or self._plain):
                 await self._settings.begin(session)
-        return _Transaction(self._module, begun, self._tables(), reads=self._settings.read_only)
+        return _Transaction(self, manager, begun)
+
+    def end_at_once(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
+        """End a unit of which the database was not told; tell whether that was done."""
+        if not isinstance(transaction, _Transaction) or not (self._plain or self._settings.end_with(session)):
+            return False
+        return transaction.end_at_once()
+
+    async def end_well(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
+        """Commit the unit's transaction, and close its connection, if that is done in one; tell whether it was."""
+        return self._plain and isinstance(transaction, _Transaction) and await transaction.leave()
+
+    @property
+    def _writes(self) -> bool:
+        return not self._settings.read_only
 
     @property
     def _module(self) -> SQLAlchemyModule:
-        return t.cast(SQLAlchemyModule, getattr(self.app, self._module_name))
+        if self._found is None or self._found[0] is not self._app:
+            self._found = self._app, getattr(self.app, self._module_name)
+        return self._found[1]
 
-    async def _opened(self, module: SQLAlchemyModule) -> AsyncConnection:
-        with translated(None):
+    async def _opened(self) -> AsyncConnection:
+        module = self._module
+        with _translated:
             special = self._late or module.replicas is not None
-            connection = await (self._checked_out(module) if special else module.open_connection())
+            connection = await (self._checked_out(module) if special else module.connection_manager.open())
             if self._plain:
                 return connection
             try:
@@ -178,6 +188,14 @@ class SQLAlchemyWorker(BaseWorker):
                 await finished(module.close_connection(connection), error)
                 raise
         return connection
+
+    async def _closed(self, connection: AsyncConnection) -> None:
+        try:
+            if not self._plain:
+                with _translated:
+                    await self._settings.close(connection)
+        finally:
+            await self._module.manager.close(connection)
 
     async def _checked_out(self, module: SQLAlchemyModule) -> AsyncConnection:
         if module.replicas is not None:
@@ -201,13 +219,30 @@ def _position(after: Position | str) -> Position:
         raise exceptions.InvalidDataError(resource="position", detail=str(error)) from error
 
 
+class _Session:
+    """A connection of the worker's module, checked out for a unit."""
+
+    __slots__ = ("_connection", "_worker")
+
+    _connection: AsyncConnection
+
+    def __init__(self, worker: SQLAlchemyWorker) -> None:
+        self._worker = worker
+
+    async def __aenter__(self) -> AsyncConnection:
+        self._connection = await self._worker._opened()
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._worker._closed(self._connection)
+
+
 class _LateTransaction:
     # begun by the first statement, if there is one
 
-    def __init__(self, module: SQLAlchemyModule, connection: AsyncConnection, tables: tuple[sa.Table, ...]) -> None:
-        self._module = module
+    def __init__(self, worker: SQLAlchemyWorker, connection: AsyncConnection) -> None:
+        self._worker = worker
         self._connection = connection
-        self._tables = tables
 
     async def commit(self) -> None:
         if begun := self._begun():
@@ -223,17 +258,25 @@ class _LateTransaction:
             return None
         begun: t.Any = AsyncTransaction(self._connection)
         begun.sync_transaction = first
-        return _Transaction(self._module, begun, self._tables)
+        return _Transaction(self._worker, self._worker._module.manager, begun)
 
 
 class _Transaction:
-    def __init__(
-        self, module: SQLAlchemyModule, begun: AsyncTransaction, tables: tuple[sa.Table, ...], *, reads: bool = False
-    ) -> None:
+    def __init__(self, worker: SQLAlchemyWorker, manager: ConnectionManager, begun: AsyncTransaction) -> None:
         self.begun = begun
-        self._reads = reads
-        self._module = module
-        self._tables = tables
+        self._manager = manager
+        self._worker = worker
+
+    def end_at_once(self) -> bool:
+        return self._manager.leave_at_once(self.begun)
+
+    async def leave(self) -> bool:
+        if failures.failed(self.begun.connection) or drivers.streaming(self.begun.connection):
+            return False
+        if not await self._kept(self._manager.commit_last(self.begun)):
+            return False
+        await self._manager.close(self.begun.connection)
+        return True
 
     async def commit(self) -> None:
         await self._notice_loss()
@@ -243,21 +286,11 @@ class _Transaction:
         if failures.failed(self.begun.connection):
             await self.rollback()
             raise exceptions.SQLAlchemyError("A statement of the unit failed: PostgreSQL stores nothing of it")
-        with translated(None, *self._tables, write=True):
-            try:
-                with limited(_COMMIT_LIMIT):
-                    await self._end(rollback=False)
-            except BaseException:
-                with limited(_ROLLBACK_LIMIT):
-                    await self.begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
-                raise
-            finally:
-                if self._module.replicas is not None and not self.begun.nested and not self._reads:
-                    self._module.replicas.wrote()
+        await self._kept(self._end(rollback=False))
 
     async def rollback(self) -> None:
         await self._notice_loss()
-        with translated(None):
+        with _translated:
             try:
                 with limited(_ROLLBACK_LIMIT):
                     await self._end(rollback=True)
@@ -267,8 +300,22 @@ class _Transaction:
 
     async def _notice_loss(self) -> None:
         if failures.is_lost(self.begun.connection):
-            with translated(None):
+            with _translated:
                 await self.begun.connection.rollback()
+
+    async def _kept(self, ending: collections.abc.Awaitable[_T]) -> _T:
+        try:
+            with limited(_COMMIT_LIMIT):
+                return await ending
+        except BaseException:
+            with translated(None, *self._worker._tables(), write=True):
+                with limited(_ROLLBACK_LIMIT):
+                    await self.begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
+                raise
+        finally:
+            replicas = self._worker._module.replicas
+            if replicas is not None and not self.begun.nested and self._worker._writes:
+                replicas.wrote()
 
     async def _end(self, *, rollback: bool) -> None:
         if self.begun.nested:
@@ -279,6 +326,6 @@ class _Transaction:
             return
         await drivers.close_streams(self.begun.connection)
         if self.begun.is_active:
-            await self._module.end_transaction(self.begun, rollback=rollback)
+            await self._manager.end(self.begun, rollback=rollback)
         else:
             await self.begun.connection.rollback()

@@ -4,7 +4,6 @@ import abc
 import asyncio
 import collections.abc
 import contextlib
-import dataclasses
 import typing as t
 
 from flama.ddd.repositories.base import AbstractRepository
@@ -35,6 +34,17 @@ class Backend(abc.ABC):
     def session(self) -> contextlib.AbstractAsyncContextManager[t.Any]:
         """Give what opens the backend's session for a unit, and closes it."""
 
+    def end_at_once(self, session: t.Any, transaction: Transaction | None) -> bool:
+        """End the unit's transaction, and close its session, if neither has to be waited for; tell whether it was done.
+
+        That is for units of nothing that the backend has to keep or undo.
+        """
+        return False
+
+    async def end_well(self, session: t.Any, transaction: Transaction | None) -> bool:
+        """Commit the unit's transaction, and close its session, if that is done in one; tell whether it was."""
+        return False
+
     async def begin_transaction(self, session: t.Any, *, nested: bool) -> Transaction | None:
         """Begin the unit's transaction, or one nested in it; None when the backend has none."""
         return None
@@ -44,7 +54,8 @@ class Backend(abc.ABC):
         return repository(session)
 
 
-_Exit: t.TypeAlias = collections.abc.Callable[..., collections.abc.Awaitable[None]]
+_Context: t.TypeAlias = contextlib.AbstractAsyncContextManager[t.Any]
+_Exit: t.TypeAlias = collections.abc.Callable[..., collections.abc.Awaitable[t.Any]]
 
 
 class Part(t.NamedTuple):
@@ -58,12 +69,20 @@ class RolledBack(Exception):
     """Leaves a unit that is to be undone though nothing was raised."""
 
 
-@dataclasses.dataclass(slots=True, eq=False)
 class _Opened:
-    backend: Backend
-    session: t.Any
-    transactions: list[Transaction | None]  # the unit's own, then its savepoints'
-    committed: bool = False
+    __slots__ = ("backend", "committed", "context", "session", "transactions")
+
+    def __init__(self, backend: Backend, context: _Context, session: t.Any) -> None:
+        self.backend = backend
+        self.context = context
+        self.session = session
+        self.transactions: list[Transaction | None] = []  # the unit's own, then its savepoints'
+        self.committed = False
+
+    @property
+    def exits(self) -> tuple[_Exit, ...]:
+        """What closes the session, and before that ends the transaction if it has begun."""
+        return (self.context.__aexit__, self.end) if self.transactions else (self.context.__aexit__,)
 
     async def end(self, *details: t.Any) -> None:
         transaction, error = self.transactions.pop(), details[1]
@@ -71,6 +90,18 @@ class _Opened:
         if transaction is not None:
             await (transaction.commit() if error is None else transaction.rollback())
             self.committed = error is None
+
+    async def leave(self) -> None:
+        """End well, and close, what is alone in its unit."""
+        try:
+            closed = await self.backend.end_well(self.session, self.transactions[0])
+            if not closed:
+                await self.end(None, None, None)
+        except BaseException as failure:
+            await self.context.__aexit__(type(failure), failure, failure.__traceback__)
+            raise
+        if not closed:
+            await self.context.__aexit__(None, None, None)
 
     async def renew(self, *details: t.Any) -> None:
         begun = self.transactions[-1]  # unless it is followed by another, it keeps nothing any more
@@ -85,7 +116,7 @@ class _Opened:
 class Unit:
     """A unit of work that a task has entered."""
 
-    __slots__ = ("_hooks", "_parts", "_stack", "deadline", "open", "repositories", "task")
+    __slots__ = ("_hooks", "_parts", "deadline", "open", "repositories", "task")
 
     def __init__(self, deadline: asyncio.Timeout | None) -> None:
         self.task = asyncio.current_task()
@@ -93,7 +124,6 @@ class Unit:
         self.open = True
         self.repositories: dict[str, AbstractRepository] = {}
         self._parts: list[_Opened] = []
-        self._stack = contextlib.AsyncExitStack()
         self._hooks = [Hooks()]  # the unit's own, then its savepoints'
 
     @property
@@ -119,12 +149,12 @@ class Unit:
     async def begin(self, parts: collections.abc.Iterable[Part]) -> None:
         """Open the sessions in order, begin their transactions, make their repositories."""
         for backend, repositories in parts:
-            session = await self._stack.enter_async_context(backend.session())
-            opened = _Opened(backend, session, [await backend.begin_transaction(session, nested=False)])
-            self._stack.push_async_exit(opened.end)
+            context = backend.session()
+            opened = _Opened(backend, context, await context.__aenter__())
             self._parts.append(opened)
+            opened.transactions.append(await backend.begin_transaction(opened.session, nested=False))
             for name, repository in repositories.items():
-                self.repositories[name] = backend.make_repository(repository, session)
+                self.repositories[name] = backend.make_repository(repository, opened.session)
 
     async def begin_nested(self) -> None:
         """Begin a savepoint."""
@@ -142,9 +172,19 @@ class Unit:
         if error is None:
             self._hooks[-1].adopt(hooks)
 
+    def end_at_once(self) -> bool:
+        """End it if there is nothing to wait for; tell whether that was done."""
+        if len(self._parts) != 1 or self._hooks[0]:
+            return False
+        part = self._parts[0]
+        return part.backend.end_at_once(part.session, part.transactions[0])
+
     async def end(self, error: BaseException | None) -> None:
         """End its transactions, close its sessions, in the reverse order; an error undoes it. Then run its hooks."""
-        await self._unwind(self._stack, self.hooks, error)
+        if error is None and len(self._parts) == 1 and not self._hooks[0]:
+            await self._parts[0].leave()
+            return
+        await self._unwind(_stacked([leave for part in self._parts for leave in part.exits]), self.hooks, error)
         if error is None:
             await self.hooks.run(committed=True)
 

@@ -1,11 +1,20 @@
 """How a statement is run on a connection."""
 
 from flama.sqlalchemy.drivers.choice import forget
-from flama.sqlalchemy.drivers.connections import Late, begun, checked_in, checked_out, ended, late
+from flama.sqlalchemy.drivers.connections import (
+    Late,
+    begun,
+    checked_in,
+    checked_out,
+    committed_last,
+    ended,
+    late,
+    left_at_once,
+)
 from flama.sqlalchemy.drivers.execution import affected, records
 from flama.sqlalchemy.drivers.single import counted, written
-from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way
-from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, read_alone, run
+from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way, streaming
+from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, only_read, read_alone, run
 from flama.sqlalchemy.drivers.writes import delete_one, inserted, updated
 
 __all__ = [
@@ -19,16 +28,20 @@ __all__ = [
     "checked_in",
     "checked_out",
     "close_streams",
+    "committed_last",
     "counted",
     "delete_one",
     "ended",
     "forget",
     "inserted",
     "late",
+    "left_at_once",
     "make_way",
+    "only_read",
     "read_alone",
     "records",
     "run",
+    "streaming",
     "updated",
     "written",
 ]

@@ -50,6 +50,12 @@ class Ahead:
         self._prepared: dict[tuple[str, ...], bytes] = {}  # what runs commands that are known to have been prepared
         self._preparing: dict[tuple[str, ...], bytes] = {}  # or are, if all goes well
         self._names = itertools.count()
+        self._waits = hasattr(self._connection._transport, "__dict__")  # whether a message can be held back
+
+    @property
+    def has_nothing_to_say(self) -> bool:
+        """Whether nothing but a BEGIN would go ahead of a statement before which none was begun."""
+        return not (self._first or self._alone or self._wanted)
 
     def begin_with(self, commands: tuple[str, ...]) -> bool:
         """Let commands come right after the next BEGIN; False when a transaction has begun."""
@@ -99,7 +105,7 @@ class Ahead:
         elif not self._wanted:
             return True
         self._sent = self._connection._protocol.queries_count
-        self._write(ahead + self._messages(self._savepoints()))
+        self._write(ahead + self._messages(self._savepoints()) if self._wanted else ahead)
         return True
 
     def succeeded(self) -> None:
@@ -150,15 +156,15 @@ class Ahead:
         # asyncio sends at once what it can, and to send costs more than all else here: it is sent with the statement,
         # which is written next. uvloop, whose transports can't be told so, waits by itself.
         transport: t.Any = self._connection._transport
+        if not self._waits:
+            transport.write(messages)
+            return
 
         def write(data: t.Any) -> None:
             del transport.write
             transport.write(messages + data)
 
-        try:
-            transport.write = write
-        except AttributeError:
-            transport.write(messages)
+        transport.write = write
 
     def _messages(self, commands: tuple[str, ...]) -> bytes:
         if (run := self._prepared.get(commands)) is not None:
@@ -175,8 +181,11 @@ class Ahead:
         # what starting it does, but for running the command
         connection._top_xact = adapter._transaction = self._begun = transaction
         transaction._state = TransactionState.STARTED
+        begin = self._messages(_begin(level, readonly, deferrable))
+        if not self._first:
+            return begin
         first, self._first = self._first, ()
-        return self._messages((_begin(level, readonly, deferrable),)) + _once(first)
+        return begin + _once(first)
 
     def _savepoints(self) -> tuple[str, ...]:
         if not self._wanted:
@@ -217,9 +226,9 @@ class Turn:
 
 
 @functools.cache
-def _begin(level: str | None, readonly: bool, deferrable: bool) -> str:
+def _begin(level: str | None, readonly: bool, deferrable: bool) -> tuple[str, ...]:
     isolation = f" ISOLATION LEVEL {level.replace('_', ' ').upper()}" if level else ""
-    return f"BEGIN{isolation}{' READ ONLY' if readonly else ''}{' DEFERRABLE' if deferrable else ''}"
+    return (f"BEGIN{isolation}{' READ ONLY' if readonly else ''}{' DEFERRABLE' if deferrable else ''}",)
 
 
 def _release(number: int) -> str:

@@ -13,6 +13,8 @@ from flama.sqlalchemy.shapes import Reader, Record, Shape
 
 __all__ = ["Aiosqlite"]
 
+_T = t.TypeVar("_T")
+
 
 class Aiosqlite(Driver):
     """A connection of aiosqlite."""
@@ -31,11 +33,11 @@ class Aiosqlite(Driver):
             raise
         return True
 
-    async def _records(self, shape: Shape, arguments: t.Any) -> list[Record]:
-        return shape.reader()(await self._errand(_rows, shape, arguments))
+    def _records(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[list[Record]]:
+        return self._errand(_records, shape, arguments)
 
-    async def _affected(self, shape: Shape, arguments: t.Any) -> int:
-        return int(await self._errand(_count, shape, arguments))
+    def _affected(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[int]:
+        return self._errand(_count, shape, arguments)
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
         connection = self._connection
@@ -57,13 +59,13 @@ class Aiosqlite(Driver):
         return True
 
     def _errand(
-        self, run: collections.abc.Callable[..., t.Any], shape: Shape, arguments: t.Any
-    ) -> collections.abc.Awaitable[t.Any]:
+        self, run: collections.abc.Callable[..., _T], shape: Shape, arguments: t.Any
+    ) -> collections.abc.Awaitable[_T]:
         # what the connection's own _execute() does, but for a coroutine
         connection = self._connection
         if not connection._running:
             raise ValueError("Connection closed")
-        future = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
         connection._tx.put_nowait((future, functools.partial(run, connection._connection, shape, arguments)))
         return future
 
@@ -84,10 +86,10 @@ class _Cursor(Cursor):
         await self._connection._execute(self._cursor.close)
 
 
-def _rows(connection: sqlite3.Connection, shape: Shape, arguments: t.Any) -> list[t.Any]:
+def _records(connection: sqlite3.Connection, shape: Shape, arguments: t.Any) -> list[Record]:
     cursor = _cursor(connection, shape)
     try:
-        return cursor.execute(shape.sql, arguments).fetchall()
+        return shape.reader()(cursor.execute(shape.sql, arguments).fetchall())
     finally:
         cursor.close()
 

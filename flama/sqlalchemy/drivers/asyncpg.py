@@ -1,6 +1,7 @@
 """PostgreSQL by way of asyncpg, whose prepared statements SQLAlchemy's adapter keeps."""
 
 import collections.abc
+import functools
 import typing as t
 
 from asyncpg.exceptions import OutdatedSchemaCacheError
@@ -30,28 +31,33 @@ class Asyncpg(Driver):
         self._readers: dict[Shape, tuple[t.Any, Reader]] = {}
         self._ahead = Ahead(adapter)
         self._turns = Turns(1)
+        self._before: bool | None = None  # whether they were, while that is set
         adapter._execute_mutex = Turn(self._turns, self._ahead)
 
     @property
     def in_transaction(self) -> bool:
         """Whether the database has begun a transaction."""
-        return bool(self._connection.is_in_transaction())
+        protocol = self._connection._protocol  # none once it is lost
+        return protocol is not None and bool(protocol.is_in_transaction())
 
     @property
     def idle(self) -> bool:
         """Whether it is known that the connection can be given back without waiting for the database."""
-        return self.adapter._transaction is None and not self._connection.is_closed()
+        return self.adapter._transaction is None and self._turns.are_free and not self._connection.is_closed()
 
     async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
-        adapter = self.adapter
-        if (transaction := adapter._transaction) is None:
-            return True
+        if not self._turns.take():
+            await self._turns.wait()  # for what another task runs
+        command = "ROLLBACK" if rollback else "COMMIT"
         try:
-            await adapter._call_and_discard(transaction.rollback if rollback else transaction.commit)
+            if self.adapter._transaction is not None:
+                await self._discarded(command)
         except BaseException as error:
-            await self._broke(connection, "ROLLBACK" if rollback else "COMMIT", error)
+            await self._broke(connection, command, error)
             raise
+        finally:
+            self._turns.give_back()
         return True
 
     async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
@@ -60,13 +66,20 @@ class Asyncpg(Driver):
 
     def read_alone(self, connection: AsyncConnection) -> None:
         """Let each statement be a transaction of its own, which only reads, if each would see what is newest anyway."""
-        level: str = self.adapter.isolation_level or connection.dialect.default_isolation_level or ""
-        if level.replace("_", " ").upper() in _NO_SNAPSHOT:
+        if _sees_what_is_newest(self.adapter, connection.dialect):
             self._ahead.read_alone()
+
+    def only_read(self) -> bool:
+        """Let the transactions to come be such that only read."""
+        if self._before is None:
+            self._before, self.adapter.readonly = self.adapter.readonly, True
+        return True
 
     def forget(self) -> None:
         """Forget what was said of the transaction that was to come."""
         self._ahead.forget()
+        if self._before is not None:
+            self.adapter.readonly, self._before = self._before, None
 
     def savepoint_ahead(self) -> bool:
         """Begin a savepoint with the next statement; tell whether this can be done, as it can't within another."""
@@ -101,9 +114,10 @@ class Asyncpg(Driver):
         if not turns.take():
             await turns.wait()
         try:
+            alone = shape.only_reads and self._shows_the_same_alone(shape)
             kept = self._kept(shape)
-            if kept is None or not self._ahead.send():
-                kept = await self._prepared(shape)
+            if kept is None or not (alone or self._ahead.send()):
+                kept = await self._prepared(shape, alone=alone)
             statement, reader = kept
             # what the statement's own fetch() does, but for what it does around it
             run = self._connection._protocol.bind_execute
@@ -131,6 +145,14 @@ class Asyncpg(Driver):
         async with self._turns:
             await self._connection.execute(command)
 
+    async def _discarded(self, command: str) -> None:
+        # what the transaction's own methods come to, be it refused or not
+        self._connection._top_xact = None
+        try:
+            await self._connection._protocol.query(command, None)
+        finally:
+            self.adapter._transaction = None
+
     def _kept(self, shape: Shape) -> tuple[t.Any, Reader] | None:
         # what the adapter would find in its cache, if there is nothing to wait for
         adapter = self.adapter
@@ -144,14 +166,23 @@ class Asyncpg(Driver):
         current = since > changed <= adapter._invalidate_schema_cache_asof
         return (statement, known[1]) if current and known is not None and known[0] is columns else None
 
+    def _shows_the_same_alone(self, shape: Shape) -> bool:
+        """Tell whether a statement that only reads needs no transaction: there is none in which anything was done."""
+        return (
+            self.adapter._transaction is None
+            and self._ahead.has_nothing_to_say
+            and _sees_what_is_newest(self.adapter, shape.compiled.dialect)
+        )
+
     async def _failed(self, error: Exception) -> None:
         if isinstance(error, OutdatedSchemaCacheError):  # what asyncpg does when its own fetch() meets it
             await self._connection.reload_schema_state()
             self._readers.clear()
         await self._ahead.recover()
 
-    async def _prepared(self, shape: Shape) -> tuple[t.Any, Reader]:
-        await self._ahead.run()
+    async def _prepared(self, shape: Shape, *, alone: bool = False) -> tuple[t.Any, Reader]:
+        if not alone:
+            await self._ahead.run()
         dialect: t.Any = shape.compiled.dialect
         statement, columns = await self.adapter._prepare(shape.sql, dialect._invalidate_schema_cache_asof)
         reader = shape.reader(tuple(column.type.oid for column in columns))
@@ -159,6 +190,16 @@ class Asyncpg(Driver):
         if len(self._readers) > _MOST:
             del self._readers[next(iter(self._readers))]
         return statement, reader
+
+
+def _sees_what_is_newest(adapter: t.Any, dialect: t.Any) -> bool:
+    """Tell whether each statement has a snapshot of its own: a transaction around several shows nothing more."""
+    return _has_none(adapter.isolation_level or dialect.default_isolation_level or "")
+
+
+@functools.cache
+def _has_none(level: str) -> bool:
+    return level.replace("_", " ").upper() in _NO_SNAPSHOT
 
 
 def _read(reader: Reader, rows: t.Any, status: bytes) -> list[Record]:

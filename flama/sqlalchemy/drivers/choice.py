@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flama.sqlalchemy.drivers.driver import Driver
 from flama.sqlalchemy.shapes import Shapes
 
-__all__ = ["driver_of", "forget"]
+__all__ = ["driver_of", "forget", "last_driver_of"]
 
 # by dialect and driver, a module here and its class: what it speaks to need not be installed
 _DRIVERS: t.Final[dict[tuple[str, str], tuple[str, str]]] = {
@@ -18,6 +18,7 @@ _DRIVERS: t.Final[dict[tuple[str, str], tuple[str, str]]] = {
     ("postgresql", "asyncpg"): ("asyncpg", "Asyncpg"),
     ("postgresql", "psycopg"): ("psycopg", "Psycopg"),
 }
+_DRIVER: t.Final = "flama"  # as which it is noted on its line
 # what is set on the driver's connection, and meant for it alone
 _HARMLESS: t.Final = frozenset(("isolation_level", "postgresql_readonly", "postgresql_deferrable"))
 
@@ -29,8 +30,13 @@ def driver_of(connection: AsyncConnection) -> Driver | None:
     with execution options or a log of statements, and for one that has no connection, or no transaction to go on with.
     """
     sync = connection.sync_connection
-    if sync is None or (fairy := sync._dbapi_connection) is None or not _open(sync):
+    if sync is None or (fairy := sync._dbapi_connection) is None:
         return None
+    transaction, nested = sync._transaction, sync._nested_transaction
+    if (transaction is not None and not transaction.is_active) or (nested is not None and not nested.is_active):
+        return None
+    if sync._trans_context_manager is not None:
+        TransactionalContext._trans_ctx_check(sync)
     options = sync._execution_options
     if sync._echo or (options and not _HARMLESS.issuperset(options)):
         return None
@@ -39,26 +45,24 @@ def driver_of(connection: AsyncConnection) -> Driver | None:
     dialect: t.Any = sync.dialect
     if dialect._has_events and _run_by_others(dialect.dispatch):
         return None
-    driver: Driver | None = fairy.info.get("flama")
+    driver: Driver | None = fairy.info.get(_DRIVER)
     if driver is None or driver.adapter is not fairy.dbapi_connection:
-        driver = fairy.info["flama"] = _made(sync, fairy)
+        driver = fairy.info[_DRIVER] = _made(sync, fairy)
     return driver
+
+
+def last_driver_of(connection: sa.Connection) -> Driver | None:
+    """Give the driver by which a connection, or one by the same line before it, was last spoken to; None by none."""
+    fairy = connection._dbapi_connection
+    driver: Driver | None = None if fairy is None else fairy.info.get(_DRIVER)
+    return driver if driver is not None and driver.adapter is t.cast("t.Any", fairy).dbapi_connection else None
 
 
 def forget(connection: AsyncConnection) -> None:
     """Forget what the connection's driver was told of a transaction that is to come."""
     sync = connection.sync_connection
-    if sync is not None and (fairy := sync._dbapi_connection) is not None and (driver := fairy.info.get("flama")):
+    if sync is not None and (driver := last_driver_of(sync)):
         driver.forget()
-
-
-def _open(connection: sa.Connection) -> bool:
-    transaction, nested = connection._transaction, connection._nested_transaction
-    if (transaction is not None and not transaction.is_active) or (nested is not None and not nested.is_active):
-        return False
-    if connection._trans_context_manager is not None:
-        TransactionalContext._trans_ctx_check(connection)
-    return True
 
 
 def _heard(events: t.Any) -> bool:

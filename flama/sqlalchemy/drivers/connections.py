@@ -8,15 +8,15 @@ import contextlib
 import typing as t
 
 import sqlalchemy as sa
-from sqlalchemy import exc
 from sqlalchemy.engine import default
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
 from flama.limits import limited
-from flama.sqlalchemy.drivers.choice import driver_of
+from flama.sqlalchemy.drivers.choice import last_driver_of
+from flama.sqlalchemy.drivers.driver import Driver, begin_quietly
 from flama.sqlalchemy.pool import FairPool
 
-__all__ = ["Late", "begun", "checked_in", "checked_out", "ended", "late", "opened"]
+__all__ = ["Late", "begun", "checked_in", "checked_out", "committed_last", "ended", "late", "left_at_once", "opened"]
 
 _NOTHING: t.Final = default.DefaultDialect.do_begin  # is what a dialect does to begin, unless it has one of its own
 _NONE: t.Final = object()  # in the place of a connection that there is not
@@ -58,12 +58,15 @@ async def opened(connection: AsyncConnection) -> None:
 async def checked_out(engine: AsyncEngine) -> AsyncConnection:
     """Check a connection out, waiting for one if all are in use."""
     sync: t.Any = engine.sync_engine
-    if isinstance(sync.pool, FairPool) and sync.pool.has_idle and not sync.dispatch.engine_connect:
-        try:
-            return AsyncConnection(engine, sync.connect())
-        except exc.MissingGreenlet:
-            pass  # it has to be made anew
-    return await engine.connect()
+    pool = sync.pool
+    if not isinstance(pool, FairPool) or sync.dispatch.engine_connect:
+        return await engine.connect()
+    await pool.turn()
+    try:
+        taken = pool.taken(sync)
+        return AsyncConnection(engine, taken) if taken is not None else await engine.connect()
+    finally:
+        pool.end_turn()
 
 
 async def begun(connection: AsyncConnection) -> AsyncTransaction:
@@ -72,43 +75,74 @@ async def begun(connection: AsyncConnection) -> AsyncTransaction:
     if sync is None or sync._dbapi_connection is None or _waits_to_begin(sync):
         return await connection.begin()
     transaction: t.Any = AsyncTransaction(connection)
-    transaction.sync_transaction = transaction._assign_proxied(sync.begin())
+    quiet = type(sync) is sa.Connection and not (sync._echo or sync._transaction or sync._trans_context_manager)
+    transaction.sync_transaction = begin_quietly(sync) if quiet else sync.begin()
     return t.cast(AsyncTransaction, transaction)
 
 
 async def ended(transaction: AsyncTransaction, *, rollback: bool) -> None:
     """Commit the transaction, or roll it back."""
-    connection, sync = transaction.connection, transaction.sync_transaction
-    driver = None if _tells_ends(sync) else driver_of(connection)
-    if driver is not None and await driver.ended(connection, rollback=rollback):
-        t.cast("t.Any", sync).is_active = False  # so that SQLAlchemy has but to note it
-        t.cast("t.Any", sync).close()
+    driver = _driver_of(transaction)
+    if driver is not None and await driver.ended(transaction.connection, rollback=rollback):
+        begun: t.Any = transaction.sync_transaction
+        begun.is_active = False  # so that SQLAlchemy has but to note it
+        begun.close()
     else:
         await (transaction.rollback() if rollback else transaction.commit())
 
 
+def left_at_once(transaction: AsyncTransaction) -> bool:
+    """End a transaction of which the database was not told, and close its connection; tell whether that was done.
+
+    It is where there is nothing to wait for, and nobody who wants to know.
+    """
+    begun: t.Any = transaction.sync_transaction
+    if begun is None or not begun.is_active:
+        return False
+    begun.is_active = not _closed_at_once(begun.connection)
+    return not begun.is_active
+
+
+async def committed_last(transaction: AsyncTransaction) -> bool:
+    """Commit a transaction with which its connection is closed, if its driver can be told to; tell whether it was."""
+    driver = _driver_of(transaction)
+    if driver is None or not await driver.ended(transaction.connection, rollback=False):
+        return False
+    t.cast("t.Any", transaction.sync_transaction).is_active = False  # which to close the connection will note
+    return True
+
+
 async def checked_in(connection: AsyncConnection) -> None:
     """Give the connection back; what isn't committed is rolled back. A database that doesn't answer is hung up on."""
-    sync, driver = connection.sync_connection, driver_of(connection)
-    idle = driver.idle if driver is not None else isinstance(sync, Late) and sync._dbapi_connection is None
-    if sync is not None and idle and _keeps(sync.engine.pool):
+    sync = connection.sync_connection
+    if isinstance(sync, Late) and sync._dbapi_connection is None:
         sync.close()
-    else:
+    elif sync is None or not _closed_at_once(sync):
         with contextlib.suppress(TimeoutError), limited(_LIMIT):
             await connection.close()
+
+
+def _closed_at_once(connection: sa.Connection) -> bool:
+    driver, pool = last_driver_of(connection), connection.engine.pool
+    if driver is None or not driver.idle or not isinstance(pool, FairPool):
+        return False
+    return not _tells_ends(connection) and pool.close_at_once(connection)
+
+
+def _driver_of(transaction: AsyncTransaction) -> Driver | None:
+    """Give the driver that a transaction can be ended by; None when somebody wants to know of it from SQLAlchemy."""
+    begun: t.Any = transaction.sync_transaction
+    if begun is None or not begun.is_active or begun.connection._nested_transaction is not None:
+        return None
+    return None if _tells_ends(begun.connection) else last_driver_of(begun.connection)
+
+
+def _tells_ends(connection: sa.Connection) -> bool:
+    heard = connection._has_events or connection.engine._has_events
+    return connection._echo or (heard and bool(connection.dispatch.commit or connection.dispatch.rollback))
 
 
 def _waits_to_begin(connection: t.Any) -> bool:
     if (connection._has_events or connection.engine._has_events) and connection.dispatch.begin:
         return True
     return type(connection.dialect).do_begin is not _NOTHING
-
-
-def _keeps(pool: sa.Pool) -> bool:
-    return isinstance(pool, FairPool) and pool.has_room
-
-
-def _tells_ends(transaction: t.Any) -> bool:
-    connection = transaction.connection
-    heard = connection._has_events or connection.engine._has_events
-    return heard and bool(connection.dispatch.commit or connection.dispatch.rollback)

@@ -10,9 +10,10 @@ from sqlalchemy.engine.base import RootTransaction
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
+from flama.sqlalchemy import failures
 from flama.sqlalchemy.shapes import Arguments, Record, Shape, Shapes
 
-__all__ = ["Cursor", "Driver"]
+__all__ = ["Cursor", "Driver", "begin_quietly"]
 
 _T = t.TypeVar("_T")
 
@@ -91,6 +92,10 @@ class Driver(abc.ABC):
 
     def read_alone(self, connection: AsyncConnection) -> None:  # noqa: B027 - a choice
         """Let a transaction that only reads, and is to come, be none, where that shows the same and saves time."""
+
+    def only_read(self) -> bool:
+        """Let the transactions to come be such that only read; tell whether this can be done."""
+        return False
 
     def forget(self) -> None:  # noqa: B027 - a choice
         """Forget what was said of the transaction that was to come."""
@@ -200,7 +205,11 @@ class Driver(abc.ABC):
 
     async def _fail(self, connection: AsyncConnection, shape: Shape, arguments: t.Any, error: BaseException) -> None:
         sync: t.Any = connection.sync_connection
-        await greenlet_spawn(_fail, sync, error, _Run(shape.sql, arguments, self.adapter, shape.context(sync)))
+        try:
+            await greenlet_spawn(_fail, sync, error, _Run(shape.sql, arguments, self.adapter, shape.context(sync)))
+        finally:
+            if self.poisonous and not self.in_transaction:
+                failures.mend(sync)  # there is no transaction that it would have spoiled
 
 
 class _Watched(Cursor):
@@ -241,15 +250,20 @@ class _Run(t.NamedTuple):
     context: t.Any = None
 
 
+def begin_quietly(connection: sa.Connection) -> RootTransaction:
+    """Do all that beginning comes to where nobody listens and the dialect has nothing to do."""
+    transaction = RootTransaction.__new__(RootTransaction)
+    transaction.connection, transaction.is_active = connection, True
+    connection._transaction = transaction
+    return transaction
+
+
 def _begun(connection: sa.Connection) -> bool:
     heard = connection._has_events or connection.engine._has_events
     if heard and connection.dispatch.begin:  # who listens may want to run something
         return False
     if type(connection) is sa.Connection:
-        # All that beginning it comes to, as no dialect here has anything to do: the driver begins with the statement.
-        transaction = RootTransaction.__new__(RootTransaction)
-        transaction.connection, transaction.is_active = connection, True
-        connection._transaction = transaction
+        begin_quietly(connection)  # no dialect here has anything to do: the driver begins with the statement
     else:
         connection._autobegin()
     return True

@@ -19,6 +19,7 @@ _Record: t.TypeAlias = dict[str, t.Any]
 # A short result is read at once; a long one in few round trips, and in little memory.
 _FIRST: t.Final = 250
 _BATCH: t.Final = 1000
+_STREAMS: t.Final = "flama_streams"  # noted on SQLAlchemy's connection, with which it goes
 # their protocol has no cursor that waits while another statement runs
 _ONE_AT_A_TIME: t.Final = frozenset(("mysql", "mariadb"))
 
@@ -86,7 +87,7 @@ class Stream:
                 write_finite(connection)
             cursor = _ByCore(await connection.stream(statement.build()), statement.keys)
         self._cursor = cursor
-        _streams.setdefault(connection, {})[cursor] = weakref.ref(self)
+        _streams(connection)[cursor] = weakref.ref(self)
         return cursor
 
     async def _close(self) -> None:
@@ -96,28 +97,32 @@ class Stream:
     def _forget(self) -> Cursor | None:
         self._ended = True
         cursor, self._cursor = self._cursor, None
-        if cursor is not None and (streams := _streams.get(self._connection)) is not None:
-            streams.pop(cursor, None)
-            if not streams:
-                del _streams[self._connection]
+        if cursor is not None:
+            _streams(self._connection).pop(cursor, None)
         return cursor
 
 
 async def close_streams(connection: AsyncConnection) -> None:
     """Close every cursor that is open on the connection."""
-    for cursor in _streams.pop(connection, ()):
+    if not streaming(connection):
+        return
+    streams = _streams(connection)
+    while streams:
+        cursor, _ = streams.popitem()
         if not connection.invalidated:
             await cursor.close()
 
 
-# the cursors that are open on a connection, each for a stream that may have been dropped unfinished since
-_Streams: t.TypeAlias = dict[Cursor, weakref.ref[Stream]]
-_streams: weakref.WeakKeyDictionary[AsyncConnection, _Streams] = weakref.WeakKeyDictionary()
+def _streams(connection: AsyncConnection) -> dict[Cursor, weakref.ref[Stream]]:
+    """Give the cursors that are open on the connection, each for a stream that may have been dropped unfinished."""
+    sync: t.Any = connection.sync_connection
+    streams: dict[Cursor, weakref.ref[Stream]] = {} if sync is None else vars(sync).setdefault(_STREAMS, {})
+    return streams
 
 
 def streaming(connection: AsyncConnection) -> bool:
     """Tell whether a cursor is open on the connection."""
-    return bool(_streams) and connection in _streams
+    return bool(getattr(connection.sync_connection, _STREAMS, None))
 
 
 async def make_way(connection: AsyncConnection) -> None:
@@ -128,8 +133,9 @@ async def make_way(connection: AsyncConnection) -> None:
     sync = connection.sync_connection
     if sync is not None and sync._dbapi_connection is None:
         await opened(connection)
-    if not _streams or not (streams := _streams.get(connection)):
+    if not streaming(connection):
         return
+    streams = _streams(connection)
     for cursor, reference in list(streams.items()):
         stream = reference()
         if stream is None:

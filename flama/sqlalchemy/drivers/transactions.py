@@ -12,7 +12,7 @@ from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.driver import Driver
 from flama.sqlalchemy.drivers.streams import make_way, streaming
 
-__all__ = ["atomic", "autocommits", "begin_with", "read_alone", "run"]
+__all__ = ["atomic", "autocommits", "begin_with", "only_read", "read_alone", "run"]
 
 
 async def begin_with(connection: AsyncConnection, commands: tuple[str, ...]) -> None:
@@ -35,10 +35,17 @@ def read_alone(connection: AsyncConnection) -> None:
         driver.read_alone(connection)
 
 
+def only_read(connection: AsyncConnection) -> bool:
+    """Let a connection's transactions be such that only read, until it is forgotten; tell whether that can be done."""
+    return (driver := driver_of(connection)) is not None and driver.only_read()
+
+
 def autocommits(connection: AsyncConnection) -> bool:
     """Tell whether each statement on a connection is a transaction by itself."""
-    sync = connection.sync_connection
-    return sync is not None and sync._is_autocommit_isolation()
+    sync: t.Any = connection.sync_connection
+    if sync is None or not (sync._execution_options or sync.dialect._on_connect_isolation_level):
+        return False
+    return bool(sync._is_autocommit_isolation())
 
 
 class atomic:

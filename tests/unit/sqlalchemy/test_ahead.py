@@ -70,7 +70,7 @@ def round_trips(relayed):
 async def test_begin_travels_with_the_first_statement(hall, relayed):
     round_trips(relayed)
     async with hall:
-        await hall.seats.retrieve(id=1)
+        await hall.seats.update({"row": 2}, id=1)
         assert round_trips(relayed) == 1
 
     assert round_trips(relayed) == 1  # COMMIT
@@ -167,7 +167,7 @@ async def test_a_transaction_that_is_refused_is_not_taken_for_begun(hall):
         await raw.execute("BEGIN")  # nobody told SQLAlchemy
 
         with pytest.raises(exc.DBAPIError, match="manually started"):
-            await Seats(connection).retrieve(id=1)
+            await Seats(connection).update({"row": 3}, id=1)
 
         await raw.execute("ROLLBACK")
         assert await Seats(connection).retrieve(id=1) == {"id": 1, "row": 2}
