@@ -9,6 +9,7 @@ from flama.injection import Component, Components, Injector
 from flama.middleware import ErrorHandlers, Middleware, wrapped
 from flama.modules import Module, Modules
 from flama.openapi import Documentation, Served, document
+from flama.pagination import Paginator, paginator
 from flama.resources import ResourcesModule
 from flama.routing.matcher import PERCENT
 from flama.routing.path import Path
@@ -156,6 +157,11 @@ class Flama(Routes):
     def resources(self) -> ResourcesModule:
         """What adds REST resources: ``app.resources.add_resource("/puppy/", PuppyResource)``."""
         return ResourcesModule(self)
+
+    @property
+    def paginator(self) -> Paginator:
+        """What marks handlers that are answered in pages: ``@app.paginator.paginated("cursor")``."""
+        return paginator
 
     @property
     def root(self) -> "Flama":

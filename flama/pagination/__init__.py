@@ -2,6 +2,18 @@
 
 from flama.pagination.answers import answer, refused, requested
 from flama.pagination.handlers import element, paginated
+from flama.pagination.paginator import Paginator, paginator, style_of
 from flama.pagination.slices import Slice, of_query
 
-__all__ = ["Slice", "answer", "element", "of_query", "paginated", "refused", "requested"]
+__all__ = [
+    "Paginator",
+    "Slice",
+    "answer",
+    "element",
+    "of_query",
+    "paginated",
+    "paginator",
+    "refused",
+    "requested",
+    "style_of",
+]

@@ -9,13 +9,23 @@ if t.TYPE_CHECKING:
     from flama.resources.module import ResourcesModule
     from flama.resources.resource import Resource, ResourceRoute, resource_method
     from flama.resources.rest import RESTResource
+    from flama.resources.workers import FlamaWorker
 
-__all__ = ["CRUDResource", "RESTResource", "Resource", "ResourceRoute", "ResourcesModule", "resource_method"]
+__all__ = [
+    "CRUDResource",
+    "FlamaWorker",
+    "RESTResource",
+    "Resource",
+    "ResourceRoute",
+    "ResourcesModule",
+    "resource_method",
+]
 
 __getattr__, __dir__ = facade.lazy(
     __name__,
     {
         "CRUDResource": "flama.resources.crud",
+        "FlamaWorker": "flama.resources.workers",
         "RESTResource": "flama.resources.rest",
         "Resource": "flama.resources.resource",
         "ResourceRoute": "flama.resources.resource",

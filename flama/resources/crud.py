@@ -10,7 +10,7 @@ from flama.http.request import query_pairs
 from flama.resources import descriptions, elements, listing, many
 from flama.resources.asked import Asked, Serve
 from flama.resources.resource import ResourceRoute
-from flama.resources.rest import RESTResource
+from flama.resources.rest import RESTResource, workers_of
 from flama.rest.operations import OPERATIONS, Operation
 from flama.routing import Route
 
@@ -64,8 +64,7 @@ class CRUDResource(RESTResource, abstract=True):
         return [*own, *self._operations(app, names)]
 
     def _operations(self, app: t.Any, names: list[str]) -> collections.abc.Iterator[Route]:
-        workers = [each.worker for each in app.components if isinstance(each, WorkerComponent)]
-        worker, repository, is_made = self.worker_for(workers)
+        worker, repository, is_made = self.worker_for(workers_of(app))
         if is_made and any(not hasattr(self, name) for name in names):
             app.add_component(WorkerComponent(t.cast(t.Any, worker)()))
         for name in names:

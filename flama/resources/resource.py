@@ -4,12 +4,14 @@ import collections.abc
 import dataclasses
 import re
 import typing as t
+import warnings
 
 from flama import types
+from flama.ddd.repositories.base import AbstractRepository
 from flama.exceptions import ResourceNameInvalid
 from flama.routing import Mount, Route
 
-__all__ = ["Resource", "ResourceRoute", "resource_method"]
+__all__ = ["Metadata", "Resource", "ResourceRoute", "resource_method"]
 
 H = t.TypeVar("H", bound=types.Handler)
 
@@ -54,7 +56,17 @@ class ResourceRoute:
         return t.cast("ResourceRoute | None", getattr(method, _MARK, None))
 
 
-resource_method = ResourceRoute.method
+def resource_method(*args: t.Any, **options: t.Any) -> collections.abc.Callable[[H], H]:
+    """Do what :meth:`ResourceRoute.method` does, which it is an older name of."""
+    warnings.warn("resource_method is called ResourceRoute.method now", DeprecationWarning, stacklevel=2)
+    return ResourceRoute.method(*args, **options)
+
+
+class Metadata(t.NamedTuple):
+    """What a resource is called, for code that is written for any."""
+
+    name: str
+    verbose_name: str
 
 
 class Resource:
@@ -69,6 +81,7 @@ class Resource:
 
     name: t.ClassVar[str]
     verbose_name: t.ClassVar[str]
+    _meta: t.ClassVar[Metadata]
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -78,6 +91,7 @@ class Resource:
             cls.verbose_name = cls.__name__
         if not _NAME.fullmatch(str(cls.name)):
             raise ResourceNameInvalid(f"{cls.__name__} has the name {cls.name!r}: letters, digits, _ and - make one")
+        cls._meta = Metadata(cls.name, cls.verbose_name)
 
     def routes(self, app: types.App) -> list[Route]:
         """Give what an application serves of it, below the path at which it is added."""
@@ -95,6 +109,10 @@ class Resource:
             )
             for name, method, route in marked
         ]
+
+    def shared(self, app: types.App) -> type[AbstractRepository] | None:
+        """Give the repository that handlers can have of the application's ``FlamaWorker``; None when there is none."""
+        return None
 
     def mounted(self, path: str, app: types.App) -> Mount:
         """Give its routes under the path."""

@@ -4,7 +4,8 @@ import collections.abc
 import importlib
 import typing as t
 
-from flama import exceptions, schemas
+from flama import exceptions, schemas, types
+from flama.ddd.components import WorkerComponent
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import AbstractWorker, BaseWorker
 from flama.query import OPERATORS, Order, orders
@@ -15,7 +16,7 @@ from flama.resources.schemas import Input, Output
 from flama.rest import pages, values
 from flama.rest.filters import Allowed, filterable
 
-__all__ = ["RESTResource"]
+__all__ = ["RESTResource", "workers_of"]
 
 _Names: t.TypeAlias = collections.abc.Sequence[str]
 
@@ -118,18 +119,21 @@ class RESTResource(Resource):
     def _is_table(cls) -> bool:
         return cls._table is not None or hasattr(cls._repository, "_key")
 
+    def shared(self, app: types.App) -> type[AbstractRepository] | None:
+        """Give the repository, if it is one of the application's database which none of the workers there has."""
+        is_of_sql = getattr(self._repository._backend, "__name__", "") == "SQLAlchemyWorker"
+        if not is_of_sql or self.worker is not None or any(self._having(workers_of(app))):
+            return None
+        return t.cast("type[AbstractRepository]", self._repository)
+
     @classmethod
     def worker_for(cls, workers: collections.abc.Iterable[AbstractWorker]) -> tuple[type[AbstractWorker], str, bool]:
         """Give the class of workers in whose units the repository is, its name there, and whether it was made here.
 
         :raises ResourceAttributeNotFound: nobody says where the repository's session comes from.
         """
-        known: list[t.Any] = [cls.worker] if cls.worker is not None else [type(worker) for worker in workers]
-        for worker in known:
-            declared = worker._declarations.resolved() if issubclass(worker, BaseWorker) else {}
-            for name, declaration in declared.items():
-                if declaration.repository is cls._repository:
-                    return worker, name, False
+        for worker, name in cls._having(workers):
+            return worker, name, False
         backend = cls._repository._backend
         if cls.worker is not None or getattr(backend, "__name__", "") == "HTTPWorker":
             raise exceptions.ResourceAttributeNotFound(
@@ -139,6 +143,23 @@ class RESTResource(Resource):
         base = backend or importlib.import_module("flama.ddd.workers.mixed").Worker
         body = {"__annotations__": {"records": cls._repository}, "__module__": cls.__module__}
         return type(f"{cls.__name__}Worker", (base,), body), "records", True
+
+    @classmethod
+    def _having(
+        cls, workers: collections.abc.Iterable[AbstractWorker]
+    ) -> collections.abc.Iterator[tuple[type[AbstractWorker], str]]:
+        """Give the classes of workers that declare the repository, and by which name."""
+        known: list[t.Any] = [cls.worker] if cls.worker is not None else [type(worker) for worker in workers]
+        for worker in known:
+            declared = worker._declarations.resolved() if issubclass(worker, BaseWorker) else {}
+            for name, declaration in declared.items():
+                if declaration.repository is cls._repository:
+                    yield worker, name
+
+
+def workers_of(app: t.Any) -> list[AbstractWorker]:
+    """Give the workers that an application has."""
+    return [each.worker for each in app.components if isinstance(each, WorkerComponent)]
 
 
 def _of_table(cls: t.Any) -> None:

@@ -25,7 +25,7 @@ from flama.http.request import FORM, STARTED
 from flama.http.response import answer, json
 from flama.injection import Component, Components, Injector, Plan
 from flama.injection.component import signature
-from flama.pagination import paginated
+from flama.pagination import paginated, style_of
 from flama.routing.components import BodyComponent, ConnectionComponent, ParameterComponent
 from flama.routing.matcher import WEBSOCKET
 from flama.routing.path import Path
@@ -87,7 +87,8 @@ class Route(BaseRoute):
     """Serves the requests of some methods for a path; GET brings HEAD along.
 
     With ``pagination``, ``page_number``, ``limit_offset`` or ``cursor``, it answers with one page of what the handler
-    gives. ``description`` gives what an OpenAPI document has to say of it that its handler's signature doesn't.
+    gives; by default, as the handler is marked by ``paginator.paginated``. ``description`` gives what an OpenAPI
+    document has to say of it that its handler's signature doesn't.
     """
 
     methods: collections.abc.Collection[str] = ("GET",)
@@ -95,6 +96,10 @@ class Route(BaseRoute):
     tags: collections.abc.Sequence[str] = ()
     pagination: str | None = None
     description: types.Description | None = None
+
+    def __post_init__(self) -> None:
+        if self.pagination is None:
+            object.__setattr__(self, "pagination", style_of(self.handler))
 
     @property
     def served(self) -> types.Handler:

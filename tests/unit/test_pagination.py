@@ -11,6 +11,8 @@ from flama.client import Client
 from flama.ddd import F, MemoryWorker, WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
+from flama.pagination import paginator
+from flama.resources import Resource, ResourceRoute
 from flama.rest import links, pages
 from flama.sqlalchemy import SQLAlchemyModule
 
@@ -212,6 +214,35 @@ async def test_a_handler_keeps_its_own_parameters():
     async with Client(app=app_of(handler, "page_number")) as client:
         assert (await client.get("/", params={"low": 20})).json()["data"] == [{"id": id} for id in range(20, 25)]
         assert (await client.get("/")).status_code == 400
+
+
+async def test_a_handler_may_say_itself_that_it_is_paginated():
+    app = Flama()
+
+    @app.get("/own/")
+    @app.paginator.paginated("limit_offset")
+    async def own() -> list[Number]:
+        return [Number(id=number, half=None) for number in range(25)]
+
+    @app.resources.resource("/method/")
+    class Method(Resource):
+        @ResourceRoute.method("/")
+        @paginator.paginated("page_number")
+        def listed(self):
+            return [{"id": number} for number in range(25)]
+
+    app.add_get("/other/", own, pagination="cursor")
+    async with Client(app=app) as client:
+        metas = [(await client.get(path)).json()["meta"] for path in ("/own/", "/method/", "/other/")]
+        described = app.openapi["paths"]["/own/"]["get"]["parameters"]
+
+    assert [sorted(meta) for meta in metas] == [
+        ["count", "limit", "next", "offset"],
+        ["count", "next", "page", "page_size"],
+        ["count", "limit", "next", "previous"],
+    ]
+    assert [parameter["name"] for parameter in described] == ["limit", "offset", "count"]
+    assert len(await own()) == 25  # it is the function that it was
 
 
 async def test_an_unknown_pagination_fails_at_start_up():

@@ -123,7 +123,7 @@ async def test_a_method_serves_instead_of_the_operation_of_its_name():
         async def bark(self, resource_id: int) -> str:
             return f"{resource_id} barks"
 
-        @resource_method("/", methods=["GET"], pagination="limit_offset")
+        @ResourceRoute.method("/", methods=["GET"], pagination="limit_offset")
         async def list(self):
             return [{"n": n} for n in range(3)]
 
@@ -139,6 +139,21 @@ async def test_a_method_serves_instead_of_the_operation_of_its_name():
     assert listed.json()["data"] == [{"n": 0}, {"n": 1}]
     assert [response.status_code for response in dropped] == [405, 405]
     assert url == "/puppy/7/bark/"
+
+
+async def test_a_method_may_be_decorated_by_the_older_name():
+    with pytest.warns(DeprecationWarning, match=r"called ResourceRoute\.method") as warned:
+
+        class Hello(Resource):
+            @resource_method("/", name="hi")
+            def hi(self) -> str:
+                return self._meta.name
+
+    app = Flama()
+    app.resources.add_resource("/hello/", Hello)
+    async with Client(app=app) as client:
+        assert (await client.get("/hello/")).json() == "hello"
+    assert warned[0].filename == __file__
 
 
 async def test_the_application_decorates_resources_and_their_methods():
