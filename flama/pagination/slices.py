@@ -4,7 +4,7 @@ import collections.abc
 import dataclasses
 import typing as t
 
-from flama.query import Order, Query
+from flama.query import Order, Query, Remote
 from flama.query.conditions import as_mapping, field
 from flama.rest import cursors, values
 from flama.rest.pages import Page, Style
@@ -13,6 +13,7 @@ __all__ = ["Slice", "of", "of_query"]
 
 _Places: t.TypeAlias = collections.abc.Mapping[Order, t.Any]
 _NUMBERED: t.Final = (values.reader(int),)
+_ELSEWHERE: t.Final = (values.reader(str),)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ async def of_query(style: Style, page: Page, query: Query, binding: str) -> Slic
 
     :raises ValueError: the page's cursor is none of a query that is bound so.
     """
+    if style == "cursor" and getattr(query, "has_cursors", False):
+        found = await _at_cursor(page, t.cast(Remote, query), binding)
+        return dataclasses.replace(found, count=await query.count()) if page.count else found
     places = query.places if style == "cursor" else None
     if places is not None and all(values.has_text(kind) for kind in places.values()):
         found = await _at_place(page, query, places, binding)
@@ -72,6 +76,18 @@ async def _read(source: collections.abc.AsyncIterable[t.Any], page: Page) -> tup
         if aclose := getattr(iterator, "aclose", None):
             await aclose()
     return found, number
+
+
+async def _at_cursor(page: Page, query: Remote, binding: str) -> Slice:
+    """Read what is at a cursor of another service, which comes in one of ours."""
+    bound = f"{binding}elsewhere"
+    (cursor,) = cursors.decode(page.cursor, _ELSEWHERE, bound).position if page.cursor else ("",)
+    found = await query.at(cursor or "", page.limit)
+
+    def beside(cursor: str | None) -> Page | None:
+        return None if cursor is None else _with_cursor(page, bound, cursor)
+
+    return Slice(found.records, next=beside(found.next), previous=beside(found.previous))
 
 
 async def _at_place(page: Page, query: Query, places: _Places, binding: str) -> Slice:
@@ -103,7 +119,8 @@ def _slice(style: Style, page: Page, found: list[t.Any], count: int | None, bind
     if style != "cursor":
         return Slice(found[: page.limit], count, next)
     before = page.preceding() if page.offset else None
-    return Slice(found[: page.limit], count, *(each and _with_cursor(each, binding) for each in (next, before)))
+    beside = (each and _with_cursor(each, binding, each.offset) for each in (next, before))
+    return Slice(found[: page.limit], count, *beside)
 
 
 def _numbered(page: Page, binding: str) -> Page:
@@ -114,5 +131,5 @@ def _numbered(page: Page, binding: str) -> Page:
     return dataclasses.replace(page, offset=offset)
 
 
-def _with_cursor(page: Page, binding: str) -> Page:
-    return dataclasses.replace(page, cursor=cursors.encode(cursors.Place((page.offset,)), binding))
+def _with_cursor(page: Page, binding: str, value: int | str) -> Page:
+    return dataclasses.replace(page, cursor=cursors.encode(cursors.Place((value,)), binding))

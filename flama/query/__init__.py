@@ -5,7 +5,7 @@ from flama.query.fields import F, Field, Fields
 from flama.query.operators import OPERATORS, Operator
 from flama.query.orders import Order, in_order, orders, reverse
 from flama.query.positions import Beyond, after, before
-from flama.query.slices import Query
+from flama.query.slices import Query, Remote, Stretch
 
 __all__ = [
     "And",
@@ -21,6 +21,8 @@ __all__ = [
     "Or",
     "Order",
     "Query",
+    "Remote",
+    "Stretch",
     "after",
     "before",
     "compare",

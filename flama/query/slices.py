@@ -5,7 +5,15 @@ import typing as t
 
 from flama.query.orders import Order
 
-__all__ = ["Query"]
+__all__ = ["Query", "Remote", "Stretch"]
+
+
+class Stretch(t.NamedTuple):
+    """Records from a cursor on, and the cursors of those behind and before them, where there are any."""
+
+    records: list[t.Any]
+    next: str | None
+    previous: str | None
 
 
 @t.runtime_checkable
@@ -27,4 +35,18 @@ class Query(t.Protocol):
 
     async def count(self) -> int:
         """Give how many records there are."""
+        ...
+
+
+@t.runtime_checkable
+class Remote(Query, t.Protocol):
+    """A query that a service answers, which may have cursors of its own."""
+
+    @property
+    def has_cursors(self) -> bool:
+        """Whether it can be asked for what is at a cursor."""
+        ...
+
+    async def at(self, cursor: str, limit: int) -> Stretch:
+        """Give so many of the records from a cursor on; an empty one is where all begins."""
         ...

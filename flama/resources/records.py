@@ -7,16 +7,18 @@ import inspect
 import typing as t
 
 from flama.exceptions import InvalidDataError, NotFoundError
-from flama.query import Condition, F, Order, Query
+from flama.memory.definitions import Sparse
+from flama.query import Condition, F, Order, Query, orders as in_full
 from flama.rest.pages import Page
 
-__all__ = ["PortableRecords", "Records", "TableRecords", "is_sliceable"]
+__all__ = ["PortableRecords", "Records", "TableRecords", "has_locks", "has_places", "is_sliceable"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Conditions: t.TypeAlias = collections.abc.Sequence[Condition]
 _Orders: t.TypeAlias = collections.abc.Sequence[Order]
 _Stream: t.TypeAlias = collections.abc.AsyncIterable[t.Any]
 _Generator: t.TypeAlias = collections.abc.AsyncGenerator[t.Any]
+_Kinds: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 
 _BATCH: t.Final = 1_000  # keys in one statement
 
@@ -67,10 +69,14 @@ class Records(t.Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class TableRecords:
-    """The records of a table, in a database or in memory."""
+    """The records of a table, in a database or in memory.
+
+    ``kinds`` are the types of fields, where it doesn't know them itself.
+    """
 
     repository: t.Any
     key: str
+    kinds: _Kinds
 
     async def create(self, rows: builtins.list[_Record]) -> builtins.list[t.Any]:
         """Store records."""
@@ -118,7 +124,8 @@ class TableRecords:
 
     def list(self, conditions: _Conditions, orders: _Orders) -> Query:
         """Give what is asked for."""
-        return t.cast(Query, self.repository.list(*conditions, order_by=list(orders) or None).query)
+        query = t.cast(Query, self.repository.list(*conditions, order_by=list(orders) or None).query)
+        return _Placed(query, in_full(list(orders), keys=[self.key]), self.kinds) if self.kinds else query
 
     async def _known(self, ids: builtins.list[t.Any]) -> set[t.Any]:
         """Give those of the keys that there are."""
@@ -138,12 +145,15 @@ class TableRecords:
 class PortableRecords:
     """The records of any repository, by what all of them have in common, which over HTTP is said in requests.
 
-    One that isn't ``sliceable`` can only list them all.
+    One that isn't ``sliceable`` can only list them all; ``kinds`` are the types of fields by which places can be told
+    to one that goes on from there. With ``locks``, it can hold what it retrieves.
     """
 
     repository: t.Any
     key: str
     sliceable: bool
+    kinds: _Kinds
+    locks: bool
 
     async def create(self, rows: builtins.list[_Record]) -> builtins.list[t.Any]:
         """Store records."""
@@ -153,8 +163,9 @@ class PortableRecords:
         return stored if isinstance(stored, builtins.list) else [stored]
 
     async def retrieve(self, id: t.Any, *, hold: bool = False) -> t.Any:
-        """Give a record; nothing keeps others from changing it."""
-        return await self.repository.retrieve(id=id)
+        """Give a record; others are kept from changing it where the repository can."""
+        options = {"lock": "update"} if hold and self.locks else {}
+        return await self.repository.retrieve(id=id, **options)
 
     async def update(self, id: t.Any, data: _Record, *, partial: bool, **filters: t.Any) -> t.Any:
         """Change a record."""
@@ -203,9 +214,16 @@ class PortableRecords:
         :raises InvalidDataError: the repository can't be asked for a part of its records.
         """
         if self.sliceable:
-            return _Listing(self.repository, tuple(conditions), tuple(orders))
+            query = getattr(_listed(self.repository, conditions, orders, None), "query", None)
+            return self._placed(conditions, orders) if query is None else t.cast(Query, query)
         self._check_whole(conditions, orders)
         return _Whole(self.repository)
+
+    def _placed(self, conditions: _Conditions, orders: _Orders) -> Query:
+        if not self.kinds:
+            return _Listing(self.repository, tuple(conditions), tuple(orders))
+        whole = in_full(list(orders), keys=[self.key])
+        return _Placed(_Listing(self.repository, tuple(conditions), whole), whole, self.kinds)
 
     def _check_whole(self, *asked: t.Any) -> None:
         if any(asked) and not self.sliceable:
@@ -224,10 +242,33 @@ class _Listing:
         return None
 
     def sliced(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> _Stream:
-        return _listed(self.repository, self.conditions, self.orders, Page(limit, offset))
+        beside = {name: place for name, place in (("after", after), ("before", before)) if place is not None}
+        return _listed(self.repository, self.conditions, self.orders, Page(limit, offset), **beside)
 
     async def count(self) -> int:
         return t.cast(int, await self.repository.count(*self.conditions))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Placed:
+    """A query in an order, whose places can be told by who knows of which types its fields are."""
+
+    query: Query
+    orders: tuple[Order, ...]
+    kinds: _Kinds
+
+    @property
+    def places(self) -> dict[Order, t.Any] | None:
+        if not all(order.field in self.kinds for order in self.orders):
+            return None
+        return {order: self.kinds[order.field] for order in self.orders}
+
+    async def sliced(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> _Generator:
+        async for record in self.query.sliced(limit, offset, after=after, before=before):
+            yield Sparse(record) if isinstance(record, dict) else record
+
+    async def count(self) -> int:
+        return await self.query.count()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -262,8 +303,22 @@ def is_sliceable(repository: t.Any) -> bool:
     return any(each.name == "limit" or each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
 
 
-def _listed(repository: t.Any, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
-    options: dict[str, t.Any] = {} if page is None else {"limit": page.limit, "offset": page.offset}
+def has_places(repository: t.Any) -> bool:
+    """Tell whether a class of repositories lists what comes after a record, or before one, in an order."""
+    return all(_takes(repository.list, name) for name in ("after", "before", "order_by", "limit"))
+
+
+def has_locks(repository: t.Any) -> bool:
+    """Tell whether a class of repositories can hold what it retrieves, so that nobody else changes it."""
+    return hasattr(repository, "retrieve") and _takes(repository.retrieve, "lock")
+
+
+def _takes(method: t.Any, name: str) -> bool:
+    return name in inspect.signature(method).parameters
+
+
+def _listed(repository: t.Any, conditions: _Conditions, orders: _Orders, page: Page | None, **beside: t.Any) -> _Stream:
+    options: dict[str, t.Any] = {**({} if page is None else {"limit": page.limit, "offset": page.offset}), **beside}
     if orders:
         options["order_by"] = [*orders]
     return t.cast(_Stream, repository.list(*conditions, **options))

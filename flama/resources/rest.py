@@ -10,7 +10,7 @@ from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import AbstractWorker, BaseWorker
 from flama.query import OPERATORS, Order, orders
 from flama.resources.keys import IDS, Key
-from flama.resources.records import PortableRecords, Records, TableRecords, is_sliceable
+from flama.resources.records import PortableRecords, Records, TableRecords, has_locks, has_places, is_sliceable
 from flama.resources.resource import Resource
 from flama.resources.schemas import Input, Output
 from flama.rest import pages, values
@@ -76,6 +76,8 @@ class RESTResource(Resource):
     _ordering: t.ClassVar[frozenset[str]]
     _order: t.ClassVar[tuple[Order, ...]]
     _sliceable: t.ClassVar[bool] = True
+    _locks: t.ClassVar[bool] = False
+    _kinds: t.ClassVar[collections.abc.Mapping[str, t.Any]] = {}  # by which places are told, where no table does
     _unique: t.ClassVar[tuple[frozenset[str], ...] | None] = None  # what records can be alike in, where it is known
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: t.Any) -> None:
@@ -104,8 +106,8 @@ class RESTResource(Resource):
     def records(cls, repository: t.Any) -> Records:
         """Give what the resource asks of its repository."""
         if cls._is_table():
-            return TableRecords(repository, cls._id.name)
-        return PortableRecords(repository, cls._id.name, cls._sliceable)
+            return TableRecords(repository, cls._id.name, cls._kinds)
+        return PortableRecords(repository, cls._id.name, cls._sliceable, cls._kinds, cls._locks)
 
     @classmethod
     def can(cls, operation: str) -> bool:
@@ -173,7 +175,7 @@ def _of_table(cls: t.Any) -> None:
     cls._input = Input(made, given is None, tables.resets(cls._table, kept) if given is None else {})
     made = tables.output_schema(cls.__name__, cls._table) if answered is None else answered
     cls._output = Output(made, answered is None)
-    cls._filters = tables.fields(cls._table, _annotations(made))
+    cls._filters, cls._kinds = tables.fields(cls._table, _annotations(made)), {}
     cls._unique = tables.unique_columns(cls._table)
 
 
@@ -202,6 +204,8 @@ def _of_schema(cls: t.Any) -> None:
     cls._sliceable = is_sliceable(cls.repository) if hasattr(cls.repository, "list") else False
     kinds = {name: schemas.without_none(kind) for name, kind in _annotations(answered).items()}
     cls._filters = {name: filterable(kind) for name, kind in kinds.items() if values.has_text(kind)}
+    cls._kinds = {name: kinds[name] for name in cls._filters} if cls._sliceable and has_places(cls.repository) else {}
+    cls._locks = has_locks(cls.repository)
     name = getattr(cls.repository, "_key", cls.key)
     cls._id = Key(name, kinds[name] if kinds.get(name) in IDS else str)
 

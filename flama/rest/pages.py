@@ -194,10 +194,13 @@ class Walk:
     any length is found in constant memory.
     """
 
-    def __init__(self, style: Style, size: int, *, resource: str, offset: int = 0, count: bool = False) -> None:
+    def __init__(
+        self, style: Style, size: int, *, resource: str, offset: int = 0, count: bool = False, cursor: str = ""
+    ) -> None:
         self.style: Style = style
         self.ended = False
-        self._page = Page(size, 0 if style == "cursor" else offset - (offset % size) * (style == "page_number"), count)
+        start = 0 if style == "cursor" else offset - (offset % size) * (style == "page_number")
+        self._page = Page(size, start, count, cursor)
         self._offset = offset
         self._resource = resource
         self._pages = 0

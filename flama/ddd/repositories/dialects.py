@@ -12,6 +12,7 @@ from flama.rest.operations import OPERATIONS, Envelope, Operation
 
 __all__ = ["Dialect"]
 
+_BESIDE: t.Final = ("next", "previous")
 _DECODERS: t.Final[dict[str, msgspec.json.Decoder[t.Any]]] = {
     operation.name: msgspec.json.Decoder(operation.response)
     for operation in OPERATIONS.values()
@@ -68,10 +69,10 @@ class Dialect:
             page = Envelope(msgspec.convert(found, operations.Records), self._meta(content))
         meta = page.meta if isinstance(page.meta, dict) else {}
         if "next" not in meta and link is not None:
-            meta = {**meta, "next": links.decode(link).get("next")}
-        if isinstance(following := meta.get("next"), str):
-            meta = {**meta, "next": self._cursor(following)}
-        return Envelope(page.data, meta)
+            found = links.decode(link)
+            meta = {"previous": found.get("prev"), **meta, "next": found.get("next")}
+        told = {name: self._cursor(url) for name in _BESIDE if isinstance(url := meta.get(name), str)}
+        return Envelope(page.data, {**meta, **told})
 
     def _meta(self, content: t.Any) -> dict[str, t.Any]:
         """Give what is told about a page, by our names: in ``meta``, or beside the records."""
@@ -80,11 +81,11 @@ class Dialect:
         said = meta if isinstance(meta := said.get("meta"), dict) else said
         return {ours.get(name, name): value for name, value in said.items() if name != self.envelope}
 
-    def _cursor(self, following: str) -> str:
-        """Give the cursor of what may be the URL of the next page."""
+    def _cursor(self, beside: str) -> str:
+        """Give the cursor of what may be the URL of a page beside."""
         cursor = self.names.get(names.CURSOR, names.CURSOR)
-        query = urllib.parse.parse_qs(urllib.parse.urlsplit(following).query)
-        return query.get(cursor, [following])[0]
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(beside).query)
+        return query.get(cursor, [beside])[0]
 
 
 def _field(content: t.Any, name: str) -> t.Any:

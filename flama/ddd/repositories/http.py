@@ -2,6 +2,7 @@
 
 import builtins
 import collections.abc
+import functools
 import types
 import typing as t
 
@@ -15,6 +16,7 @@ from flama.ddd.repositories.resources import HTTPResourceManager
 from flama.ddd.repositories.typed import Record, TypedRepository, records, required
 from flama.ddd.workers.http import HTTPWorker
 from flama.exceptions import InvalidResponseError, MultipleRecordsError, NotFoundError
+from flama.query import Stretch
 from flama.rest import names, orders, pages
 
 __all__ = ["HTTPRepository", "HTTPResourceManager", "HTTPResourceRepository"]
@@ -56,6 +58,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     _resource: t.ClassVar[str]
     _id: t.ClassVar[str] = "id"
     _pagination: t.ClassVar[pages.Style] = "page_number"
+    _has_all_styles: t.ClassVar[bool] = False
     _page_size: t.ClassVar[int] = 100
     _envelope: t.ClassVar[str | None] = "data"
     _record_envelope: t.ClassVar[str | None] = None
@@ -84,6 +87,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
             "_resource": f"/{resource.name}" if path is None else path,
             "_id": resource._id.name,
             "_idempotent": resource.idempotency,
+            **({} if hasattr(resource, "list") else {"_pagination": "cursor", "_has_all_styles": True}),
         }
         return types.new_class(f"{resource.__name__}Repository", (base,), exec_body=lambda space: space.update(said))
 
@@ -240,9 +244,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         :raises ValueError: there is no such pagination.
         :raises InvalidResponseError: the service repeats a page, skips one, or ends before its own count.
         """
-        style = self._pagination if pagination is None else pagination
-        if style not in pages.STYLES:
-            raise ValueError(f"There is no pagination '{style}': it is one of {', '.join(pages.STYLES)}")
+        style = self._style(pagination, offset)
         is_last = before is not None and after is None and limit is not None
         question = self._question(clauses, filters, by_id=False)
         query = question.ordered(order_by, order_direction, after=after, before=before, backwards=is_last)
@@ -250,11 +252,10 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         cut = slice(start or 0, most)
         arriving = self._arriving(query, cut, None if stream else style)
         options: t.Any = {"order_by": order_by, "order_direction": order_direction, "limit": limit, "offset": offset}
-        listing = (
-            RemoteListing(t.cast("t.Any", self), clauses, filters, options)
-            if after is None and before is None
-            else None
-        )
+        listing = None
+        if after is None and before is None:
+            turned = functools.partial(self._turned, query) if style == "cursor" else None
+            listing = RemoteListing(t.cast("t.Any", self), clauses, filters, options, turned)
         return Records(backwards(arriving) if is_last else arriving, listing)
 
     async def replace(self, data: collections.abc.Iterable[Record | _Data]) -> builtins.list[Record]:
@@ -294,6 +295,21 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         else:
             return described.operations
         raise InvalidResponseError(resource=self._resource_name, detail=detail)
+
+    def _style(self, asked: pages.Style | None, offset: int | None) -> pages.Style:
+        style = self._pagination if asked is None else asked
+        if style not in pages.STYLES:
+            raise ValueError(f"There is no pagination '{style}': it is one of {', '.join(pages.STYLES)}")
+        # what a cursor would have to pass over is read for nothing
+        return "limit_offset" if offset and asked is None and self._has_all_styles else style
+
+    async def _turned(self, query: _Pairs, cursor: str, limit: int) -> Stretch:
+        walk = pages.Walk("cursor", limit, resource=self._resource_name, cursor=cursor)
+        answer = await self._resource_manager.call("list", query=[*query, *walk.parameters().items()])
+        found = self._seen(walk.take(answer))
+        previous = (answer.meta if isinstance(answer.meta, dict) else {}).get("previous")
+        next = None if walk.ended else walk.parameters()[names.CURSOR]
+        return Stretch(found, next, previous if isinstance(previous, str) else None)
 
     def _arriving(self, query: _Pairs, cut: slice, style: pages.Style | None) -> collections.abc.AsyncGenerator[Record]:
         offset, limit = cut.start, cut.stop

@@ -8,6 +8,7 @@ import typing as t
 from flama.ddd.repositories.listing import Listing
 from flama.ddd.repositories.resources import HTTPResourceManager
 from flama.exceptions import InvalidResponseError, ResourceException
+from flama.query import Stretch
 from flama.rest import streams
 from flama.rest.operations import Envelope
 from flama.rest.pages import Walk
@@ -24,12 +25,26 @@ _BATCH: t.Final = 100  # lines of a stream that are made records at a time, at m
 
 @dataclasses.dataclass(frozen=True)
 class RemoteListing(Listing):
-    """The records that a remote repository's ``list`` was asked for: their places are the service's own affair."""
+    """The records that a remote repository's ``list`` was asked for: their places are the service's own affair.
+
+    ``turned`` gives what is at one of its cursors, where it has any.
+    """
+
+    turned: collections.abc.Callable[[str, int], collections.abc.Awaitable[Stretch]] | None = None
 
     @property
     def places(self) -> None:
         """None."""
         return None
+
+    @property
+    def has_cursors(self) -> bool:
+        """Whether it can be asked for what is at a cursor: when its records are no slice themselves."""
+        return self.turned is not None and self.options["limit"] is None and not self.options["offset"]
+
+    async def at(self, cursor: str, limit: int) -> Stretch:
+        """Give so many of the records from a cursor on."""
+        return t.cast(Stretch, await t.cast(t.Any, self.turned)(cursor, limit))
 
 
 class Records(collections.abc.AsyncIterator[R]):

@@ -1,9 +1,11 @@
 """Resources over repositories of every kind."""
 
+import asyncio
+
 import pydantic
 import pytest
 
-from flama import Flama, exceptions
+from flama import Flama, exceptions, query
 from flama.client import ASGITransport, Client
 from flama.ddd import BaseRepository, HTTPResourceRepository, HTTPWorker, MemoryRepository, WorkerComponent
 from flama.ddd.workers.mixed import Worker
@@ -229,3 +231,159 @@ async def test_a_tower_of_resources_answers_as_its_foot_does():
     assert created.json() == {"id": 1, "name": "Bella"}
     assert errors[0].status_code == errors[1].status_code == 400
     assert errors[0].json() == errors[1].json()
+
+
+class Ordered(BaseRepository):
+    """A repository by hand that lists from a place on, and holds what it is asked to."""
+
+    records = {}
+    asked = []
+
+    async def create(self, *data):
+        self.records.update({record["id"]: record for record in data})
+        return list(data)
+
+    async def retrieve(self, id, lock=None):
+        self.asked.append(("retrieve", lock))
+        return self.records[id]
+
+    async def update(self, data, id):
+        self.asked.append(("update", id))
+        self.records[id] = {**self.records[id], **data}
+        return [self.records[id]]
+
+    async def delete(self, id):
+        self.records.pop(id)
+
+    async def list(self, *conditions, order_by=None, limit=None, offset=0, after=None, before=None):
+        self.asked.append(("list", offset))
+        order = query.orders(order_by, keys=["id"])
+        ends = [place(order, at) for place, at in ((query.after, after), (query.before, before)) if at is not None]
+        found = [each for each in self.records.values() if all(one.matches(each) for one in [*conditions, *ends])]
+        found = query.in_order(found, order)
+        is_last = before is not None and after is None
+        for record in found[-limit:] if is_last and limit else found[offset:][:limit]:
+            yield record
+
+    async def count(self, *conditions):
+        return len(self.records)
+
+
+KEPT = {"kept": Kept, "ordered": Ordered}
+
+
+@pytest.fixture(params=["kept", "ordered", "remote", "of"])
+async def changing(request):
+    """A client of a resource whose records come and go while somebody goes through its pages."""
+    below = Flama()
+    Ordered.records.clear()
+    Ordered.asked.clear()
+    users = resource(KEPT.get(request.param, Kept))
+    below.resources.add_resource("/users/", users)
+    async with Client(app=below) as client:
+        if request.param in KEPT:
+            yield client
+            return
+        attributes = {"_resource": "/users", "_pagination": "cursor"}
+        remote = (
+            HTTPResourceRepository.of(users)
+            if request.param == "of"
+            else type("Remote", (HTTPResourceRepository,), attributes)
+        )
+        worker = type("RemoteWorker", (HTTPWorker,), {"__annotations__": {"users": remote}})
+        above = Flama(components=[WorkerComponent(worker("http://users", transport=ASGITransport(app=below)))])
+        above.resources.add_resource("/users/", resource(remote))
+        async with Client(app=above) as client:
+            yield client
+
+
+async def turned(client, **query):
+    response = await client.get("/users/", params={"limit": 3, "order_by": "-age", **query})
+    assert response.status_code == 200, response.text
+    return [record["id"] for record in response.json()["data"]], response.json()["meta"]
+
+
+async def test_a_cursor_is_a_place_whatever_comes_and_goes_before_it(changing):
+    # nobody knows the age of "n" and "o"
+    ages = {"a": 90, "b": 80, "c": 70, "d": 60, "e": 50, "n": None, "o": None}
+    for id, age in ages.items():
+        body = {"id": id, "name": "x", **({} if age is None else {"age": age})}
+        assert (await changing.post("/users/", json=body)).status_code == 201
+
+    first, meta = await turned(changing, cursor="", count=True)
+    await changing.delete("/users/a/")
+    await changing.delete("/users/b/")
+    await changing.post("/users/", json={"id": "z", "name": "x", "age": 99})
+    second, then = await turned(changing, cursor=meta["next"])
+    third, last = await turned(changing, cursor=then["next"])
+    back, start = await turned(changing, cursor=last["previous"])
+    front, begin = await turned(changing, cursor=start["previous"])
+
+    assert (first, second, third) == (["a", "b", "c"], ["d", "e", "n"], ["o"])
+    assert (meta["count"], last["next"]) == (7, None)
+    assert (back, front) == (second, ["z", "c"])
+    assert begin["previous"] is None
+
+
+async def test_a_cursor_that_is_none_is_refused(changing):
+    for id in "abcd":
+        await changing.post("/users/", json={"id": id, "name": "x"})
+    _, meta = await turned(changing, cursor="")
+
+    wrong = [
+        await changing.get("/users/", params={"cursor": cursor, "order_by": order_by})
+        for cursor, order_by in (("x", "-age"), (meta["next"], "age"), (f"A{meta['next'][1:]}", "-age"))
+    ]
+
+    assert [response.status_code for response in wrong] == [400] * 3
+
+
+async def test_an_offset_is_asked_for_where_a_cursor_would_read_what_is_before():
+    below = Flama()
+    users = resource(Kept)
+    below.resources.add_resource("/users/", users)
+    async with Client(app=below) as client:
+        repository = HTTPResourceRepository.of(users)(client)
+        await repository.create(*({"id": str(n), "name": "x"} for n in range(9)))
+
+        asked = []
+        repository._resource_manager.call = spying(repository._resource_manager.call, asked)
+        found = [record["id"] if isinstance(record, dict) else record.id async for record in repository.list(offset=7)]
+
+    assert found == ["7", "8"]
+    assert asked == [{"limit": "100", "offset": "7"}]
+
+
+def spying(call, asked):
+    async def spied(name, *args, query=(), **options):
+        asked.append(dict(query))
+        return await call(name, *args, query=query, **options)
+
+    return spied
+
+
+async def test_a_record_is_held_while_its_state_is_compared_where_the_repository_can():
+    app = Flama()
+    app.resources.add_resource("/users/", resource(Ordered))
+    Ordered.records.clear()
+    async with Client(app=app) as client:
+        created = await client.post("/users/", json={"id": "a", "name": "x"})
+        Ordered.asked.clear()
+        await client.patch("/users/a/", json={"age": 1}, headers={"if-match": created.headers["etag"]})
+        await client.get("/users/a/")
+
+    assert Ordered.asked == [("retrieve", "update"), ("update", "a"), ("retrieve", None)]
+
+
+@pytest.mark.parametrize("changing", ["kept", "remote", "of"], indirect=True)
+async def test_of_many_changes_of_one_state_at_once_one_is_made(changing):
+    created = await changing.post("/users/", json={"id": "a", "name": "x"})
+    tag = {"if-match": created.headers["etag"]}
+
+    changes = [changing.patch("/users/a/", json={"age": age}, headers=tag) for age in range(8)]
+    statuses = [response.status_code for response in await asyncio.gather(*changes)]
+    gone = [changing.delete("/users/a/", headers=tag) for _ in range(3)]
+    refused = {response.status_code for response in await asyncio.gather(*gone)}
+
+    assert sorted(statuses) == [200] + [412] * 7
+    assert refused == {412}
