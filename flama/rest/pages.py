@@ -244,7 +244,9 @@ class Walk:
 
     def _is_misplaced(self, size: int | None) -> bool:
         """Whether the server's pages are of another size, so that another has to be asked for to begin with."""
-        if not size or self.style != "page_number" or size == self._page.limit or not self._page.offset:
+        if not size or self.style != "page_number" or size == self._page.limit:
+            return False
+        if not self._page.offset and self._offset < size:  # the first page is the first of any size
             return False
         self._page = Page(size, self._offset - self._offset % size, self._page.count)
         self._seen = self._page.offset

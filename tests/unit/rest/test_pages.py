@@ -123,6 +123,18 @@ def test_a_walk_takes_the_size_that_the_server_allows():
     assert walk.parameters() == {"page": "2", "page_size": "2"}
 
 
+def test_a_walk_does_not_read_what_is_before_its_offset_though_pages_are_smaller_than_asked():
+    walk = Walk("page_number", 100, resource="/thing", offset=35)
+
+    first = walk.parameters()
+    skipped = walk.take(Envelope(records(*range(10)), {"page": 1, "page_size": 10}))
+    second = walk.parameters()
+    taken = walk.take(Envelope(records(*range(30, 38)), {"page": 4, "page_size": 10}))
+
+    assert [first, second] == [{"page": "1", "page_size": "100"}, {"page": "4", "page_size": "10"}]
+    assert (skipped, [record["id"] for record in taken], walk.ended) == ([], [35, 36, 37], True)
+
+
 def test_a_walk_by_offset_goes_on_after_what_it_was_given():
     walk = Walk("limit_offset", 100, resource="/user")
 
