@@ -13,7 +13,7 @@ from flama import exceptions, query
 from flama.sqlalchemy import texts
 from flama.sqlalchemy.values import compared
 
-__all__ = ["known", "ordered", "where"]
+__all__ = ["NEVER", "Place", "beyond", "go_as_rows", "known", "ordered", "places", "where"]
 
 _Element: t.TypeAlias = sa.ColumnElement[t.Any]
 _Column: t.TypeAlias = sa.Column[t.Any]
@@ -21,8 +21,8 @@ _Names: t.TypeAlias = collections.abc.Iterator[str]
 
 # what the databases take in one statement, less what else is in it
 _MOST_VALUES: t.Final = 30_000
-# with false(), SQLAlchemy leaves out what is joined with it, and the parameters in that
-_NEVER: t.Final[_Element] = sa.literal_column("(1 = 0)")
+NEVER: t.Final[_Element] = sa.literal_column("(1 = 0)")
+"""What holds of no record: with false(), SQLAlchemy leaves out what is joined with it, and the parameters in that."""
 _COMPARISONS: t.Final = {"gt": operator.gt, "gte": operator.ge, "lt": operator.lt, "lte": operator.le}
 
 
@@ -53,10 +53,10 @@ def where(table: sa.Table, condition: query.Condition, names: _Names) -> _Elemen
     return _where(table, condition, names)
 
 
-def ordered(column: sa.ColumnElement[t.Any], order: query.Order) -> _Element:
-    """Give what sorts by a column."""
+def ordered(column: sa.ColumnElement[t.Any], order: query.Order, *, present: bool = False) -> _Element:
+    """Give what sorts by a column; by one that is ``present``, not null in any of the records, as by one that can't."""
     key: _Element = column if order.native else texts.key(column)
-    if not getattr(column, "nullable", True):
+    if present or not getattr(column, "nullable", True):
         return sa.desc(key) if order.descending else sa.asc(key)
     nulls: _Element = _NULLS[order.descending, order.nulls](key)
     return nulls
@@ -110,7 +110,7 @@ def _where(table: sa.Table, condition: query.Condition, names: _Names) -> _Eleme
         case query.Not():
             return sa.not_(_where(table, condition.part, names))
         case query.Beyond():
-            return _beyond(table, condition, names)
+            return beyond(places(table, condition, names))
     raise TypeError(f"{condition!r} has no form in SQL")
 
 
@@ -127,7 +127,7 @@ def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
         case "isnull", _:
             return column.is_(None)
         case "in", []:
-            return _NEVER
+            return NEVER
         case (("eq" | "in"), _):
             return texts.equal(column, binds)
         case compared, [bind] if compared in _COMPARISONS:
@@ -148,64 +148,89 @@ def _kind(column: _Column, value: t.Any) -> sa.types.TypeEngine[t.Any]:
     return column.type
 
 
-class _Place(t.NamedTuple):
+class Place(t.NamedTuple):
+    """Where a column of an order stands at a place, and whether it may be null on the way from there."""
+
     order: query.Order
     column: _Column
     bind: sa.BindParameter[t.Any] | None
-
-    @property
-    def key(self) -> _Element:
-        return self.column if self.order.native else texts.key(self.column)
+    nullable: bool
 
     @property
     def value(self) -> _Element | None:
+        """What it is compared with; None where it is null."""
         return self.bind if self.bind is None or self.order.native else texts.operand(self.bind, self.column)
 
     @property
+    def key(self) -> _Element:
+        """What is compared with that."""
+        return self.column if self.order.native else texts.key(self.column)
+
+    @property
     def nulls_follow(self) -> bool:
-        return bool(self.column.nullable) and self.order.nulls == "last"
+        """Whether records that are null there come behind those that aren't."""
+        return self.nullable and self.order.nulls == "last"
 
     def here(self) -> _Element:
+        """Give that a record stands where the place does."""
         if self.bind is None:
             return self.column.is_(None)
         return self.column == self.bind if self.order.native else texts.equal(self.column, [self.bind])
 
-    def beyond(self) -> _Element | None:
+    def further(self) -> _Element | None:
+        """Give that a record has a value, which comes behind; None where none can."""
         if self.value is None:
             return None if self.order.nulls == "last" else self.column.is_not(None)
-        further = self.key < self.value if self.order.descending else self.key > self.value
-        return sa.or_(further, self.column.is_(None)) if self.nulls_follow else further
+        return self.key < self.value if self.order.descending else self.key > self.value
+
+    def beyond(self) -> _Element | None:
+        """Give that a record comes behind; None where none can."""
+        further = self.further()
+        if further is None or self.value is None or not self.nulls_follow:
+            return further
+        return sa.or_(further, self.column.is_(None))
 
     def not_before(self) -> _Element | None:
-        # of no meaning of its own: it shows the database where in an index to begin
+        """Give what is of no meaning of its own, but shows the database where in an index to begin."""
         if self.value is None or self.nulls_follow:
             return None
         return self.key <= self.value if self.order.descending else self.key >= self.value
 
 
-def _beyond(table: sa.Table, condition: query.Beyond, names: _Names) -> _Element:
-    places = [_place(table.columns[order.field], order, value, names) for order, value in condition.places]
-    by_columns = _by_columns(places)
+def places(table: sa.Table, condition: query.Beyond, names: _Names) -> list[Place]:
+    """Give the columns of an order at a place, with a parameter for each that isn't null there."""
+    return [_place(table.columns[order.field], order, value, names) for order, value in condition.places]
+
+
+def go_as_rows(places: collections.abc.Sequence[Place]) -> bool:
+    """Tell whether one comparison of rows says what comes behind a place."""
     alike = len({place.order.descending for place in places}) == 1
-    if len(places) == 1 or not alike or any(place.value is None or place.column.nullable for place in places):
+    return alike and not any(place.value is None or place.nullable for place in places)
+
+
+def beyond(places: collections.abc.Sequence[Place]) -> _Element:
+    """Give that a record comes behind a place."""
+    by_columns = _by_columns(places)
+    if len(places) == 1 or not go_as_rows(places):
         return by_columns
     keys = sa.tuple_(*[place.key for place in places])
     values = sa.tuple_(*[place.value for place in places])
     return _RowWise(keys < values if places[0].order.descending else keys > values, by_columns)
 
 
-def _place(column: _Column, order: query.Order, value: t.Any, names: _Names) -> _Place:
+def _place(column: _Column, order: query.Order, value: t.Any, names: _Names) -> Place:
     compared(column, value)
-    return _Place(order, column, None if value is None else sa.bindparam(next(names), value, type_=column.type))
+    bind = None if value is None else sa.bindparam(next(names), value, type_=column.type)
+    return Place(order, column, bind, bool(column.nullable))
 
 
-def _by_columns(places: collections.abc.Sequence[_Place]) -> _Element:
+def _by_columns(places: collections.abc.Sequence[Place]) -> _Element:
     ways = [
         sa.and_(*[place.here() for place in places[:index]], further)
         for index, place in enumerate(places)
         if (further := place.beyond()) is not None
     ]
     if not ways:
-        return _NEVER
+        return NEVER
     lead = places[0].not_before() if len(places) > 1 else None
     return sa.or_(*ways) if lead is None else sa.and_(lead, sa.or_(*ways))

@@ -8,7 +8,7 @@ import typing as t
 import sqlalchemy as sa
 
 from flama import exceptions, query
-from flama.sqlalchemy import conditions
+from flama.sqlalchemy import conditions, ranges
 from flama.sqlalchemy.columns import python_types
 from flama.sqlalchemy.statements import (
     Clauses,
@@ -31,6 +31,7 @@ OrderBy: t.TypeAlias = (
 _Term: t.TypeAlias = query.Order | sa.ColumnElement[t.Any]
 
 _ORDERS: t.Final = 1000
+_REACH: t.Final = 10_000  # farther from the start of a range, the database had better read it as one
 _MOST: t.Final = 2**63 - 1
 
 
@@ -45,12 +46,14 @@ def page(
     offset: int | None = None,
     after: t.Any = None,
     before: t.Any = None,
+    dialect: str | None = None,
 ) -> Statement:
     """Read, in order, those of the records that match which come after one record, before another, or both.
 
     With a limit, they are the first of them, and when it's only said what they come before, the last of them. An order
     is always brought to a decision by the primary key, which is that of a slice without another; records that are read
-    whole, without one, have none.
+    whole, without one, have none. For a database of this ``dialect``, they are read as it does best; without it, in a
+    way that lets them be held as well.
 
     :raises InvalidDataError: an order isn't one, a limit or offset is no natural number, a record lacks a field.
     :raises SQLAlchemyError: a place is named in a table without primary key.
@@ -59,19 +62,26 @@ def page(
     sliced = not (limit is None and offset is None and after is None and before is None)
     ordered = sliced or order_by is not None or order_direction != "asc"
     terms = _terms(table, order_by, order_direction) if ordered else ()
-    if after is not None or before is not None:
-        clauses = [*clauses, *_places(table, terms, after, before)]
+    placed = tuple(_places(table, terms, after, before)) if after is not None or before is not None else ()
     backwards = before is not None and after is None and limit is not None
-    plain = clauses if all(isinstance(term, query.Order) for term in terms) else (*clauses, None)
-    key, given = shaped("page", table, plain, filters, terms, limit is None, offset is None, backwards)
     cut = {name: number for name, number in (("limit", limit), ("offset", offset)) if number is not None}
-    names = {name: value_name(len(given) + place) for place, name in enumerate(cut)}
+    split = dialect is not None and len(terms) > 1 and _is_split(table, terms, placed, cut, dialect)
+    if split and offset is not None:
+        cut["reach"] = cut["limit"] + offset
+    every = [*clauses, *placed] if all(isinstance(term, query.Order) for term in terms) else [*clauses, *placed, None]
+    key, given = shaped("page", table, every, filters, terms, limit is None, offset is None, backwards, split)
 
     def build() -> sa.Select[t.Any]:
-        found: sa.Select[t.Any] = sa.select(*table.columns).where(*matching(table, clauses, filters))
-        for name, number in cut.items():
-            found = getattr(found, name)(sa.bindparam(names[name], number, sa.BigInteger))
-        return _backwards(table, found, terms) if backwards else found.order_by(*_ordered(table, terms))
+        names = map(value_name, itertools.count(len(given)))
+        numbers = {name: sa.bindparam(next(names), number, sa.BigInteger) for name, number in cut.items()}
+        orders = query.reverse(_by_name(table, terms)) if backwards else terms
+        if split:
+            found = _split(_Asked(table, clauses, filters, placed, len(given)), orders, numbers, str(dialect))
+        else:
+            matches = matching(table, [*clauses, *placed], filters)
+            found = sa.select(*table.columns).where(*matches).order_by(*_ordered(table, orders))
+        found = found.limit(numbers.get("limit")).offset(numbers.get("offset"))
+        return _turned(found, terms) if backwards else found
 
     return Statement(key, (*given, *cut.values()), build, (), record_keys(table))
 
@@ -114,8 +124,48 @@ def places(table: sa.Table, order_by: OrderBy, order_direction: str) -> dict[que
     return {order: kinds[order.field] for order in _by_name(table, terms)}
 
 
-def _backwards(table: sa.Table, found: sa.Select[t.Any], terms: tuple[_Term, ...]) -> sa.Select[t.Any]:
-    last = found.order_by(*_ordered(table, query.reverse(_by_name(table, terms)))).subquery()
+def _is_split(
+    table: sa.Table,
+    terms: tuple[_Term, ...],
+    placed: tuple[query.Beyond, ...],
+    cut: collections.abc.Mapping[str, int],
+    dialect: str,
+) -> bool:
+    """Tell whether the page is read as several ranges, each as far as the page reaches at most."""
+    is_near = "limit" in cut and sum(cut.values()) <= _REACH
+    if not is_near or len(placed) > 1 or (placed and "offset" in cut):
+        return False
+    orders = tuple(term for term in terms if isinstance(term, query.Order))
+    return len(orders) == len(terms) and ranges.are_several(
+        table, placed[0].orders if placed else orders, dialect, placed=bool(placed)
+    )
+
+
+class _Asked(t.NamedTuple):
+    """Which records of a table are asked for, from which place on, if there is one, by how many values."""
+
+    table: sa.Table
+    clauses: Clauses
+    filters: Filters
+    placed: tuple[query.Beyond, ...]
+    values: int
+
+
+def _split(
+    asked: _Asked, orders: tuple[_Term, ...], numbers: dict[str, sa.BindParameter[int]], dialect: str
+) -> sa.Select[t.Any]:
+    table, place = asked.table, next(iter(asked.placed), None)
+    if place is None:
+        parts = ranges.whole(table, t.cast("tuple[query.Order, ...]", orders), dialect)
+    else:
+        names = map(value_name, itertools.count(asked.values - len(place.values)))
+        parts = ranges.beyond(table, conditions.places(table, place, names), dialect)
+    reach = numbers.get("reach", numbers["limit"])
+    return parts.select(matching(table, asked.clauses, asked.filters), reach, dialect)
+
+
+def _turned(found: sa.Select[t.Any], terms: tuple[_Term, ...]) -> sa.Select[t.Any]:
+    last = found.subquery()
     whole: sa.Select[t.Any] = sa.select(*last.columns)
     return whole.order_by(*_ordered(last, terms))
 
@@ -132,7 +182,7 @@ def natural(table: sa.Table, what: str, number: int | None) -> int | None:
 
 def _places(
     table: sa.Table, terms: tuple[_Term, ...], after: t.Any, before: t.Any
-) -> collections.abc.Iterator[query.Condition]:
+) -> collections.abc.Iterator[query.Beyond]:
     if not table.primary_key:
         raise exceptions.SQLAlchemyError(f"Table '{table.name}' has no primary key, and so no places to go on from")
     orders = _by_name(table, terms)

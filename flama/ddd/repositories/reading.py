@@ -137,6 +137,7 @@ class TableReader(TypedRepository[Record]):
                 offset=offset,
                 after=after,
                 before=before,
+                dialect=self._dialect if lock is None else None,
             )
             return self._refined(found, fields, lock)
 
@@ -179,8 +180,15 @@ class TableReader(TypedRepository[Record]):
         **filters: t.Any,
     ) -> Record | _Record | None:
         """Give the first record that matches, in an order as :meth:`list` takes it, by default the primary key's."""
-        clauses = self._bounds + clauses
-        page = pages.page(self._table, clauses, filters, order_by=order_by, order_direction=order_direction, limit=1)
+        page = pages.page(
+            self._table,
+            self._bounds + clauses,
+            filters,
+            order_by=order_by,
+            order_direction=order_direction,
+            limit=1,
+            dialect=self._dialect if lock is None else None,
+        )
         return next(iter(await self._found(page, fields, lock)), None)
 
     async def count(self, *clauses: t.Any, **filters: t.Any) -> int:
@@ -191,6 +199,10 @@ class TableReader(TypedRepository[Record]):
     async def exists(self, *clauses: t.Any, **filters: t.Any) -> bool:
         """Tell whether any record matches."""
         return bool(await self._table_manager.read(pages.exists(self._table, self._bounds + clauses, filters)))
+
+    @property
+    def _dialect(self) -> str:
+        return self._table_manager.connection.dialect.name
 
     def _places(self, order_by: pages.OrderBy, order_direction: str) -> Places | None:
         return pages.places(self._table, order_by, order_direction)
