@@ -102,6 +102,8 @@ class _Generator(pydantic.json_schema.GenerateJsonSchema):
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> dict[str, t.Any]:
         described = super().decimal_schema(schema)
+        if described.get("type") == "string":  # of an answer, which has an exponent where the number has
+            return {"type": "string"}
         kinds = described.get("anyOf", [])
         if any(limit in schema for limit in _LIMITS):  # which can't be told of a text
             return next((kind for kind in kinds if kind["type"] == "number"), described)

@@ -18,6 +18,7 @@ import pytest
 
 from flama import Component, Flama, exceptions, http, types
 from flama.routing import Router
+from flama.schemas.adapter import json_schema
 
 ERROR = {"$ref": "#/components/schemas/APIError"}
 
@@ -379,6 +380,12 @@ def test_a_number_as_text_is_described_by_a_pattern():
 
     assert number == {"type": "number"}
     assert text["pattern"]
+
+
+def test_a_number_that_is_answered_as_text_may_have_an_exponent():
+    schema, _ = json_schema(decimal.Decimal, output=True, reference="{name}")
+
+    assert schema == {"type": "string"}
 
 
 @pytest.mark.parametrize(
