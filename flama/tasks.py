@@ -28,9 +28,10 @@ async def finished(
     seconds; after that it is cancelled itself. The cancellation is what is raised then; how the clean-up failed is
     logged.
     """
-    task = asyncio.create_task(clean_up)
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(clean_up)
     _clean_ups.add(task)
-    ended = _ended(task)
+    ended = _ended(task, loop)
     if isinstance(error, asyncio.CancelledError):
         await _bounded(task, limit)
         raise error
@@ -42,9 +43,9 @@ async def finished(
     return task.result()
 
 
-def _ended(task: asyncio.Task[t.Any]) -> asyncio.Future[None]:
+def _ended(task: asyncio.Task[t.Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
     """Give what waits for a task that isn't cancelled with it: what asyncio.shield gives takes longer."""
-    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    ended: asyncio.Future[None] = loop.create_future()
 
     def end(task: asyncio.Task[t.Any]) -> None:
         _clean_ups.discard(task)

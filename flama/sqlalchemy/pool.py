@@ -17,6 +17,7 @@ from flama.sqlalchemy.connecting import answers, made
 from flama.sqlalchemy.holders import Holder, Noted, listed, noted
 from flama.sqlalchemy.idle import Idle
 from flama.sqlalchemy.lines import Line
+from flama.sqlalchemy.listeners import are_heard
 from flama.sqlalchemy.turns import Turns
 
 __all__ = ["FairPool"]
@@ -85,7 +86,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     def taken(self, engine: sa.Engine) -> sa.Connection | None:
         """Give a connection to who has the turn, if one is to be had without waiting."""
         idle, now = self._idle, time.monotonic()
-        if self._pre_ping or self.dispatch.checkout or not (idle.qsize() and self._is_good(idle.next, now)):
+        if self._pre_ping or are_heard(self.dispatch.checkout) or not (idle.qsize() and self._is_good(idle.next, now)):
             return None
         if (proxy := idle.wake()) is None:
             self._chosen = idle.get()
@@ -98,11 +99,13 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         """Close a connection that needs nothing, if there is nothing to wait for; tell whether that was done."""
         proxy: t.Any = connection._dbapi_connection
         record = proxy._connection_record
-        if record is None or self._idle.is_full or self.dispatch.checkin or self.dispatch.reset:
+        if record is None or self._idle.is_full or are_heard(self.dispatch.checkin, self.dispatch.reset):
             return False
         if record.finalize_callback or (line := _line(record)) is None:
             connection.close()
             return True
+        if (begun := connection._transaction) is not None:
+            begun.is_active, connection._transaction = False, None  # there is nothing to be undone
         connection._dbapi_connection = None
         connection.close()  # which has nothing to give back
         self._held.pop(record, None)

@@ -8,6 +8,7 @@ from sqlalchemy.engine.util import TransactionalContext
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy.drivers.driver import Driver
+from flama.sqlalchemy.listeners import are_heard
 from flama.sqlalchemy.shapes import Shapes
 
 __all__ = ["driver_of", "forget", "last_driver_of"]
@@ -43,7 +44,8 @@ def driver_of(connection: AsyncConnection) -> Driver | None:
     if (sync._has_events or sync.engine._has_events) and _heard(sync.dispatch):
         return None
     dialect: t.Any = sync.dialect
-    if dialect._has_events and _run_by_others(dialect.dispatch):
+    events = dialect.dispatch
+    if dialect._has_events and are_heard(events.do_execute, events.do_execute_no_params, events.do_executemany):
         return None
     driver: Driver | None = fairy.info.get(_DRIVER)
     if driver is None or driver.adapter is not fairy.dbapi_connection:
@@ -53,9 +55,10 @@ def driver_of(connection: AsyncConnection) -> Driver | None:
 
 def last_driver_of(connection: sa.Connection) -> Driver | None:
     """Give the driver by which a connection, or one by the same line before it, was last spoken to; None by none."""
-    fairy = connection._dbapi_connection
-    driver: Driver | None = None if fairy is None else fairy.info.get(_DRIVER)
-    return driver if driver is not None and driver.adapter is t.cast("t.Any", fairy).dbapi_connection else None
+    if (fairy := connection._dbapi_connection) is None:
+        return None
+    driver: Driver | None = fairy.info.get(_DRIVER)
+    return driver if driver is not None and driver.adapter is fairy.dbapi_connection else None
 
 
 def forget(connection: AsyncConnection) -> None:
@@ -69,10 +72,6 @@ def _heard(events: t.Any) -> bool:
     return bool(
         events.before_cursor_execute or events.after_cursor_execute or events.before_execute or events.after_execute
     )
-
-
-def _run_by_others(events: t.Any) -> bool:
-    return bool(events.do_execute or events.do_execute_no_params or events.do_executemany)
 
 
 def _made(connection: sa.Connection, fairy: t.Any) -> Driver | None:

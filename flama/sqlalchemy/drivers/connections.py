@@ -59,7 +59,7 @@ async def checked_out(engine: AsyncEngine) -> AsyncConnection:
     """Check a connection out, waiting for one if all are in use."""
     sync: t.Any = engine.sync_engine
     pool = sync.pool
-    if not isinstance(pool, FairPool) or sync.dispatch.engine_connect:
+    if not isinstance(pool, FairPool) or (sync._has_events and sync.dispatch.engine_connect):
         return await engine.connect()
     await pool.turn()
     try:
@@ -97,10 +97,7 @@ def left_at_once(transaction: AsyncTransaction) -> bool:
     It is where there is nothing to wait for, and nobody who wants to know.
     """
     begun: t.Any = transaction.sync_transaction
-    if begun is None or not begun.is_active:
-        return False
-    begun.is_active = not _closed_at_once(begun.connection)
-    return not begun.is_active
+    return begun is not None and begun.is_active and _closed_at_once(begun.connection)
 
 
 async def committed_last(transaction: AsyncTransaction) -> bool:
@@ -125,6 +122,8 @@ async def checked_in(connection: AsyncConnection) -> None:
 def _closed_at_once(connection: sa.Connection) -> bool:
     driver, pool = last_driver_of(connection), connection.engine.pool
     if driver is None or not driver.idle or not isinstance(pool, FairPool):
+        return False
+    if connection._nested_transaction is not None:
         return False
     return not _tells_ends(connection) and pool.close_at_once(connection)
 
