@@ -115,13 +115,20 @@ def decode(
     """Give the conditions that a query asks for, the inverse of :func:`encode`; those of a conjunction one by one.
 
     :raises ValueError: a parameter means nothing, or asks by an operator that isn't allowed; the message names it.
-    :raises UnknownColumnError: a parameter is neither a field that may be asked for nor ``reserved``.
+    :raises UnknownColumnError: fields may not be asked for, whatever else is wrong; it names all of them. What has a
+        ``reserved`` name is no field.
     """
-    reading = _Reading(allowed, resource)
-    for name, value in pairs:
+    said = [
+        (name, _parsed(value) if name == FILTER else value)
+        for name, value in pairs
+        if name == FILTER or name not in reserved
+    ]
+    _check_known(said, allowed, resource)
+    reading = _Reading(allowed)
+    for name, value in said:
         if name == FILTER:
-            reading.found.append(reading.group(_parsed(value)))
-        elif name not in reserved:
+            reading.found.append(reading.group(value))
+        else:
             reading.simple(name, value)
     return tuple(each if isinstance(each, Condition) else reading.gathered(each) for each in reading.found)
 
@@ -192,16 +199,35 @@ def _parsed(value: str) -> t.Any:
         raise ValueError(f"{FILTER} is JSON: {error}") from None
 
 
+def _check_known(said: collections.abc.Iterable[tuple[str, t.Any]], allowed: Allowed, resource: str) -> None:
+    fields = (field for name, value in said for field in (_fields(value) if name == FILTER else (name,)))
+    if unknown := [field for field in dict.fromkeys(fields) if field not in allowed]:
+        raise UnknownColumnError(resource=resource, names=unknown, columns=allowed)
+
+
+def _fields(group: t.Any, depth: int = 0) -> collections.abc.Iterator[str]:
+    """Give the names of the fields that a group is about, as far as it is one."""
+    if depth > _DEEPEST:
+        return
+    match group:
+        case {"and": [*parts]} | {"or": [*parts]}:
+            for part in parts:
+                yield from _fields(part, depth + 1)
+        case {"not": part}:
+            yield from _fields(part, depth + 1)
+        case [str(name), *_]:
+            yield name
+
+
 _Gathered: t.TypeAlias = tuple[str, bool]  # a field, and whether it is to be none of the values
 
 
 class _Reading:
     """One query that is being read: what may be in it, and how much more."""
 
-    def __init__(self, allowed: Allowed, resource: str) -> None:
+    def __init__(self, allowed: Allowed) -> None:
         self.found: list[Condition | _Gathered] = []
         self._allowed = allowed
-        self._resource = resource
         self._in: dict[_Gathered, list[t.Any]] = {}
         self._comparisons = _COMPARISONS
         self._values = _VALUES
@@ -274,8 +300,6 @@ class _Reading:
             raise ValueError(f"{name}: {error}") from None
 
     def _checked(self, name: str, operator: str) -> Filterable:
-        if name not in self._allowed:
-            raise UnknownColumnError(resource=self._resource, names=[name], columns=self._allowed)
         field = self._allowed[name]
         if operator not in field.operators:
             has = ", ".join(each for each in OPERATORS if each in field.operators)

@@ -66,7 +66,6 @@ class TestHTTP(RepositoryContract):
     # a query has no types: each value is of its field's
     capabilities = frozenset({"clauses", "filters", "guards", "keyset", "many", "orders", "queries"})
     faults = {
-        r"^test_an_unknown_field_of_a_condition_is_named\[": "the resource names the first of them alone",
         "^test_an_unknown_field_of_(data|any_of_many)_is_named": "what a schema doesn't know is dropped",
         "^test_null_is_refused_where_none_may_be": "the resource's schema refuses it before a constraint does",
         "^test_(more_than_one_record_is_too_many|invalid_data_tell_of_which_resource)$": "what the client finds out "

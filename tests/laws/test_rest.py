@@ -249,6 +249,20 @@ def test_conditions_come_back_from_a_query(conditions):
     assert filters.decode(pairs, ALLOWED, resource="thing") == tuple(conjuncts(conditions))
 
 
+@hypothesis.given(st.lists(CONDITIONS, max_size=3), st.sets(st.sampled_from(sorted(ALLOWED))))
+def test_all_fields_that_may_not_be_asked_for_are_named_once(conditions, allowed):
+    asked = {name for condition in conditions for name in condition.fields}
+    fields = {name: ALLOWED[name] for name in allowed}
+    named = ()
+
+    try:
+        filters.decode(queried(filters.encode(conditions)), fields, resource="thing")
+    except exceptions.UnknownColumnError as error:
+        named = error.names
+
+    assert sorted(named) == sorted(asked - allowed)
+
+
 @hypothesis.given(
     st.sampled_from(list(OF_TYPE)).flatmap(lambda kind: st.tuples(st.just(kind), OF_TYPE[kind])), st.booleans()
 )

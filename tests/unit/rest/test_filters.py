@@ -94,6 +94,24 @@ def test_a_field_that_is_not_there_is_named_with_those_that_are(pair):
         decoded(pair)
 
 
+@pytest.mark.parametrize(
+    ("pairs", "names"),
+    [
+        ([("nope", "1"), ("age", "1"), ("none", "2"), ("nope", "3")], ("nope", "none")),
+        (
+            [("filter", '{"or":[["nope","isnull"],{"not":{"and":[["age","gt","1"],["none","in",["1"]]]}}]}')],
+            ("nope", "none"),
+        ),
+        ([("filter", '["nope","near","1"]'), ("none", "isnull:1"), ("age", "gte:x")], ("nope", "none")),
+    ],
+)
+def test_all_fields_that_are_not_there_are_named_whatever_else_is_wrong(pairs, names):
+    with pytest.raises(UnknownColumnError) as caught:
+        decoded(*pairs)
+
+    assert (caught.value.names, caught.value.columns) == (names, ("age", "name", "born", "note"))
+
+
 def test_what_is_no_condition_is_refused():
     with pytest.raises(TypeError, match="is a condition of F"):
         filters.encode(["age > 1"])
