@@ -49,7 +49,7 @@ class Asked:
         """
         resource = self.resource
         try:
-            return filters.decode(self.query, resource._filters, resource=resource.name, reserved=reserved)
+            return filters.decode(self.query, resource._filters, resource=resource._called, reserved=reserved)
         except ValueError as error:
             raise pagination.refused(error) from error
 

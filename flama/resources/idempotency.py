@@ -111,7 +111,7 @@ def _kept(id: str, request: str, response: http.Response) -> dict[str, t.Any]:
 def _replayed(asked: Asked, kept: dict[str, t.Any], request: str) -> http.Response:
     if kept["request"] != request:
         detail = f"{idempotency.HEADER} was that of another request"
-        raise exceptions.InvalidDataError(resource=asked.resource.name, detail=detail)
+        raise exceptions.InvalidDataError(resource=asked.resource._called, detail=detail)
     return http.Response(kept["body"], kept["status"], {**kept["headers"], idempotency.REPLAYED: "true"})
 
 

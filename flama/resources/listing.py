@@ -33,7 +33,7 @@ async def records(asked: Asked) -> http.Response:
 
 def _order(asked: Asked, query: _Pairs) -> tuple[Order, ...]:
     try:
-        return orders.decode(query, asked.resource._ordering, resource=asked.resource.name) or asked.resource._order
+        return orders.decode(query, asked.resource._ordering, resource=asked.resource._called) or asked.resource._order
     except ValueError as error:
         raise pagination.refused(error) from error
 

@@ -54,7 +54,7 @@ async def upsert(asked: Asked) -> http.Response:
 def _check_known(asked: Asked, options: dict[str, list[str]]) -> None:
     fields, alike = asked.resource._filters, asked.resource._unique
     if unknown := [name for listed in options.values() for name in listed if name not in fields]:
-        raise exceptions.UnknownColumnError(resource=asked.resource.name, names=unknown, columns=fields)
+        raise exceptions.UnknownColumnError(resource=asked.resource._called, names=unknown, columns=fields)
     if alike is not None and names.ON in options and frozenset(options[names.ON]) not in alike:
         known = "; ".join(", ".join(sorted(each)) for each in alike)
         raise pagination.refused(ValueError(f"{names.ON} is what no two records are alike in: {known}"))

@@ -87,4 +87,4 @@ def _tags(value: str | None) -> _Tags:
 
 
 def _failed(asked: Asked) -> exceptions.PreconditionFailedError:
-    return exceptions.PreconditionFailedError(resource=asked.resource.name, id=asked.id)
+    return exceptions.PreconditionFailedError(resource=asked.resource._called, id=asked.id)

@@ -145,12 +145,13 @@ class TableRecords:
 class PortableRecords:
     """The records of any repository, by what all of them have in common, which over HTTP is said in requests.
 
-    One that isn't ``sliceable`` can only list them all; ``kinds`` are the types of fields by which places can be told
-    to one that goes on from there. With ``locks``, it can hold what it retrieves.
+    ``name`` is what errors call it. One that isn't ``sliceable`` can only list them all; ``kinds`` are the types of
+    fields by which places can be told to one that goes on from there. With ``locks``, it can hold what it retrieves.
     """
 
     repository: t.Any
     key: str
+    name: str
     sliceable: bool
     kinds: _Kinds
     locks: bool
@@ -173,7 +174,7 @@ class PortableRecords:
         found = await (update or self.repository.update)(id=id, data=data if partial else {**data, self.key: id})
         if isinstance(found, builtins.list):
             if not found:
-                raise NotFoundError(resource=type(self.repository).__name__, id=id)
+                raise NotFoundError(resource=self.name, id=id)
             return found[0]
         return found
 
@@ -228,7 +229,7 @@ class PortableRecords:
     def _check_whole(self, *asked: t.Any) -> None:
         if any(asked) and not self.sliceable:
             detail = "its records can't be asked for by conditions or in an order"
-            raise InvalidDataError(resource=type(self.repository).__name__, detail=detail)
+            raise InvalidDataError(resource=self.name, detail=detail)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -69,11 +69,12 @@ class RESTResource(Resource):
 
     _table: t.ClassVar[t.Any] = None
     _repository: t.ClassVar[t.Any]
+    _called: t.ClassVar[str]  # what errors call its records: as the repository does, so that all are of one name
     _id: t.ClassVar[Key]
     _input: t.ClassVar[Input]
     _output: t.ClassVar[Output]
     _filters: t.ClassVar[Allowed]
-    _ordering: t.ClassVar[frozenset[str]]
+    _ordering: t.ClassVar[tuple[str, ...]]
     _order: t.ClassVar[tuple[Order, ...]]
     _sliceable: t.ClassVar[bool] = True
     _locks: t.ClassVar[bool] = False
@@ -97,7 +98,7 @@ class RESTResource(Resource):
             )
         fields = cls._filters
         cls._filters = _granted(cls.__name__, fields, cls.filters)
-        cls._ordering = frozenset(fields if cls.ordering is None else cls.ordering)
+        cls._ordering = tuple(fields if cls.ordering is None else cls.ordering)
         cls._order = orders(cls.order_by)
         if unknown := [name for name in (*cls._ordering, *(each.field for each in cls._order)) if name not in fields]:
             raise _unknown(cls.__name__, "is ordered by", unknown, fields)
@@ -107,7 +108,7 @@ class RESTResource(Resource):
         """Give what the resource asks of its repository."""
         if cls._is_table():
             return TableRecords(repository, cls._id.name, cls._kinds)
-        return PortableRecords(repository, cls._id.name, cls._sliceable, cls._kinds, cls._locks)
+        return PortableRecords(repository, cls._id.name, cls._called, cls._sliceable, cls._kinds, cls._locks)
 
     @classmethod
     def can(cls, operation: str) -> bool:
@@ -167,7 +168,7 @@ def workers_of(app: t.Any) -> list[AbstractWorker]:
 def _of_table(cls: t.Any) -> None:
     """Set what a table tells of its resource."""
     tables = importlib.import_module("flama.resources.tables")
-    cls._id = tables.key(cls.__name__, cls._table)
+    cls._id, cls._called = tables.key(cls.__name__, cls._table), cls._table.name
     cls._repository = cls.repository or _table_repository(cls)
     given, answered = _schemas(cls)
     kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None}
@@ -201,6 +202,7 @@ def _of_schema(cls: t.Any) -> None:
             f"{cls.__name__} has no 'schema', nor 'input_schema' with 'output_schema', and no table to make them from"
         )
     cls._repository, cls._input, cls._output = cls.repository, Input(given), Output(answered)
+    cls._called = getattr(cls.repository, "_resource_name", cls.name)
     cls._sliceable = is_sliceable(cls.repository) if hasattr(cls.repository, "list") else False
     kinds = {name: schemas.without_none(kind) for name, kind in _annotations(answered).items()}
     cls._filters = {name: filterable(kind) for name, kind in kinds.items() if values.has_text(kind)}

@@ -68,7 +68,5 @@ class TestHTTP(RepositoryContract):
     faults = {
         "^test_an_unknown_field_of_(data|any_of_many)_is_named": "what a schema doesn't know is dropped",
         "^test_null_is_refused_where_none_may_be": "the resource's schema refuses it before a constraint does",
-        "^test_(more_than_one_record_is_too_many|invalid_data_tell_of_which_resource)$": "what the client finds out "
-        "itself tells of the resource by its path",
         r"^test_what_is_no_condition_is_refused\[None\]": "alone it is an id, and none of a record: a ValueError",
     }

@@ -112,7 +112,7 @@ async def test_every_fault_is_an_error_of_the_resource(name, fault):
             await CALLS[name](Things(client))
 
     assert type(caught.value) is error
-    assert caught.value.resource == "/thing"
+    assert caught.value.resource == "thing"
 
 
 @pytest.mark.parametrize("call", ["first", "count", "exists", "list"])

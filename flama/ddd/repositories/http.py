@@ -12,7 +12,7 @@ from flama.ddd.repositories.base import BaseRepository
 from flama.ddd.repositories.dialects import Dialect
 from flama.ddd.repositories.questions import Question, natural
 from flama.ddd.repositories.remote_lists import Records, RemoteListing, backwards, paged, streamed
-from flama.ddd.repositories.resources import HTTPResourceManager
+from flama.ddd.repositories.resources import HTTPResourceManager, last_segment
 from flama.ddd.repositories.typed import Record, TypedRepository, records, required
 from flama.ddd.workers.http import HTTPWorker
 from flama.exceptions import InvalidResponseError, MultipleRecordsError, NotFoundError
@@ -41,7 +41,8 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
 
     A subclass says which: ``_resource``, a path or a whole URL. Ids may hold anything that a string can, but be
     empty, ``.`` or ``..``, which raise ``ValueError``. The service's refusals are raised as the errors that a
-    repository on its side would raise. No request is undone when the unit of work fails: HTTP has no transaction.
+    repository on its side would raise, of the resource that it names; what is found out here is of ``_name``, by
+    default the path's last segment. No request is undone when the unit of work fails: HTTP has no transaction.
 
     Records are dictionaries, or of the type that is named in brackets: ``HTTPResourceRepository[User]``. Which
     records are meant is said as everywhere, by conditions of ``F`` and keyword filters, all of which must hold.
@@ -56,6 +57,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     """
 
     _resource: t.ClassVar[str]
+    _name: t.ClassVar[str | None] = None
     _id: t.ClassVar[str] = "id"
     _pagination: t.ClassVar[pages.Style] = "page_number"
     _has_all_styles: t.ClassVar[bool] = False
@@ -71,6 +73,8 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         super().__init_subclass__(**kwargs)
         cls._records = records(cls._record, None)
         cls._dialect = Dialect(cls._envelope, cls._record_envelope, cls._slash, cls._names)
+        if isinstance(resource := getattr(cls, "_resource", None), str):
+            cls._resource_name = last_segment(resource) if cls._name is None else cls._name
 
     @classmethod
     def of(cls, resource: t.Any, path: str | None = None) -> type["HTTPResourceRepository[t.Any]"]:
@@ -85,6 +89,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
             "__module__": cls.__module__,
             "__doc__": f"The records of {resource.__name__}, over HTTP.",
             "_resource": f"/{resource.name}" if path is None else path,
+            "_name": resource._called,
             "_id": resource._id.name,
             "_idempotent": resource.idempotency,
             **({} if hasattr(resource, "list") else {"_pagination": "cursor", "_has_all_styles": True}),
@@ -96,9 +101,9 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         if not hasattr(self, "_resource"):
             raise AttributeError(f"{type(self).__name__} has no '_resource': set it to the path of the collection")
         self._resource_manager = HTTPResourceManager(
-            self._resource, client, dialect=self._dialect, idempotent=self._idempotent
+            self._resource, client, name=self._name, dialect=self._dialect, idempotent=self._idempotent
         )
-        self._resource_name = self._resource_manager.resource
+        self._resource_name = self._resource_manager.name
 
     @t.overload
     async def create(self, data: Record | _Data, /) -> Record: ...
@@ -287,7 +292,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         fields = described.fields
         lost = [] if fields is None else sorted(required(self._record) - fields)
         if not described.operations:
-            detail = f"its document tells of no resource at '{self._resource_name}'"
+            detail = f"its document tells of no resource at '{self._resource_manager.resource}'"
         elif missing:
             detail = f"it has no {', '.join(missing)}: it has {', '.join(sorted(described.operations))}"
         elif lost:

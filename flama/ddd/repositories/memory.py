@@ -71,7 +71,8 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
         if cls._table is not None or cls._key is not None:
-            cls._declared()  # what is wrong with them is told now
+            _, rules = cls._declared()  # what is wrong with them is told now
+            cls._resource_name = rules.table.name
 
     def __init__(self, session: Session, *args: t.Any, **kwargs: t.Any) -> None:
         self._session = session

@@ -114,13 +114,13 @@ async def streamed(manager: HTTPResourceManager, query: _Pairs, read: _Read[R]) 
             lines, rest = streams.lines(chunk, rest)
             manager.check_size(len(rest))
             for start in range(0, len(lines), _BATCH):
-                for record in _records(manager.resource, lines[start : start + _BATCH], read):
+                for record in _records(manager.name, lines[start : start + _BATCH], read):
                     manager.check_open()
                     if isinstance(record, ResourceException):
                         raise record
                     yield record
     if rest.strip():
-        raise InvalidResponseError(resource=manager.resource, detail="the stream ended amid a record")
+        raise InvalidResponseError(resource=manager.name, detail="the stream ended amid a record")
 
 
 def _page(manager: HTTPResourceManager, walk: Walk, query: _Pairs) -> collections.abc.Coroutine[t.Any, t.Any, Envelope]:

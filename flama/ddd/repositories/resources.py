@@ -5,6 +5,7 @@ import contextlib
 import functools
 import math
 import typing as t
+import urllib.parse
 
 import msgspec
 
@@ -17,7 +18,7 @@ from flama.rest import idempotency, preconditions
 from flama.rest.operations import OPERATIONS, Envelope, Operation
 from flama.retry import Keys
 
-__all__ = ["HTTPResourceManager"]
+__all__ = ["HTTPResourceManager", "last_segment"]
 
 _Headers: t.TypeAlias = list[tuple[bytes, bytes]]
 _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
@@ -33,9 +34,10 @@ _OURS: t.Final = Dialect()
 class HTTPResourceManager:
     """The operations of one remote resource.
 
-    ``resource`` is its path, below the client's ``base_url``, or a whole URL. How often and for how long it is
-    asked is the client's ``policy``; ``dialect`` is what the service calls things. With ``idempotent``, writes carry
-    keys, so that a service which keeps their answers does each of them once, however often it is sent.
+    ``resource`` is its path, below the client's ``base_url``, or a whole URL; ``name`` is what errors call it, by
+    default the path's last segment. How often and for how long it is asked is the client's ``policy``; ``dialect`` is
+    what the service calls things. With ``idempotent``, writes carry keys, so that a service which keeps their answers
+    does each of them once, however often it is sent.
 
     A record that was retrieved with an entity tag is written with ``If-Match``: it is refused when somebody else has
     written it since.
@@ -43,8 +45,17 @@ class HTTPResourceManager:
 
     # Its state: the number of writes, in the keys, and the tags of records.
 
-    def __init__(self, resource: str, client: Client, *, dialect: Dialect = _OURS, idempotent: bool = False) -> None:
+    def __init__(
+        self,
+        resource: str,
+        client: Client,
+        *,
+        name: str | None = None,
+        dialect: Dialect = _OURS,
+        idempotent: bool = False,
+    ) -> None:
         self.resource = resource.rstrip("/")
+        self.name = last_segment(resource) if name is None else name
         self.client = client
         self._dialect = dialect
         self._keys = Keys(self.resource) if idempotent else None
@@ -114,7 +125,7 @@ class HTTPResourceManager:
             return Description(answer.body, (whole, whole.removeprefix(base)), self._dialect)
         except (ValueError, msgspec.DecodeError, RecursionError) as error:
             detail = f"what is at {schema} is no OpenAPI document: {error}"
-            raise InvalidResponseError(resource=self.resource, detail=detail) from error
+            raise InvalidResponseError(resource=self.name, detail=detail) from error
 
     def check_open(self) -> None:
         """Make sure that the unit of work goes on.
@@ -130,15 +141,13 @@ class HTTPResourceManager:
         :raises InvalidResponseError: it is.
         """
         if size > self.client.policy.max_size:
-            raise InvalidResponseError(
-                resource=self.resource, detail=str(ResponseTooLarge(self.client.policy.max_size))
-            )
+            raise InvalidResponseError(resource=self.name, detail=str(ResponseTooLarge(self.client.policy.max_size)))
 
     def _check_type(self, response: Response, media_type: str) -> None:
         kind = response.headers.get("content-type", "")
         if media_type not in kind:
             detail = f"asked for {media_type}, it answered with {kind or 'a body of no type'}"
-            raise InvalidResponseError(resource=self.resource, detail=detail)
+            raise InvalidResponseError(resource=self.name, detail=detail)
 
     def forget(self, ids: collections.abc.Iterable[t.Any]) -> None:
         """Forget the tags of records that were read again in another way."""
@@ -159,7 +168,7 @@ class HTTPResourceManager:
     def _attempts(self, operation: Operation, id: t.Any, address: Address) -> Attempts:
         is_repeatable = not operation.writes or self._keys is not None
         guard = self.client.guard(address)
-        return Attempts(self.resource, id, self.client.policy, guard, writes=operation.writes, again=is_repeatable)
+        return Attempts(self.name, id, self.client.policy, guard, writes=operation.writes, again=is_repeatable)
 
     def _located(self) -> Address:
         base = self.client.base_url
@@ -185,16 +194,16 @@ class HTTPResourceManager:
         try:
             return self._dialect.query(pairs)
         except UnicodeError as error:
-            raise InvalidDataError(resource=self.resource, detail=str(error)) from error
+            raise InvalidDataError(resource=self.name, detail=str(error)) from error
 
     def _encoded(self, data: t.Any) -> bytes:
         try:
             body = msgspec.json.encode(data)
         except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidDataError(resource=self.resource, detail=str(error)) from error
+            raise InvalidDataError(resource=self.name, detail=str(error)) from error
         # The encoder makes null of numbers that JSON doesn't have.
         if b"null" in body and not _is_finite(data):
-            raise InvalidDataError(resource=self.resource, detail="JSON has no infinity and no number that is none")
+            raise InvalidDataError(resource=self.name, detail="JSON has no infinity and no number that is none")
         return body
 
     def _body(self, operation: Operation, answer: Answer, id: t.Any) -> t.Any:
@@ -203,7 +212,12 @@ class HTTPResourceManager:
             return self._dialect.body(operation, answer.body, None if link is None else link.decode("latin-1"))
         except ValueError as error:
             detail = f"{operation.method} answered {answer.status} with another body: {error}"
-            raise InvalidResponseError(resource=self.resource, id=id, detail=detail) from error
+            raise InvalidResponseError(resource=self.name, id=id, detail=detail) from error
+
+
+def last_segment(path: str) -> str:
+    """Give the last segment of a path, or of a URL, that has anything in it."""
+    return urllib.parse.unquote(path.rstrip("/").rpartition("/")[2])
 
 
 def _accept(media_type: str) -> tuple[bytes, bytes]:

@@ -313,6 +313,37 @@ class TestAddresses:
         assert asked == path
         assert headers[b"host"] == (b"other" if "other" in resource else b"localapp")
 
+    @pytest.mark.parametrize(
+        ("resource", "name"),
+        [
+            ("/user", "user"),
+            ("user///", "user"),
+            ("/api/v1/user/", "user"),
+            ("https://api.example/repos/issues", "issues"),
+            ("/a%2Fb", "a/b"),
+            ("", ""),
+        ],
+    )
+    async def test_errors_call_the_resource_by_the_last_segment_of_its_path(self, resource, name):
+        async with Client(app=answering(404)) as client:
+            people = type("People", (HTTPResourceRepository,), {"_resource": resource})
+            with pytest.raises(exceptions.NotFoundError) as answered:
+                await people(client).retrieve("1")
+            with pytest.raises(exceptions.InvalidDataError) as found_here:
+                await people(client).create(object())
+            with pytest.raises(exceptions.NotFoundError) as managed:
+                await HTTPResourceManager(resource, client).call("retrieve", "1")
+
+        assert {caught.value.resource for caught in (answered, found_here, managed)} == {name}
+
+    async def test_errors_call_the_resource_as_they_are_told_to(self):
+        class People(Users):
+            _name = "person"
+
+        async with Client(app=answering(404)) as client:
+            with pytest.raises(exceptions.NotFoundError, match="Resource 'person' \\(1\\) not found"):
+                await People(client).retrieve("1")
+
     async def test_a_repository_without_a_resource_says_so(self):
         class Nothing(HTTPResourceRepository):
             pass
@@ -378,7 +409,7 @@ class TestStrangers:
                 await CALLS[operation](Users(client))
 
         assert type(caught.value) is error
-        assert caught.value.resource == "/user"
+        assert caught.value.resource == "user"
         assert str(status) in caught.value.detail
 
     async def test_a_400_is_a_refused_write_or_a_bad_question(self, operation):

@@ -186,7 +186,7 @@ async def test_an_answer_that_does_not_fit_is_told_without_its_values(users, ser
     with pytest.raises(exceptions.InvalidResponseError, match=rf"no {kind.__name__}: .*born") as caught:
         await users.retrieve(ID)
     assert "secret" not in str(caught.value)
-    assert caught.value.resource == "/user"
+    assert caught.value.resource == "user"
     with pytest.raises(exceptions.InvalidResponseError):
         [user async for user in users.list()]
 

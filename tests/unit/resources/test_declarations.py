@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from flama import Flama, exceptions, types
 from flama.client import Client
+from flama.ddd import F, HTTPResourceRepository, MemoryRepository
 from flama.http import JSONResponse
 from flama.resources import CRUDResource, Resource, ResourceRoute, RESTResource, resource_method
 from flama.sqlalchemy import SQLAlchemyModule
@@ -109,6 +110,55 @@ def test_a_resource_is_called_what_its_class_is_unless_it_says():
 
     assert (Puppy.name, Puppy.verbose_name) == ("puppy", "Puppy")
     assert (Other.name, Other.verbose_name) == ("dog", "Dogs")
+
+
+def test_errors_call_its_records_as_its_repository_does():
+    class Remote(HTTPResourceRepository):
+        _resource = "https://kennel.example/api/puppy/"
+
+    class Kept(MemoryRepository):
+        _key = "id"
+
+    class Written:
+        async def retrieve(self, id): ...
+
+    class Named(Remote):
+        _name = "dog"
+
+    repositories = {"puppy": Remote, "Kept": Kept, "whelp": Written, "dog": Named}
+    called = {
+        name: type("Whelp", (CRUDResource,), {"repository": repository, "schema": Name})._called
+        for name, repository in repositories.items()
+    }
+
+    assert called == {name: name for name in repositories}
+    assert type("Whelp", (CRUDResource,), {"model": puppy})._called == "puppy"
+
+
+async def test_all_errors_of_a_resource_call_its_records_alike():
+    class Whelp(CRUDResource):
+        model = puppy
+
+    async with await served(Whelp, "/litter/") as client:
+        litter = HTTPResourceRepository.of(Whelp, "/litter")(client)
+        await litter.create({"name": "a"}, {"name": "b"})
+        errors = []
+        for call in (
+            litter.create({"name": "a"}),  # the table's
+            litter.retrieve(7),
+            litter.count(nope=1),  # the resource's
+            litter.first(order_by="nope"),
+            litter.upsert({"name": "a"}, on="nope"),
+            litter.create({"name": 7}),
+            litter.retrieve(F.id > 0),  # the repository's over HTTP
+            litter.retrieve(name="c"),
+            litter.create({"name": object()}),
+        ):
+            with pytest.raises(exceptions.ResourceException) as caught:
+                await call
+            errors.append(caught.value)
+
+    assert [error.resource for error in errors] == ["puppy"] * 9
 
 
 async def test_a_method_serves_instead_of_the_operation_of_its_name():

@@ -57,6 +57,7 @@ class PlainTools(HTTPResourceRepository):
     """Those of a resource, as dictionaries."""
 
     _resource = "/tools"
+    _name = "tool"
 
 
 class Storey(HTTPWorker):
@@ -148,12 +149,16 @@ async def test_many_are_written_at_once(tools, kept):
 
 
 ERRORS = {
-    "not found": lambda tools: tools.retrieve("nothing"),
-    "not found to be deleted": lambda tools: tools.delete("nothing"),
+    "not found": lambda tools: tools.retrieve(id="nothing"),
+    "not found to be deleted": lambda tools: tools.delete(id="nothing"),
+    "none that matches": lambda tools: tools.retrieve(F.stock > 99),
+    "none that matches to be deleted": lambda tools: tools.delete(F.stock > 99),
     "unique": lambda tools: tools.create({"id": "other", "code": "S1"}),
     "check": lambda tools: tools.create({"id": "other", "stock": -1}),
     "several": lambda tools: tools.retrieve(F.stock > 0),
+    "several to be deleted": lambda tools: tools.delete(F.stock > 0),
     "unknown in a filter": lambda tools: tools.count(nmae=1),
+    "unknown in a condition": lambda tools: tools.count((F.nmae == 1) | ~(F.stock == 1) & F.pirce.isnull()),
     "unknown in an order": lambda tools: tools.first(order_by="nmae"),
     "invalid in a filter": lambda tools: tools.count(stock="many"),
 }
@@ -170,14 +175,16 @@ async def test_an_error_is_the_one_of_the_first_hop(client, backend, tools, kept
     assert vars(here.value) == vars(below.value)
 
 
-async def test_and_that_of_the_table(backend, tools, kept):
+@pytest.mark.parametrize("error", ERRORS)
+async def test_and_that_of_the_table(backend, tools, kept, error):
     async with backend.sqlalchemy.engine.begin() as connection:
-        with pytest.raises(exceptions.IntegrityError) as below:
-            await Table(connection).create({"id": "other", "code": "S1"})
-    with pytest.raises(exceptions.IntegrityError) as here:
-        await tools.create({"id": "other", "code": "S1"})
+        with pytest.raises(exceptions.ResourceException) as below:
+            await ERRORS[error](Table(connection))
+    with pytest.raises(exceptions.ResourceException) as here:
+        await ERRORS[error](tools)
 
-    assert vars(here.value) == vars(below.value)
+    assert type(here.value) is type(below.value)
+    assert {**vars(here.value), "detail": ""} == {**vars(below.value), "detail": ""}
 
 
 async def test_nobody_overwrites_what_somebody_else_has_written(client, tools, kept):
