@@ -5,7 +5,7 @@ import pytest
 from flama import exceptions, query
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.query import F
-from tests.contract.suite import CAPABILITIES, RepositoryContract
+from tests.contract.suite import RepositoryContract
 
 
 class TiesLost(SQLAlchemyTableRepository):
@@ -406,7 +406,7 @@ def suite_of(members):
         "__module__": __name__,
         "members": members,
         "driver": "aiosqlite",
-        "capabilities": frozenset(CAPABILITIES) - {"reference_fields"},
+        "capabilities": RepositoryContract.capabilities - {"reference_fields"},
     }
     name = f"Test{members.__name__}"
     return name, type(name, (RepositoryContract,), body)

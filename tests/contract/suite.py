@@ -24,6 +24,7 @@ CAPABILITIES: t.Final[collections.abc.Mapping[str, str]] = types.MappingProxyTyp
         "deferred": "references that are checked when the unit ends",
         "filters": "fields by keyword, in every verb",
         "guards": "max_affected",
+        "ids": "an id by its place, as in retrieve(id), where other repositories take a condition",
         "keyset": "after and before",
         "kinds": "numbers and texts that are told apart when they are compared",
         "many": "several records in one create",
@@ -112,6 +113,8 @@ _ASKING: t.Final[dict[str, collections.abc.Callable[..., collections.abc.Awaitab
     "delete": lambda repository, *clauses, **filters: repository.delete(*clauses, **filters),
     "drop": lambda repository, *clauses, **filters: repository.drop(*clauses, **filters),
 }
+# and of it, what takes an id in a condition's place, where a repository has ids
+_TAKING_IDS: t.Final = frozenset({"retrieve", "update", "update of nothing", "delete"})
 _QUERIES: t.Final[dict[str, collections.abc.Callable[..., collections.abc.Awaitable[t.Any]]]] = {
     "get": lambda repository, *clauses, **filters: repository.get(*clauses, **filters),
     "first": lambda repository, *clauses, **filters: repository.first(*clauses, **filters),
@@ -276,7 +279,7 @@ _SORTED: t.Final = st.lists(
 class _Suite:
     pytestmark = pytest.mark.anyio
 
-    capabilities: t.ClassVar[frozenset[str]] = frozenset(CAPABILITIES)
+    capabilities: t.ClassVar[frozenset[str]] = frozenset(CAPABILITIES) - {"ids"}
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -435,6 +438,31 @@ class _Retrieving(_Suite):
         assert caught.value.resource == "member"
         with pytest.raises(exceptions.MultipleRecordsError):
             await repository.retrieve()
+
+    @_needs("ids")
+    async def test_an_id_may_be_told_by_its_place(self, repository: t.Any) -> None:
+        one, two = await _store(repository, {"name": "a"}, {"name": "b"})
+
+        assert await repository.retrieve(two["id"]) == two
+        assert await repository.delete(two["id"]) is None
+
+        for ask in (repository.retrieve, repository.delete):
+            with pytest.raises(exceptions.NotFoundError):
+                await ask(two["id"])
+        assert await _all(repository) == [one]
+
+    @_needs("ids")
+    @pytest.mark.parametrize("id", ["", ".", "..", None], ids=repr)
+    async def test_what_no_path_holds_is_no_id(self, repository: t.Any, id: str | None) -> None:
+        kept = await repository.create({"id": 1})
+
+        for verb in sorted(_TAKING_IDS):
+            with pytest.raises(ValueError, match="id of a record"):
+                await _ASKING[verb](repository, id)
+            with pytest.raises(ValueError, match="id of a record"):
+                await _ASKING[verb](repository, id=id)
+
+        assert await _all(repository) == kept
 
     @_needs("queries")
     async def test_get_gives_none_where_retrieve_finds_none(self, repository: t.Any) -> None:
@@ -1150,13 +1178,27 @@ class _Asking(_Suite):
         assert await repository.drop(F.age == 30, max_affected=2) == 2
 
     @_needs("clauses")
-    @pytest.mark.parametrize("clause", [F.age, True, "age > 3", F.age.asc(), None], ids=repr)
+    @pytest.mark.parametrize("clause", [F.age, True, "age > 3", F.age.asc()], ids=repr)
     async def test_what_is_no_condition_is_refused(self, repository: t.Any, clause: t.Any) -> None:
         kept = await repository.create({"id": 1})
 
         for verb in _ASKING.values():
             with pytest.raises(exceptions.InvalidDataError):
                 await verb(repository, clause)
+
+        assert await _all(repository) == kept
+
+    @_needs("clauses")
+    @pytest.mark.parametrize("verb", _ASKING)
+    async def test_none_is_no_condition(self, repository: t.Any, verb: str) -> None:
+        kept = await repository.create({"id": 1})
+        # where ids are taken, None alone can't be told from one: it is the id of no record, which is nobody's data
+        is_id = "ids" in self.capabilities and verb in _TAKING_IDS
+
+        with pytest.raises(ValueError if is_id else exceptions.InvalidDataError):
+            await _ASKING[verb](repository, None)
+        with pytest.raises(exceptions.InvalidDataError):
+            await _ASKING[verb](repository, F.id == 1, None)
 
         assert await _all(repository) == kept
 

@@ -7,7 +7,7 @@ from flama.ddd import MemoryWorker
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.memory import Store
 from tests.contract import tables
-from tests.contract.suite import CAPABILITIES, RepositoryContract
+from tests.contract.suite import RepositoryContract
 
 
 @pytest.fixture(scope="class")
@@ -29,4 +29,4 @@ def new_worker(collections):
 
 
 class TestMemory(RepositoryContract):
-    capabilities = frozenset(CAPABILITIES)
+    pass

@@ -2,7 +2,7 @@
 
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.sqlalchemy.drivers import choice
-from tests.contract.suite import CAPABILITIES, RepositoryContract
+from tests.contract.suite import RepositoryContract
 
 
 class SQLContract(RepositoryContract):
@@ -19,7 +19,7 @@ class SQLContract(RepositoryContract):
 
 class TestSQLite(SQLContract):
     driver = "aiosqlite"
-    capabilities = frozenset(CAPABILITIES) - {"reference_fields"}  # SQLite doesn't tell
+    capabilities = SQLContract.capabilities - {"reference_fields"}  # SQLite doesn't tell
 
 
 class TestAsyncpg(SQLContract):
@@ -32,5 +32,5 @@ class TestPsycopg(SQLContract):
 
 class TestMariaDB(SQLContract):
     driver = "asyncmy"
-    capabilities = frozenset(CAPABILITIES) - {"deferred"}  # MariaDB has no such references
+    capabilities = SQLContract.capabilities - {"deferred"}  # MariaDB has no such references
     can_be_direct = False

@@ -360,7 +360,7 @@ def _data_of(clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[t.A
     if "data" in filters:
         return filters.pop("data"), clauses
     match clauses:
-        case [id, data] if not isinstance(data, query.Condition) and "id" not in filters:
+        case [collections.abc.Hashable() as id, data] if not isinstance(data, query.Condition) and "id" not in filters:
             return data, (id,)
         case [data, *rest]:
             return data, tuple(rest)

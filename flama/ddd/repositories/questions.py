@@ -6,9 +6,11 @@ import typing as t
 from flama import query
 from flama.exceptions import InvalidDataError
 from flama.rest import filters as wire, names, orders
+from flama.rest.operations import segment
 
 __all__ = ["Question", "natural"]
 
+_MADE: t.Final = (query.Condition, query.Field, query.Order)
 _SQL: t.Final = ("__clause_element__", "__visit_name__")
 
 _Pairs: t.TypeAlias = list[tuple[str, str]]
@@ -30,8 +32,11 @@ class Question:
     def pairs(self, max_affected: int | None = None) -> _Pairs:
         """Give the parameters that ask for the records, and say how many they may be.
 
+        :raises ValueError: the one that is meant has no such id.
         :raises InvalidDataError: a clause isn't a condition of ``F``, or a value can't be in a query.
         """
+        if self.is_of_one:
+            segment(self.id)
         most = natural(self._resource, "max_affected", max_affected)
         return self._encoded(()) + ([] if most is None else [(names.MAX_AFFECTED, str(most))])
 
@@ -83,9 +88,7 @@ def _asked(key: str, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> t
 
 def _is_clause(value: t.Any) -> bool:
     """Tell whether it is made by ``F`` or, by what its elements have, by SQLAlchemy, rather than an id."""
-    return (
-        isinstance(value, query.Condition) or hasattr(value, "__visit_name__") or hasattr(value, "__clause_element__")
-    )
+    return isinstance(value, _MADE) or any(hasattr(value, name) for name in _SQL)
 
 
 def _equal(name: str, value: t.Any) -> query.Condition:

@@ -112,10 +112,11 @@ class TestConditions:
                 await call()
         assert service.asked == []
 
-    async def test_nor_is_a_clause_of_sqlalchemy_taken_for_an_id(self, people, service):
-        for call in (people.retrieve, people.get, people.delete):
+    @pytest.mark.parametrize("clause", [sa.column("id") == "a", F.id, F.id.desc()], ids=str)
+    async def test_nor_is_a_clause_of_sqlalchemy_or_what_f_makes_taken_for_an_id(self, people, service, clause):
+        for call in (people.retrieve, people.get, people.delete, lambda clause: people.update({"age": 1}, clause)):
             with pytest.raises(exceptions.InvalidDataError, match="a condition of F"):
-                await call(sa.column("id") == "a")
+                await call(clause)
         assert service.asked == []
 
     async def test_a_field_that_is_not_there_is_told_by_the_service(self, people):

@@ -87,6 +87,21 @@ class TestMatching:
 
         assert [(await call)["name"] for call in calls] == ["1", "2", "3", "4"]
 
+    async def test_none_is_the_id_of_no_record_however_it_is_said(self, people, service):
+        calls = [
+            lambda: people.update({"age": 1}, None),
+            lambda: people.update({"age": 1}, id=None),
+            lambda: people.update(None, {"age": 1}),
+            lambda: people.update({"age": 1}, None, max_affected=1),
+            lambda: people.update({"age": 1}, id=None, max_affected=1),
+            lambda: people.delete(None),
+        ]
+
+        for call in calls:
+            with pytest.raises(ValueError, match="None cannot be the id of a record"):
+                await call()
+        assert service.asked == []
+
     async def test_no_more_are_touched_than_may_be(self, people, service):
         for call in (people.update({"age": 1}, F.age > 0, max_affected=1), people.drop(F.age > 0, max_affected=1)):
             with pytest.raises(exceptions.MultipleRecordsError):
