@@ -12,7 +12,7 @@ from flama.query import OPERATORS, Order, orders
 from flama.resources.keys import IDS, Key
 from flama.resources.records import PortableRecords, Records, TableRecords, has_locks, has_places, is_sliceable
 from flama.resources.resource import Resource
-from flama.resources.schemas import Input, Output
+from flama.resources.schemas import Input, Output, TableInput
 from flama.rest import pages, values
 from flama.rest.filters import Allowed, filterable
 
@@ -171,13 +171,22 @@ def _of_table(cls: t.Any) -> None:
     cls._id, cls._called = tables.key(cls.__name__, cls._table), cls._table.name
     cls._repository = cls.repository or _table_repository(cls)
     given, answered = _schemas(cls)
-    kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None}
-    made = tables.input_schema(f"{cls.__name__}Input", cls._table, kept) if given is None else given
-    cls._input = Input(made, given is None, tables.resets(cls._table, kept) if given is None else {})
     made = tables.output_schema(cls.__name__, cls._table) if answered is None else answered
     cls._output = Output(made, answered is None)
+    cls._input = _table_input(cls, tables) if given is None else Input(given, cls._called, _names(cls))
     cls._filters, cls._kinds = tables.fields(cls._table, _annotations(made)), {}
     cls._unique = tables.unique_columns(cls._table)
+
+
+def _table_input(cls: t.Any, tables: t.Any) -> TableInput:
+    kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None}
+    schema = tables.input_schema(f"{cls.__name__}Input", cls._table, kept)
+    return TableInput(schema, cls._called, _names(cls), tables.resets(cls._table, kept))
+
+
+def _names(cls: t.Any) -> tuple[str, ...]:
+    """The names by which a resource answers what its records have."""
+    return (*cls._output.names, cls._id.name)
 
 
 _METHODS: t.Final = {
@@ -201,7 +210,7 @@ def _of_schema(cls: t.Any) -> None:
         raise exceptions.ResourceSchemaNotFound(
             f"{cls.__name__} has no 'schema', nor 'input_schema' with 'output_schema', and no table to make them from"
         )
-    cls._repository, cls._input, cls._output = cls.repository, Input(given), Output(answered)
+    cls._repository, cls._output = cls.repository, Output(answered)
     cls._called = getattr(cls.repository, "_resource_name", cls.name)
     cls._sliceable = is_sliceable(cls.repository) if hasattr(cls.repository, "list") else False
     kinds = {name: schemas.without_none(kind) for name, kind in _annotations(answered).items()}
@@ -210,6 +219,7 @@ def _of_schema(cls: t.Any) -> None:
     cls._locks = has_locks(cls.repository)
     name = getattr(cls.repository, "_key", cls.key)
     cls._id = Key(name, kinds[name] if kinds.get(name) in IDS else str)
+    cls._input = Input(given, cls._called, _names(cls))
 
 
 def _schemas(cls: t.Any) -> tuple[t.Any, t.Any]:

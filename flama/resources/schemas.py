@@ -8,38 +8,25 @@ from flama import exceptions, schemas, types
 from flama.http import request
 from flama.http.response import json
 
-__all__ = ["Input", "Output"]
+__all__ = ["Input", "Output", "TableInput"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 
-_LISTS: t.Final = frozenset({"_many", "_parts"})
 
-
-@dataclasses.dataclass(frozen=True)
 class Input:
-    """What requests bring: records of a schema.
+    """What requests bring: records of a schema, of which errors tell by a name.
 
-    Of one that was made for a table, only what was sent is a record's; ``resets`` is what the rest becomes in a record
-    that is replaced.
+    A field that the schema doesn't have, and by the name of which records are ``answered``, is the resource's own: what
+    is sent of it is passed over. Any other is refused, unless the schema says itself what becomes of others.
     """
 
-    schema: t.Any
-    is_made: bool = False
-    resets: collections.abc.Mapping[str, t.Any] = dataclasses.field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        whole = types.SchemaMetadata(self.schema)
-        partial = types.SchemaMetadata(self.schema, partial=True)
-        one: t.Any = self.schema if self.is_made else t.Annotated[types.Schema, whole]
-        part: t.Any = t.Annotated[types.Schema, partial]
-        adapters = {
-            "_one": one,
-            "_many": list.__class_getitem__(one),
-            "_part": part,
-            "_parts": list.__class_getitem__(part),
-        }
-        for name, annotation in adapters.items():
-            object.__setattr__(self, name, t.cast(schemas.Adapter, schemas.adapter(annotation)))
+    def __init__(self, schema: t.Any, name: str, answered: collections.abc.Iterable[str]) -> None:
+        self.schema = schema
+        self._name = name
+        self._one, self._many = _adapters(self.annotation())
+        self._part, self._parts = _adapters(self.annotation(partial=True))
+        self._fields = schemas.names(schema)
+        self._known = frozenset({*(self._fields or ()), *answered})
 
     def annotation(self, *, many: bool = False, partial: bool = False) -> t.Any:
         """Give how a handler would ask for it."""
@@ -50,36 +37,74 @@ class Input:
         """Give the record that a body brings.
 
         :raises HTTPException: it brings none.
+        :raises UnknownColumnError: it brings what no record has.
         """
-        return self._sent(self._decoded("_one", scope, body))
+        return t.cast(_Record, self._decoded(self._one, scope, body))
 
     def many(self, scope: types.Scope, body: bytes) -> list[_Record]:
         """Give the records that a body brings."""
-        return [self._sent(record) for record in self._decoded("_many", scope, body)]
+        return t.cast(list[_Record], self._decoded(self._many, scope, body))
 
     def part(self, scope: types.Scope, body: bytes) -> _Record:
         """Give the fields of a record that a body brings."""
-        return t.cast(_Record, self._decoded("_part", scope, body))
+        return t.cast(_Record, self._decoded(self._part, scope, body))
 
     def parts(self, scope: types.Scope, body: bytes) -> list[_Record]:
         """Give the fields of records that a body brings."""
-        return t.cast(list[_Record], self._decoded("_parts", scope, body))
+        return t.cast(list[_Record], self._decoded(self._parts, scope, body))
 
     def replacing(self, record: _Record) -> _Record:
         """Give a record that takes another's place, whole."""
-        return {**self.resets, **record}
+        return record
 
-    def _decoded(self, adapter: str, scope: types.Scope, body: bytes) -> t.Any:
+    def _decoded(self, adapter: schemas.Adapter, scope: types.Scope, body: bytes) -> t.Any:
         if (sent := request.content_type(scope)) != request.JSON:
             raise exceptions.NoCodecAvailable(sent, (request.JSON,))
-        if adapter in _LISTS and body.strip() in (b"", b"null"):  # which would stand for a list of none
+        if adapter in (self._many, self._parts) and body.strip() in (b"", b"null"):  # which would be a list of none
             raise exceptions.DecodeError("The body is a list of records, and there is none")
-        return getattr(self, adapter).decode(body)
+        if self._fields is not None and (unknown := [name for name in adapter.names(body) if name not in self._known]):
+            raise exceptions.UnknownColumnError(resource=self._name, names=unknown, columns=self._fields)
+        return adapter.decode(body)
 
-    def _sent(self, record: t.Any) -> _Record:
-        if not self.is_made:
-            return t.cast(_Record, record)
-        return {name: getattr(record, name) for name in type(record).model_fields if name in record.model_fields_set}
+
+class TableInput(Input):
+    """What requests bring for a table, of a schema that was made for it: only what was sent is a record's.
+
+    ``resets`` is what the rest becomes in a record that is replaced.
+    """
+
+    def __init__(
+        self,
+        schema: t.Any,
+        name: str,
+        answered: collections.abc.Iterable[str],
+        resets: collections.abc.Mapping[str, t.Any],
+    ) -> None:
+        super().__init__(schema, name, answered)
+        self._one, self._many = _adapters(schema)  # as models, which tell what was sent
+        self._resets = resets
+
+    def one(self, scope: types.Scope, body: bytes) -> _Record:
+        return _sent(self._decoded(self._one, scope, body))
+
+    def many(self, scope: types.Scope, body: bytes) -> list[_Record]:
+        return [_sent(record) for record in self._decoded(self._many, scope, body)]
+
+    def replacing(self, record: _Record) -> _Record:
+        return {**self._resets, **record}
+
+
+def _adapters(one: t.Any) -> tuple[schemas.Adapter, schemas.Adapter]:
+    """What reads one of a type, and a list of them."""
+    return _adapter(one), _adapter(list.__class_getitem__(one))
+
+
+def _adapter(annotation: t.Any) -> schemas.Adapter:
+    return t.cast(schemas.Adapter, schemas.adapter(annotation))
+
+
+def _sent(record: t.Any) -> _Record:
+    return {name: getattr(record, name) for name in type(record).model_fields if name in record.model_fields_set}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +115,14 @@ class Output:
     is_made: bool = False
 
     def __post_init__(self) -> None:
-        one = t.cast(schemas.Adapter, schemas.adapter(self.schema))
-        many = t.cast(schemas.Adapter, schemas.adapter(list.__class_getitem__(self.schema)))
+        one, many = _adapters(self.schema)
         object.__setattr__(self, "one", json if self.is_made else one.encode)
         object.__setattr__(self, "many", json if self.is_made else many.encode)
 
     one: collections.abc.Callable[[t.Any], bytes] = dataclasses.field(init=False)
     many: collections.abc.Callable[[t.Any], bytes] = dataclasses.field(init=False)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names by which the fields of records are answered."""
+        return schemas.names(self.schema, output=True) or ()

@@ -15,6 +15,7 @@ from flama.sqlalchemy.columns import python_types, unique_columns
 
 __all__ = ["fields", "input_schema", "key", "output_schema", "resets", "unique_columns"]
 
+_CLOSED: t.Final = pydantic.ConfigDict(json_schema_extra={"additionalProperties": False})  # as a resource sees to
 _RANGES: t.Final = {sa.SmallInteger: 2**15, sa.BigInteger: 2**63, sa.Integer: 2**31}
 
 
@@ -64,7 +65,7 @@ def input_schema(name: str, table: sa.Table, without: collections.abc.Container[
         for key, column in table.columns.items()
         if key not in without
     }
-    return pydantic.create_model(name, **found)
+    return pydantic.create_model(name, __config__=_CLOSED, **found)
 
 
 def resets(table: sa.Table, without: collections.abc.Container[str] = ()) -> dict[str, t.Any]:

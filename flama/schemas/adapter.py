@@ -14,10 +14,12 @@ __all__ = [
     "INPUT_LIMIT",
     "Shape",
     "adapter",
+    "field_names",
     "fields_of_form",
     "invalid",
     "is_many",
     "json_schema",
+    "names",
     "parameter_reader",
     "plain",
     "too_many",
@@ -40,6 +42,13 @@ class Adapter(t.Protocol):
         :raises DecodeError: they hold no JSON.
         :raises ValidationError: the value doesn't fit the schema.
         """
+
+    def names(self, body: bytes) -> list[str]:
+        """Give the names that these bytes of JSON have for fields, each once; of a list, those of all that is in it.
+
+        They may be none of the schema's. Of what is no JSON, or no object, there are none: :meth:`decode` tells.
+        """
+        ...
 
     def convert(self, form: collections.abc.Mapping[str, list[t.Any]]) -> t.Any:
         """Give the validated value of what a form holds: by name all the strings and files that were sent.
@@ -73,6 +82,14 @@ def adapter(annotation: t.Any) -> Adapter | None:
     """Give the adapter for ``Annotated[Schema, SchemaMetadata(Model)]``, a model, or a list of either; else None."""
     shape = _shape(annotation)
     return None if shape is None else t.cast(Adapter, _library(shape.schema).adapter(shape))
+
+
+def names(schema: t.Any, *, output: bool = False) -> tuple[str, ...] | None:
+    """Give the names by which the fields of a schema are sent, or with ``output`` those by which they are answered.
+
+    None where the schema says itself what becomes of any other that is sent: that it is taken, or passed over.
+    """
+    return t.cast("tuple[str, ...] | None", _library(schema).names(schema, output=output))
 
 
 def parameter_reader(annotation: t.Any, *, many: bool = False) -> collections.abc.Callable[[t.Any], t.Any]:
@@ -117,6 +134,12 @@ def fields_of_form(
 ) -> dict[str, t.Any]:
     """Give a form's fields: all values of one that takes many, of any other the last."""
     return {name: values if is_many(annotations.get(name)) else values[-1] for name, values in form.items()}
+
+
+def field_names(content: t.Any) -> list[str]:
+    """Give the names of the fields of what JSON holds, an object or a list of them, each once."""
+    objects = content if isinstance(content, list) else [content]
+    return list(dict.fromkeys(name for each in objects if isinstance(each, dict) for name in each))
 
 
 def too_many(count: int) -> dict[str, t.Any]:

@@ -7,9 +7,12 @@ import typing as t
 import msgspec
 
 from flama import exceptions
-from flama.schemas.adapter import Shape, fields_of_form, invalid, plain
+from flama.schemas.adapter import Shape, field_names, fields_of_form, invalid, plain
 
-__all__ = ["StructAdapter", "adapter", "json_schema"]
+__all__ = ["StructAdapter", "adapter", "json_schema", "names"]
+
+_Fields: t.TypeAlias = dict[str, msgspec.Raw]
+_FIELDS: t.Final = msgspec.json.Decoder(_Fields | list[_Fields])
 
 
 class StructAdapter:
@@ -31,6 +34,13 @@ class StructAdapter:
             raise exceptions.ValidationError(invalid([_error(error)])) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise exceptions.DecodeError(f"Invalid JSON: {error}") from error
+
+    def names(self, body: bytes) -> list[str]:
+        """Give the names that a body of JSON has for fields."""
+        try:
+            return field_names(_FIELDS.decode(body))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return []
 
     def convert(self, form: collections.abc.Mapping[str, list[t.Any]]) -> t.Any:
         """Give the validated value of a form."""
@@ -62,6 +72,12 @@ def json_schema(shape: Shape, output: bool, reference: str) -> tuple[dict[str, t
     except KeyError as error:
         raise TypeError(f"{error.args[0]} has the name and the module of another model beside it") from error
     return schemas[0], named
+
+
+def names(schema: t.Any, *, output: bool) -> tuple[str, ...]:
+    """Give the names by which the fields of a schema are sent, which are those by which they are answered."""
+    tag = schema.__struct_config__.tag_field if issubclass(schema, msgspec.Struct) else None
+    return (*([] if tag is None else [tag]), *_annotations(schema))
 
 
 def _model(shape: Shape) -> t.Any:

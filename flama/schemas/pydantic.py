@@ -3,6 +3,7 @@
 import collections.abc
 import copy
 import dataclasses
+import itertools
 import operator
 import typing as t
 
@@ -10,14 +11,24 @@ import pydantic
 import pydantic.errors
 import pydantic.fields
 import pydantic.json_schema
+import pydantic_core
 import starlette.datastructures
 import typing_extensions as te
 from pydantic_core import core_schema
 
 from flama import exceptions
-from flama.schemas.adapter import ERROR_LIMIT, INPUT_LIMIT, Shape, fields_of_form, invalid, plain, too_many
+from flama.schemas.adapter import (
+    ERROR_LIMIT,
+    INPUT_LIMIT,
+    Shape,
+    field_names,
+    fields_of_form,
+    invalid,
+    plain,
+    too_many,
+)
 
-__all__ = ["PydanticAdapter", "adapter", "json_schema", "parameter_reader"]
+__all__ = ["PydanticAdapter", "adapter", "json_schema", "names", "parameter_reader"]
 
 
 class PydanticAdapter:
@@ -43,6 +54,13 @@ class PydanticAdapter:
             raise _refused(error, len(body)) from error
         return self._result(value)
 
+    def names(self, body: bytes) -> list[str]:
+        """Give the names that a body of JSON has for fields."""
+        try:
+            return field_names(pydantic_core.from_json(body))
+        except ValueError:
+            return []
+
     def convert(self, form: collections.abc.Mapping[str, list[t.Any]]) -> t.Any:
         """Give the validated value of a form."""
         try:
@@ -64,6 +82,20 @@ class PydanticAdapter:
 def adapter(shape: Shape) -> PydanticAdapter:
     """Give the adapter for what an annotation asks for."""
     return PydanticAdapter(shape)
+
+
+def names(schema: t.Any, *, output: bool) -> tuple[str, ...] | None:
+    """Give the names by which a schema's fields are sent, or answered; None where it says what becomes of others."""
+    fields = _infos(schema)
+    if output:
+        aliases = {name: field.serialization_alias for name, field in fields.items()} | _computed(schema)
+        return tuple(alias or name for name, alias in aliases.items())
+    config = _config(schema)
+    if _is_open(schema, config):
+        return None
+    by_name = bool(config.get("validate_by_name") or config.get("populate_by_name"))
+    found = (_sent_names(name, field.validation_alias, by_name) for name, field in fields.items())
+    return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
 def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callable[[t.Any], t.Any]:
@@ -139,6 +171,53 @@ def _annotations(model: t.Any) -> dict[str, t.Any]:
         return t.get_type_hints(model)
     named = {name: field.annotation for name, field in model.model_fields.items()}
     return named | {field.alias: field.annotation for field in model.model_fields.values() if field.alias}
+
+
+def _infos(model: t.Any) -> dict[str, pydantic.fields.FieldInfo]:
+    """What is said of each field that can be given."""
+    if hasattr(model, "__pydantic_fields__"):
+        return t.cast("dict[str, pydantic.fields.FieldInfo]", model.__pydantic_fields__)
+    hints = t.get_type_hints(model, include_extras=True)
+    return {field.name: _info(field, hints[field.name]) for field in dataclasses.fields(model) if field.init}
+
+
+def _info(field: dataclasses.Field[t.Any], annotation: t.Any) -> pydantic.fields.FieldInfo:
+    if field.default is dataclasses.MISSING:
+        return pydantic.fields.FieldInfo.from_annotation(annotation)
+    return pydantic.fields.FieldInfo.from_annotated_attribute(annotation, field.default)
+
+
+def _computed(model: t.Any) -> dict[str, str | None]:
+    """The aliases of what is answered besides the fields."""
+    decorators = getattr(model, "__pydantic_decorators__", None)
+    return {name: each.info.alias for name, each in decorators.computed_fields.items()} if decorators else {}
+
+
+def _config(model: t.Any) -> collections.abc.Mapping[str, t.Any]:
+    return getattr(model, "model_config", None) or getattr(model, "__pydantic_config__", None) or {}
+
+
+def _is_open(model: t.Any, config: collections.abc.Mapping[str, t.Any]) -> bool:
+    """Whether it says what becomes of what it has no field for: a dataclass can pass that over, and not keep it."""
+    if not issubclass(model, pydantic.BaseModel):
+        return config.get("extra") == "ignore"
+    return issubclass(model, pydantic.RootModel) or config.get("extra") in ("allow", "ignore")
+
+
+def _sent_names(name: str, alias: t.Any, by_name: bool) -> collections.abc.Iterator[str]:
+    match alias:
+        case None:
+            yield name
+            return
+        case pydantic.AliasChoices(choices):
+            for choice in choices:
+                yield from _sent_names(name, choice, False)
+        case pydantic.AliasPath(path):
+            yield str(path[0])
+        case _:
+            yield alias
+    if by_name:
+        yield name
 
 
 def _attributes(value: t.Any, names: collections.abc.Iterable[str]) -> t.Any:

@@ -66,6 +66,5 @@ class TestHTTP(RepositoryContract):
     # a query has no types: each value is of its field's
     capabilities = frozenset({"clauses", "filters", "guards", "ids", "keyset", "many", "orders", "queries"})
     faults = {
-        "^test_an_unknown_field_of_(data|any_of_many)_is_named": "what a schema doesn't know is dropped",
         "^test_null_is_refused_where_none_may_be": "the resource's schema refuses it before a constraint does",
     }

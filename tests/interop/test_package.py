@@ -220,6 +220,20 @@ class TestItsRepositoryOfOurService:
         with refused("NotFoundError"):
             ours("retrieve", 1)
 
+    async def test_sends_a_record_back_with_its_id_which_that_of_the_path_outdoes(self, ours):
+        record = ours("create", COCO)
+
+        assert ours("update", 1, {**record, "age": 4}) == {**COCO, "age": 4}
+        assert ours("partial_update", 1, {**record, "id": 9, "age": 5}) == {**COCO, "age": 5}
+
+    async def test_is_refused_what_no_record_has_though_it_knows_no_such_error(self, ours, refused):
+        ours("create", COCO)
+
+        for method, args in {"create": ({"nmae": "x"},), "partial_update": (1, {"nmae": "x"})}.items():
+            with refused("HTTPStatusError"):
+                ours(method, *args)
+        assert ours("list") == [COCO]
+
     @pytest.mark.parametrize(
         ("method", "args"),
         [("retrieve", ()), ("update", ({"name": "x"},)), ("partial_update", ({"name": "x"},)), ("delete", ())],

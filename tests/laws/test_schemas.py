@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import decimal
+import itertools
 import typing as t
 import uuid
 
@@ -120,3 +121,53 @@ def test_a_model_that_was_decoded_holds_what_the_dictionary_does(data):
         body = as_dictionary(model).encode(value)
         decoded = schemas.adapter(model).decode(body)
         assert (decoded if isinstance(decoded, dict) else {name: getattr(decoded, name) for name in fields}) == value
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(SPECIFICATIONS)
+def test_a_schema_has_the_names_of_its_fields_whichever_library_it_is_of(fields):
+    for model in models(fields):
+        assert schemas.names(model) == schemas.names(model, output=True) == tuple(fields)
+
+
+@hypothesis.settings(max_examples=60, deadline=None)
+@hypothesis.given(JSON)
+def test_the_names_that_a_body_has_are_those_of_its_objects(content):
+    body = msgspec.json.encode(content)
+    objects = content if isinstance(content, list) else [content]
+    expected = list(dict.fromkeys(name for each in objects if isinstance(each, dict) for name in each))
+
+    named = [as_dictionary(model).names(body) for model in models({"f0": int})]
+
+    assert named[0] == named[1] == expected
+    assert named[2] == named[3] == (expected if all(isinstance(each, dict) for each in objects) else [])
+
+
+WORDS = st.text("abc", min_size=1, max_size=2)
+PATHS = st.lists(WORDS, min_size=2, max_size=2).map(lambda path: pydantic.AliasPath(*path))
+ALIASES = (
+    st.none()
+    | WORDS
+    | PATHS
+    | st.lists(WORDS | PATHS, min_size=1, max_size=3).map(lambda choices: pydantic.AliasChoices(*choices))
+)
+CONFIGS = st.fixed_dictionaries({"extra": st.just("forbid")}, optional={"validate_by_name": st.just(True)})
+
+
+@hypothesis.settings(max_examples=200, deadline=None)
+@hypothesis.given(st.lists(ALIASES, min_size=1, max_size=3), CONFIGS, WORDS | st.sampled_from(["f0", "f1", "f2"]))
+def test_a_field_may_be_sent_by_the_names_that_its_schema_tells_and_by_no_other(aliases, config, name):
+    fields = {f"f{n}": (t.Any, pydantic.Field(None, validation_alias=alias)) for n, alias in enumerate(aliases)}
+    model = pydantic.create_model("Model", __config__=config, **fields)
+    # whatever a path may lead to
+    body = msgspec.json.encode(
+        {name: dict.fromkeys(("a", "b", "c", *map("".join, itertools.product("abc", "abc"))), 1)}
+    )
+
+    try:
+        schemas.adapter(model).decode(body)
+        is_known = True
+    except exceptions.ValidationError as error:
+        is_known = all(each["type"] != "extra_forbidden" for each in error.detail.values())
+
+    assert is_known == (name in schemas.names(model))

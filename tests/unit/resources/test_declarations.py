@@ -231,10 +231,12 @@ async def test_schemas_of_its_own_say_what_is_taken_and_answered():
         output_schema = Answer
 
     async with await served(Puppy) as client:
-        created = await client.post("/puppy/", json={"name": "Bella", "age": 3})
+        created = await client.post("/puppy/", json={"name": "Bella"})
+        refused = await client.post("/puppy/", json={"name": "Coco", "age": 3})
         hidden = await client.get("/puppy/", params={"age": "3"})
 
     assert created.json() == {"id": 1, "name": "Bella"}
+    assert (refused.status_code, refused.json()["names"], refused.json()["columns"]) == (422, ["age"], ["name"])
     assert (hidden.status_code, hidden.json()["columns"]) == (422, ["id", "name"])
 
 

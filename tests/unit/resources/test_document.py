@@ -88,6 +88,14 @@ def test_the_document_says_what_operations_take_and_answer():
     assert paths["/puppy/{resource_id}/"]["delete"]["responses"]["204"] == {"description": "Deleted"}
 
 
+def test_the_document_says_that_no_other_fields_are_taken():
+    schemas = application("sqlite+aiosqlite:///").openapi["components"]["schemas"]
+
+    taken = {name for name, schema in schemas.items() if schema.get("additionalProperties") is False}
+
+    assert taken >= {"PuppyInput", "PartialPuppyInput", "ToyInput", "PartialToyInput"}
+
+
 def test_resources_keep_to_their_document(serve, tmp_path):
     # Pydantic is lenient, as its users know it, so that not all that a schema doesn't allow is refused; and no schema
     # says that a name is taken, or that a record is in another state by now.
