@@ -293,8 +293,18 @@ def _partial(schema: t.Any) -> t.Any:
         return pydantic.create_model(
             f"Partial{schema.__name__}", __base__=schema, __module__=schema.__module__, **fields
         )
-    hints = t.get_type_hints(schema, include_extras=True)
-    return te.TypedDict(f"Partial{schema.__name__}", hints, total=False)  # type: ignore[operator]
+    hints = {name: _as_sent(field) for name, field in _infos(schema).items()}
+    make: t.Any = te.TypedDict  # of a name and fields that are known here alone
+    partial = make(f"Partial{schema.__name__}", hints, total=False)
+    partial.__pydantic_config__ = _config(schema)
+    return partial
+
+
+def _as_sent(field: pydantic.fields.FieldInfo) -> t.Any:
+    """The field's type, with all that is said of it but what it is when it isn't sent."""
+    sent = copy.copy(field)
+    sent.default, sent.default_factory = pydantic_core.PydanticUndefined, None
+    return t.Annotated[field.annotation, sent]
 
 
 def _optional(field: pydantic.fields.FieldInfo) -> pydantic.fields.FieldInfo:

@@ -12,6 +12,7 @@ import pytest
 import typing_extensions as te
 
 from flama import exceptions, schemas, types
+from flama.schemas.adapter import json_schema
 
 
 class Model(pydantic.BaseModel):
@@ -216,9 +217,41 @@ def test_a_partial_schema_of_a_model_that_forbids_more_forbids_more():
     class Item(msgspec.Struct, forbid_unknown_fields=True):
         name: str
 
-    for model in (Forbidding, Item):
+    @pydantic.dataclasses.dataclass(config={"extra": "forbid"})
+    class Data:
+        name: str
+
+    for model in (Forbidding, Item, Data):
         with pytest.raises(exceptions.ValidationError):
             as_dictionary(model, partial=True).decode(b'{"more": 1}')
+
+
+@pytest.mark.parametrize("decorate", [dataclasses.dataclass, pydantic.dataclasses.dataclass], ids=["plain", "pydantic"])
+def test_a_partial_dataclass_keeps_what_is_said_of_its_fields(decorate):
+    @decorate
+    class Data:
+        name: t.Annotated[str, pydantic.Field(max_length=2, description="What it is called")]
+        age: int = pydantic.Field(default=1, gt=0, alias="Age")
+
+    partial = as_dictionary(Data, partial=True)
+    annotation = t.Annotated[types.Schema, types.SchemaMetadata(Data, partial=True)]
+    _, described = json_schema(annotation, output=False, reference="#/{name}")
+
+    assert partial.decode(b'{"Age": 2}') == {"age": 2}
+    for body in (b'{"Age": 0}', b'{"name": "abc"}'):
+        with pytest.raises(exceptions.ValidationError):
+            partial.decode(body)
+    assert described["PartialData"]["properties"]["name"]["description"] == "What it is called"
+
+
+def test_a_partial_dataclass_takes_fields_by_their_names_where_it_does_so_itself():
+    @pydantic.dataclasses.dataclass(config={"validate_by_name": True})
+    class Data:
+        age: int = pydantic.Field(default=1, alias="Age")
+
+    assert [as_dictionary(Data, partial=True).decode(body) for body in (b'{"Age": 2}', b'{"age": 2}')] == [
+        {"age": 2}
+    ] * 2
 
 
 def test_a_struct_with_a_tag_and_a_default_is_partial_too():
