@@ -17,7 +17,8 @@ async def create(asked: Asked) -> http.Response:
     is_many = asked.body.lstrip()[:1] == b"["
     read = resource._input.many if is_many else resource._input.one
     given: t.Any = read(asked.scope, asked.body)
-    rows = [_without_empty_key(row, key) for row in (given if is_many else [given])]
+    new = resource._input.new(given if is_many else [given])
+    rows = [_without_empty_key(row, key) for row in new]
     async with asked.unit() as records:
         stored = await records.create(rows)
     if is_many:

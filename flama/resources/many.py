@@ -17,13 +17,15 @@ _OTHERS: t.Final = frozenset({names.MAX_AFFECTED, names.FILTER})
 
 async def replace(asked: Asked) -> http.Response:
     """Make these records all that there are."""
-    rows = asked.resource._input.many(asked.scope, asked.body)
-    return await _replaced(asked, [asked.resource._input.replacing(row) for row in rows], partial=False)
+    given = asked.resource._input
+    rows = [given.replacing(row) for row in given.new(given.many(asked.scope, asked.body))]
+    return await _replaced(asked, rows, partial=False)
 
 
 async def partial_replace(asked: Asked) -> http.Response:
     """Change the records that are there, and store the others."""
-    return await _replaced(asked, asked.resource._input.parts(asked.scope, asked.body), partial=True)
+    given = asked.resource._input
+    return await _replaced(asked, given.new(given.parts(asked.scope, asked.body)), partial=True)
 
 
 async def drop(asked: Asked) -> http.Response:
@@ -44,7 +46,7 @@ async def update_where(asked: Asked) -> http.Response:
 
 async def upsert(asked: Asked) -> http.Response:
     """Store records or, of those that are there, change what is there."""
-    rows = asked.resource._input.many(asked.scope, asked.body)
+    rows = asked.resource._input.new(asked.resource._input.many(asked.scope, asked.body))
     options = {name: listed for name in (names.ON, names.SET) if (listed := asked.listed(name)) is not None}
     _check_known(asked, options)
     async with asked.unit() as records:

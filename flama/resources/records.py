@@ -6,9 +6,10 @@ import dataclasses
 import inspect
 import typing as t
 
-from flama.exceptions import InvalidDataError, NotFoundError
+from flama.exceptions import IntegrityError, InvalidDataError, NotFoundError
 from flama.memory.definitions import Sparse
 from flama.query import Condition, F, Order, Query, orders as in_full
+from flama.query.conditions import as_mapping
 from flama.rest.pages import Page
 
 __all__ = ["PortableRecords", "Records", "TableRecords", "has_locks", "has_places", "is_sliceable"]
@@ -80,7 +81,7 @@ class TableRecords:
 
     async def create(self, rows: builtins.list[_Record]) -> builtins.list[t.Any]:
         """Store records."""
-        return t.cast("builtins.list[t.Any]", await self.repository.create(*rows))
+        return _keyed(await self.repository.create(*rows), self.key, self.repository._resource_name)
 
     async def retrieve(self, id: t.Any, *, hold: bool = False) -> t.Any:
         """Give a record."""
@@ -116,7 +117,7 @@ class TableRecords:
 
     async def upsert(self, rows: builtins.list[_Record], **options: t.Any) -> builtins.list[t.Any]:
         """Store records or change what is there of them."""
-        return t.cast("builtins.list[t.Any]", await self.repository.upsert(*rows, **options))
+        return _keyed(await self.repository.upsert(*rows, **options), self.key, self.repository._resource_name)
 
     def every(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
         """Give the records."""
@@ -161,7 +162,7 @@ class PortableRecords:
         if not rows:
             return []
         stored = await self.repository.create(*rows)
-        return stored if isinstance(stored, builtins.list) else [stored]
+        return _keyed(stored if isinstance(stored, builtins.list) else [stored], self.key, self.name)
 
     async def retrieve(self, id: t.Any, *, hold: bool = False) -> t.Any:
         """Give a record; others are kept from changing it where the repository can."""
@@ -200,7 +201,7 @@ class PortableRecords:
 
     async def upsert(self, rows: builtins.list[_Record], **options: t.Any) -> builtins.list[t.Any]:
         """Store records or change what is there of them."""
-        return t.cast("builtins.list[t.Any]", await self.repository.upsert(*rows, **options))
+        return _keyed(await self.repository.upsert(*rows, **options), self.key, self.name)
 
     def every(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
         """Give the records."""
@@ -316,6 +317,13 @@ def has_locks(repository: t.Any) -> bool:
 
 def _takes(method: t.Any, name: str) -> bool:
     return name in inspect.signature(method).parameters
+
+
+def _keyed(stored: t.Any, key: str, name: str) -> builtins.list[t.Any]:
+    """Give records that were stored, which have a key: some databases, and repositories, would take one without."""
+    if any(as_mapping(record).get(key, ...) is None for record in stored):
+        raise IntegrityError(resource=name, kind="not_null", fields=[key])
+    return t.cast("builtins.list[t.Any]", stored)
 
 
 def _listed(repository: t.Any, conditions: _Conditions, orders: _Orders, page: Page | None, **beside: t.Any) -> _Stream:

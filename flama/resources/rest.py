@@ -180,8 +180,18 @@ def _of_table(cls: t.Any) -> None:
 
 def _table_input(cls: t.Any, tables: t.Any) -> TableInput:
     kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None}
-    schema = tables.input_schema(f"{cls.__name__}Input", cls._table, kept)
-    return TableInput(schema, cls._called, _names(cls), tables.resets(cls._table, kept))
+    described, taken = (
+        tables.input_schema(f"{cls.__name__}Input", cls._table, kept, nulls=nulls) for nulls in (False, True)
+    )
+    return TableInput(
+        described,
+        taken,
+        cls._called,
+        _names(cls),
+        key=cls._id.name,
+        resets=tables.resets(cls._table, kept),
+        required=tables.required(cls._table, kept),
+    )
 
 
 def _names(cls: t.Any) -> tuple[str, ...]:

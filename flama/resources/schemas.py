@@ -53,8 +53,18 @@ class Input:
         """Give the fields of records that a body brings."""
         return t.cast(list[_Record], self._decoded(self._parts, scope, body))
 
+    def new(self, records: list[_Record]) -> list[_Record]:
+        """Give records that are to be stored.
+
+        :raises IntegrityError: one lacks its key, which nothing else gives it.
+        """
+        return records
+
     def replacing(self, record: _Record) -> _Record:
-        """Give a record that takes another's place, whole."""
+        """Give a record that takes another's place, whole.
+
+        :raises IntegrityError: it lacks a field that no record is without.
+        """
         return record
 
     def _decoded(self, adapter: schemas.Adapter, scope: types.Scope, body: bytes) -> t.Any:
@@ -68,21 +78,30 @@ class Input:
 
 
 class TableInput(Input):
-    """What requests bring for a table, of a schema that was made for it: only what was sent is a record's.
+    """What requests bring for a table: only what was sent is a record's.
 
-    ``resets`` is what the rest becomes in a record that is replaced.
+    Bodies are read by the schema ``taken``, which leaves it to the table to refuse null, and described by another. What
+    a record that is replaced isn't sent becomes what it is by ``resets``; of what is ``required`` there is no such. Its
+    ``key`` is told by its path, or it has it already.
     """
 
     def __init__(
         self,
-        schema: t.Any,
+        described: t.Any,
+        taken: t.Any,
         name: str,
         answered: collections.abc.Iterable[str],
+        *,
+        key: str,
         resets: collections.abc.Mapping[str, t.Any],
+        required: collections.abc.Iterable[str],
     ) -> None:
-        super().__init__(schema, name, answered)
-        self._one, self._many = _adapters(schema)  # as models, which tell what was sent
+        super().__init__(taken, name, answered)
+        self._one, self._many = _adapters(taken)  # as models, which tell what was sent
+        self.schema = described
+        self._key = key
         self._resets = resets
+        self._required = tuple(required)
 
     def one(self, scope: types.Scope, body: bytes) -> _Record:
         return _sent(self._decoded(self._one, scope, body))
@@ -90,8 +109,18 @@ class TableInput(Input):
     def many(self, scope: types.Scope, body: bytes) -> list[_Record]:
         return [_sent(record) for record in self._decoded(self._many, scope, body)]
 
+    def new(self, records: list[_Record]) -> list[_Record]:
+        if self._key in self._required and any(record.get(self._key) is None for record in records):
+            raise self._lacking([self._key])
+        return records
+
     def replacing(self, record: _Record) -> _Record:
+        if missing := [name for name in self._required if name not in record and name != self._key]:
+            raise self._lacking(missing)
         return {**self._resets, **record}
+
+    def _lacking(self, fields: list[str]) -> exceptions.IntegrityError:
+        return exceptions.IntegrityError(resource=self._name, kind="not_null", fields=fields)
 
 
 def _adapters(one: t.Any) -> tuple[schemas.Adapter, schemas.Adapter]:

@@ -13,7 +13,7 @@ from flama.resources.keys import IDS, Key
 from flama.rest import filters, values
 from flama.sqlalchemy.columns import python_types, unique_columns
 
-__all__ = ["fields", "input_schema", "key", "output_schema", "resets", "unique_columns"]
+__all__ = ["fields", "input_schema", "key", "output_schema", "required", "resets", "unique_columns"]
 
 _CLOSED: t.Final = pydantic.ConfigDict(json_schema_extra={"additionalProperties": False})  # as a resource sees to
 _RANGES: t.Final = {sa.SmallInteger: 2**15, sa.BigInteger: 2**63, sa.Integer: 2**31}
@@ -58,14 +58,24 @@ def output_schema(name: str, table: sa.Table) -> type[pydantic.BaseModel]:
     return pydantic.create_model(name, **found)
 
 
-def input_schema(name: str, table: sa.Table, without: collections.abc.Container[str] = ()) -> type[pydantic.BaseModel]:
-    """Give a model of a table's records as they are taken: what the table gives when it is absent is optional."""
+def input_schema(
+    name: str, table: sa.Table, without: collections.abc.Container[str] = (), *, nulls: bool = False
+) -> type[pydantic.BaseModel]:
+    """Give a model of a table's records as they are taken: what the table gives when it is absent is optional.
+
+    With ``nulls`` everything is, and may be null: what then isn't a record is the table's to refuse.
+    """
     found: dict[str, t.Any] = {
-        key: (_taken(column), _absent() if _is_optional(column) else ...)
+        key: (_taken(column, nulls), _absent() if nulls or _is_optional(column) else ...)
         for key, column in table.columns.items()
         if key not in without
     }
     return pydantic.create_model(name, __config__=_CLOSED, **found)
+
+
+def required(table: sa.Table, without: collections.abc.Container[str] = ()) -> list[str]:
+    """Give the fields that no record is without, and that the table doesn't give."""
+    return [key for key, column in table.columns.items() if key not in without and not _is_optional(column)]
 
 
 def resets(table: sa.Table, without: collections.abc.Container[str] = ()) -> dict[str, t.Any]:
@@ -94,10 +104,11 @@ def _is_optional(column: sa.Column[t.Any]) -> bool:
     return bool(column.nullable) or _has_default(column)
 
 
-def _taken(column: sa.Column[t.Any]) -> t.Any:
+def _taken(column: sa.Column[t.Any], nulls: bool) -> t.Any:
     kind = _limited(column.type)
-    # a key that is null is none yet
-    return t.Optional[kind] if column.primary_key and _has_default(column) else _nullable(column, kind)  # noqa: UP045
+    if nulls or (column.primary_key and _has_default(column)):  # a key that is null is none yet
+        return t.Optional[kind]  # noqa: UP045 - of a type that is made here
+    return _nullable(column, kind)
 
 
 def _nullable(column: sa.Column[t.Any], kind: t.Any) -> t.Any:

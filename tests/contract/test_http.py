@@ -64,7 +64,6 @@ async def unit(new_worker):
 
 class TestHTTP(RepositoryContract):
     # a query has no types: each value is of its field's
-    capabilities = frozenset({"clauses", "filters", "guards", "ids", "keyset", "many", "orders", "queries"})
-    faults = {
-        "^test_null_is_refused_where_none_may_be": "the resource's schema refuses it before a constraint does",
-    }
+    capabilities = frozenset(
+        {"clauses", "filters", "guards", "ids", "keyset", "many", "orders", "queries", "references"}
+    )

@@ -32,8 +32,9 @@ class Written(BaseRepository):
     records = {}
 
     async def create(self, *data):
+        data = [{"id": None, **record} for record in data]
         self.records.update({record["id"]: record for record in data})
-        return list(data)
+        return data
 
     async def retrieve(self, id):
         if id not in self.records:
@@ -157,6 +158,15 @@ async def test_a_change_of_another_state_is_refused(client):
     second = await client.patch("/user/a/", json={"age": 2}, headers=tag)
 
     assert (first.status_code, second.status_code) == (200, 412)
+
+
+async def test_a_record_that_gets_no_key_is_refused():
+    app = Flama()
+    app.resources.add_resource("/user/", resource(Written))
+    async with Client(app=app) as client:
+        response = await client.post("/user/", json={"name": "Ada"})
+
+    assert (response.status_code, response.json()["kind"], response.json()["fields"]) == (400, "not_null", ["id"])
 
 
 async def test_what_is_no_record_is_refused(client):
