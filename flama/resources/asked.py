@@ -6,12 +6,12 @@ import dataclasses
 import typing as t
 import urllib.parse
 
-from flama import http, pagination, types
+from flama import exceptions, http, pagination, types
 from flama.query import Condition
 from flama.resources.records import Records
 from flama.resources.rest import RESTResource
 from flama.rest import filters, names, orders
-from flama.rest.operations import Operation, segment
+from flama.rest.operations import Operation, path, segment
 
 __all__ = ["Asked", "Serve"]
 
@@ -65,18 +65,39 @@ class Asked:
             raise pagination.refused(ValueError(f"{name} is a number from 0, not {value[:40]!r}"))
         return int(value)
 
-    def listed(self, name: str) -> list[str] | None:
-        """Give the field names that a parameter of the query lists, if it is there."""
-        value = dict(self.query).get(name)
-        return None if value is None else orders.listed(value)
+    def named(self, *taken: str) -> dict[str, list[str]]:
+        """Give the fields that the query names for records that may be there: what they are known by, what changes.
 
-    def answer(self, body: bytes, headers: collections.abc.Mapping[str, str] | None = None) -> http.Response:
-        """Give the response of an operation that went well."""
-        return http.Response(body, self.operation.status, headers, "application/json")
+        ``taken`` are the parameters that may do so.
+
+        :raises UnknownColumnError: there are no such fields.
+        :raises ValidationError: records may be alike in what they are to be known by; or there is another parameter.
+        """
+        resource, said = self.resource, dict(self.query)
+        if others := [name for name in said if name not in taken]:
+            raise pagination.refused(ValueError(f"{others[0][:40]} is no parameter of this: {', '.join(taken)}"))
+        found = {name: orders.listed(value) for name, value in said.items()}
+        self._check_known(found.get(names.ON, ()), dict.fromkeys((*resource._filters, resource._id.name)))
+        self._check_known(found.get(names.SET, ()), resource._settable)
+        if names.ON in found and resource._unique is not None and frozenset(found[names.ON]) not in resource._unique:
+            unique = "; ".join(", ".join(sorted(each)) for each in resource._unique)
+            raise pagination.refused(ValueError(f"{names.ON} is what no two records are alike in: {unique}"))
+        return found
+
+    def _check_known(self, named: collections.abc.Iterable[str], known: collections.abc.Collection[str]) -> None:
+        if unknown := [name for name in named if name not in known]:
+            raise exceptions.UnknownColumnError(resource=self.resource._called, names=unknown, columns=known)
+
+    def answer(
+        self, body: bytes, headers: collections.abc.Mapping[str, str] | None = None, status: int | None = None
+    ) -> http.Response:
+        """Give the response of an operation that went well, by the operation's own status unless it is another."""
+        return http.Response(body, status or self.operation.status, headers, "application/json")
 
     def location(self, id: t.Any) -> str:
         """Give the path of a record."""
-        return f"{urllib.parse.quote(self.scope['path'])}{segment(id)}/"
+        collection = self.scope["path"].rstrip("/").removesuffix(path(self.operation).rstrip("/"))
+        return f"{urllib.parse.quote(collection)}/{segment(id)}/"
 
 
 Serve: t.TypeAlias = collections.abc.Callable[[Asked], collections.abc.Awaitable[http.Response]]

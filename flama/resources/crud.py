@@ -26,6 +26,7 @@ _SERVED: t.Final[dict[str, Serve]] = {
     "replace": many.replace,
     "partial_replace": many.partial_replace,
     "drop": many.drop,
+    "get_or_create": elements.get_or_create,
     "upsert": many.upsert,
     "update_where": many.update_where,
     "drop_where": many.drop,

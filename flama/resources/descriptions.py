@@ -78,13 +78,17 @@ def _query(resource: type[RESTResource], operation: Operation, schemas: types.Sc
         most = _parameter(names.MAX_AFFECTED, natural, "Do it only if it is to no more records than this.")
         return [most, *_filters(resource, schemas)]
     if operation.name == "upsert":
-        known = resource._unique
-        alike = {"type": "string", **({"enum": [",".join(sorted(each)) for each in known]} if known else {})}
-        fields = {"type": "array", "items": {"type": "string", "enum": sorted(resource._filters)}, "minItems": 1}
+        fields = {"type": "array", "items": {"type": "string", "enum": sorted(resource._settable)}, "minItems": 1}
         changed = _parameter(names.SET, fields, "The fields that change.")
-        on = _parameter(names.ON, alike, "The fields by which records are alike.")
-        return [on, {**changed, "style": "form", "explode": False}]
-    return []
+        return [_alike(resource), {**changed, "style": "form", "explode": False}]
+    return [_alike(resource)] if operation.name == "get_or_create" else []
+
+
+def _alike(resource: type[RESTResource]) -> _JSON:
+    asked = {*resource._filters, resource._id.name}
+    known = [",".join(sorted(each)) for each in resource._unique or () if each <= asked]
+    schema = {"type": "string", **({"enum": known} if known else {})}
+    return _parameter(names.ON, schema, "The fields by which records are alike.")
 
 
 def _orders(resource: type[RESTResource]) -> list[str]:
@@ -127,13 +131,20 @@ def _responses(resource: type[RESTResource], operation: Operation, schemas: type
         return {status: {"description": "Deleted"}}
     one = schemas.schema(schema, output=True)
     array = {"type": "array", "items": one}
-    answered = one if operation.response is Record else array
-    headers: _JSON = dict(_ETAG) if operation.response is Record else {}
+    if operation.response is not Record:
+        return {status: _answer("Done", array)}
+    if operation.name == "retrieve":
+        return {status: _answer("Done", one, **_ETAG), "304": {"description": "It is in that state still"}}
+    if operation.found is not None:
+        found = _answer("It was there already", one, **_ETAG)
+        return {status: _answer("Done", one, **_ETAG, **_LOCATION), str(operation.found): found}
     if operation.name == "create":
-        answered, headers = {"oneOf": [one, array]}, {**headers, **_LOCATION}
-    told = {"description": "Done", "content": _json(answered), **({"headers": headers} if headers else {})}
-    unchanged = {"304": {"description": "It is in that state still"}} if operation.name == "retrieve" else {}
-    return {status: told, **unchanged}
+        return {status: _answer("Done", {"oneOf": [one, array]}, **_ETAG, **_LOCATION)}
+    return {status: _answer("Done", one, **_ETAG)}
+
+
+def _answer(description: str, content: _JSON, **headers: _JSON) -> _JSON:
+    return {"description": description, "content": _json(content), **({"headers": headers} if headers else {})}
 
 
 def _pages(schema: t.Any, schemas: types.Schemas) -> _JSON:

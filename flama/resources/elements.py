@@ -6,9 +6,9 @@ from flama import http
 from flama.query.conditions import as_mapping
 from flama.resources.asked import Asked
 from flama.resources.preconditions import etag, expected
-from flama.rest import preconditions
+from flama.rest import names, preconditions
 
-__all__ = ["create", "delete", "partial_update", "retrieve", "update"]
+__all__ = ["create", "delete", "get_or_create", "partial_update", "retrieve", "update"]
 
 
 async def create(asked: Asked) -> http.Response:
@@ -26,6 +26,20 @@ async def create(asked: Asked) -> http.Response:
     body = resource._output.one(stored[0])
     id = as_mapping(stored[0])[key]
     return asked.answer(body, {"location": asked.location(id), "etag": etag(resource, stored[0], body)})
+
+
+async def get_or_create(asked: Asked) -> http.Response:
+    """Give the record that is there, or store the one that is sent."""
+    resource, key = asked.resource, asked.resource._id.name
+    row = _without_empty_key(resource._input.one(asked.scope, asked.body), key)
+    options = asked.named(names.ON)
+    async with asked.unit() as records:
+        record, created = await records.get_or_create(row, **options)
+    body = resource._output.one(record)
+    headers = {"etag": etag(resource, record, body)}
+    if not created:
+        return asked.answer(body, headers, asked.operation.found)
+    return asked.answer(body, {"location": asked.location(as_mapping(record)[key]), **headers})
 
 
 async def retrieve(asked: Asked) -> http.Response:

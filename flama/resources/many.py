@@ -4,7 +4,7 @@ import typing as t
 
 import msgspec
 
-from flama import exceptions, http, pagination
+from flama import http
 from flama.resources.asked import Asked
 from flama.rest import names
 from flama.rest.operations import Deleted
@@ -47,19 +47,9 @@ async def update_where(asked: Asked) -> http.Response:
 async def upsert(asked: Asked) -> http.Response:
     """Store records or, of those that are there, change what is there."""
     rows = asked.resource._input.new(asked.resource._input.many(asked.scope, asked.body))
-    options = {name: listed for name in (names.ON, names.SET) if (listed := asked.listed(name)) is not None}
-    _check_known(asked, options)
+    options = asked.named(names.ON, names.SET)
     async with asked.unit() as records:
         return asked.answer(asked.resource._output.many(await records.upsert(rows, **options)))
-
-
-def _check_known(asked: Asked, options: dict[str, list[str]]) -> None:
-    fields, alike = asked.resource._filters, asked.resource._unique
-    if unknown := [name for listed in options.values() for name in listed if name not in fields]:
-        raise exceptions.UnknownColumnError(resource=asked.resource._called, names=unknown, columns=fields)
-    if alike is not None and names.ON in options and frozenset(options[names.ON]) not in alike:
-        known = "; ".join(", ".join(sorted(each)) for each in alike)
-        raise pagination.refused(ValueError(f"{names.ON} is what no two records are alike in: {known}"))
 
 
 async def _replaced(asked: Asked, rows: t.Any, *, partial: bool) -> http.Response:

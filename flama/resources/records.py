@@ -59,6 +59,10 @@ class Records(t.Protocol):
         """Store records or change what is there of them, and give them as stored."""
         ...
 
+    async def get_or_create(self, row: _Record, **options: t.Any) -> tuple[t.Any, bool]:
+        """Give the record that is there, and False, or store this one, and give it as stored, and True."""
+        ...
+
     def list(self, conditions: _Conditions, orders: _Orders) -> Query:
         """Give what is asked for when these conditions hold, in an order."""
         ...
@@ -118,6 +122,12 @@ class TableRecords:
     async def upsert(self, rows: builtins.list[_Record], **options: t.Any) -> builtins.list[t.Any]:
         """Store records or change what is there of them."""
         return _keyed(await self.repository.upsert(*rows, **options), self.key, self.repository._resource_name)
+
+    async def get_or_create(self, row: _Record, **options: t.Any) -> tuple[t.Any, bool]:
+        """Give the record that is there, or store this one."""
+        record, created = await self.repository.get_or_create(row, **options)
+        _keyed([record], self.key, self.repository._resource_name)
+        return record, created
 
     def every(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
         """Give the records."""
@@ -202,6 +212,12 @@ class PortableRecords:
     async def upsert(self, rows: builtins.list[_Record], **options: t.Any) -> builtins.list[t.Any]:
         """Store records or change what is there of them."""
         return _keyed(await self.repository.upsert(*rows, **options), self.key, self.name)
+
+    async def get_or_create(self, row: _Record, **options: t.Any) -> tuple[t.Any, bool]:
+        """Give the record that is there, or store this one."""
+        record, created = await self.repository.get_or_create(row, **options)
+        _keyed([record], self.key, self.name)
+        return record, created
 
     def every(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
         """Give the records."""

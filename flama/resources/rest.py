@@ -79,7 +79,8 @@ class RESTResource(Resource):
     _sliceable: t.ClassVar[bool] = True
     _locks: t.ClassVar[bool] = False
     _kinds: t.ClassVar[collections.abc.Mapping[str, t.Any]] = {}  # by which places are told, where no table does
-    _unique: t.ClassVar[tuple[frozenset[str], ...] | None] = None  # what records can be alike in, where it is known
+    _unique: t.ClassVar[tuple[frozenset[str], ...] | None] = None  # what none can be alike in, where it is known
+    _settable: t.ClassVar[tuple[str, ...]]  # what changes in a record that is there
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -96,7 +97,7 @@ class RESTResource(Resource):
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__} keeps answers by their key, for which its repository has to be one of a table"
             )
-        fields = cls._filters
+        fields, cls._settable = cls._filters, tuple(_annotations(cls._input.schema))
         cls._filters = _granted(cls.__name__, fields, cls.filters)
         cls._ordering = tuple(fields if cls.ordering is None else cls.ordering)
         cls._order = orders(cls.order_by)
@@ -228,6 +229,7 @@ def _of_schema(cls: t.Any) -> None:
     cls._kinds = {name: kinds[name] for name in cls._filters} if cls._sliceable and has_places(cls.repository) else {}
     cls._locks = has_locks(cls.repository)
     name = getattr(cls.repository, "_key", cls.key)
+    cls._unique = (frozenset([name]),) if hasattr(cls.repository, "_key") else None
     cls._id = Key(name, kinds[name] if kinds.get(name) in IDS else str)
     cls._input = Input(given, cls._called, _names(cls))
 

@@ -27,13 +27,17 @@ class Envelope(msgspec.Struct, frozen=True):
     meta: t.Any = None
 
 
+_CREATED: t.Final = 201
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Operation:
     """One verb on a path of a resource.
 
     ``request`` and ``response`` are the types of the JSON bodies, None where there is no body. ``partial`` tells that
     a record may be sent without some of its fields. What not every service knows has a ``verb`` of its own behind the
-    collection's path, so that one which doesn't know it refuses rather than does something else.
+    collection's path, so that one which doesn't know it refuses rather than does something else. ``found`` is the
+    status instead of ``status`` where the record was there already, and nothing was done.
     """
 
     name: str
@@ -44,20 +48,27 @@ class Operation:
     response: t.Any = None
     partial: bool = False
     verb: str = ""
+    found: int | None = None
 
     @property
     def writes(self) -> bool:
         """Whether it may change the resource."""
         return self.method != "GET"
 
+    @property
+    def changes(self) -> bool:
+        """Whether it may change records that are there."""
+        return self.writes and self.status != _CREATED
+
 
 #: Every operation by its name. The first nine are the repository's methods and the resource's as well; the others are
-#: what these do with many records at once: all that are sent, or all that a query asks for, as lists are.
+#: what these do with many records at once, all that are sent, or all that a query asks for, as lists are; and with one
+#: that may be there.
 OPERATIONS: t.Final[collections.abc.Mapping[str, Operation]] = types.MappingProxyType(
     {
         operation.name: operation
         for operation in (
-            Operation("create", "POST", "collection", 201, Record, Record),
+            Operation("create", "POST", "collection", _CREATED, Record, Record),
             Operation("list", "GET", "collection", 200, None, Envelope),
             Operation("retrieve", "GET", "element", 200, None, Record),
             Operation("update", "PUT", "element", 200, Record, Record),
@@ -66,7 +77,8 @@ OPERATIONS: t.Final[collections.abc.Mapping[str, Operation]] = types.MappingProx
             Operation("replace", "PUT", "collection", 200, Records, Records),
             Operation("partial_replace", "PATCH", "collection", 200, Records, Records, partial=True),
             Operation("drop", "DELETE", "collection", 200, None, Deleted),
-            Operation("create_many", "POST", "collection", 201, Records, Records),
+            Operation("create_many", "POST", "collection", _CREATED, Records, Records),
+            Operation("get_or_create", "POST", "collection", _CREATED, Record, Record, verb="get_or_create", found=200),
             Operation("upsert", "POST", "collection", 200, Records, Records, verb="upsert"),
             Operation("update_where", "POST", "collection", 200, Record, Records, partial=True, verb="update"),
             Operation("drop_where", "POST", "collection", 200, None, Deleted, verb="drop"),

@@ -35,13 +35,13 @@ def encode(order: collections.abc.Sequence[Order]) -> list[tuple[str, str]]:
 
 
 def names(order_by: collections.abc.Collection[str]) -> str:
-    """Give field names as one parameter holds them; :func:`listed` is the inverse."""
+    """Give field names, of which none is empty, as one parameter holds them; :func:`listed` is the inverse."""
     return ",".join(map(_quoted, order_by))
 
 
 def listed(value: str) -> list[str]:
     """Give the field names that one parameter holds."""
-    return [urllib.parse.unquote(name) for name in value.split(",")]
+    return [urllib.parse.unquote(name) for name in value.split(",")] if value else []
 
 
 def decode(pairs: _Pairs, allowed: collections.abc.Collection[str], *, resource: str) -> tuple[Order, ...]:

@@ -8,7 +8,7 @@ from flama import Flama
 from flama.client import Client
 from flama.ddd import F
 from flama.ddd.repositories.http import HTTPResourceRepository
-from flama.exceptions import IntegrityError, InvalidResponseError, NotFoundError
+from flama.exceptions import IntegrityError, InvalidResponseError, NotFoundError, ResourceException
 from flama.resources import CRUDResource
 from flama.sqlalchemy import SQLAlchemyModule
 from tests.support.server import served
@@ -197,6 +197,13 @@ class TestOurRepositoryOfItsService:
         assert await litter.count() == 26
         assert await litter.replace([COCO]) == [COCO]
         assert [record async for record in litter.list()] == [COCO]
+
+    async def test_is_refused_what_the_service_does_not_know_and_nothing_is_done(self, litter):
+        for call in (litter.get_or_create({"name": "Coco"}, on="name"), litter.upsert(COCO)):
+            with pytest.raises(ResourceException):
+                await call
+
+        assert [record async for record in litter.list()] == LITTER
 
     async def test_drops_all_and_tells_that_the_service_does_not_tell_how_many(self, litter):
         # It answers 204, whose body can't come over a socket.

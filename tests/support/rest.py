@@ -70,6 +70,8 @@ class Service:
                 return self.listed(request, pairs)
             case "POST", "":
                 return _json(self.created(body), 201)
+            case "POST", ":get_or_create":
+                return self.got_or_created(body, dict(pairs).get(ON, "id").split(","))
             case "POST", ":upsert":
                 return _json([self.upserted(each, dict(pairs).get(ON, "id").split(",")) for each in body])
             case "POST", ":update":
@@ -136,6 +138,12 @@ class Service:
         if (person := next(alike, None)) is None:
             self.people.append(person := dict(data))
         return self.changed(person, data)
+
+    def got_or_created(self, data: Record, on: list[str]) -> starlette.responses.Response:
+        """Give the one that is alike, or store one."""
+        alike = (each for each in self.people if all(each[name] == data[name] for name in on))
+        person = next(alike, None)
+        return _json(self.created(data), 201) if person is None else _json(person)
 
     def changed(self, person: Record, data: Record) -> Record:
         """Change one."""

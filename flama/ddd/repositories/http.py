@@ -131,12 +131,18 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         """
         if not data:
             return []
-        query = [
-            (name, orders.names([said] if isinstance(said, str) else said))
-            for name, said in ((names.ON, on), (names.SET, set))
-            if said is not None
-        ]
+        query = _named((names.ON, on), (names.SET, set))
         return await self._many("upsert", [self._data(record) for record in data], query)
+
+    async def get_or_create(self, data: Record | _Data, *, on: _Names | None = None) -> tuple[Record, bool]:
+        """Give the record that is there, and False; or have this one stored, and give it as stored, and True.
+
+        ``on`` are the fields that tell which is there: what the service takes them for when they aren't said.
+        """
+        call = self._resource_manager.call("get_or_create", json=self._data(data), query=_named((names.ON, on)))
+        found, created = await call
+        (record,) = self._read([found])
+        return record, created
 
     async def retrieve(self, *clauses: t.Any, **filters: t.Any) -> Record:
         """Give the record of this id, ``retrieve(id)`` or ``retrieve(id=id)``, or the one that matches.
@@ -353,6 +359,12 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     def _seen(self, found: builtins.list[dict[str, t.Any]]) -> builtins.list[Record]:
         self._resource_manager.forget(record.get(self._id) for record in found)
         return self._read(found)
+
+
+def _named(*said: tuple[str, _Names | None]) -> _Pairs:
+    """Give the parameters that name fields, as far as they are said."""
+    several = ((name, [fields] if isinstance(fields, str) else fields) for name, fields in said)
+    return [(name, orders.names(fields)) for name, fields in several if fields is not None]
 
 
 def _data_of(clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[t.Any, tuple[t.Any, ...]]:

@@ -63,7 +63,7 @@ class HTTPResourceManager:
         self._address: tuple[t.Any, Address] | None = None  # with the client's base that it is below
 
     async def call(self, name: str, id: t.Any = None, *, json: t.Any = None, query: _Pairs = ()) -> t.Any:
-        """Do an operation, and give its answer's body.
+        """Do an operation, and give its answer's body; of one that may find its record, also whether that is new.
 
         ``json`` is the body to send, ``query`` the parameters.
 
@@ -84,7 +84,8 @@ class HTTPResourceManager:
         )
         answer = await self._attempts(operation, id, address).answer(call)
         self._note(operation, id, answer)
-        return None if operation.response is None else self._body(operation, answer, id)
+        given = None if operation.response is None else self._body(operation, answer, id)
+        return given if operation.found is None else (given, answer.status == operation.status)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -179,7 +180,7 @@ class HTTPResourceManager:
     def _note(self, operation: Operation, id: t.Any, answer: Answer) -> None:
         """Keep the tag of a record as it is now; what is done with many of them leaves none that holds."""
         if operation.kind == "collection":
-            if operation.writes:
+            if operation.changes:
                 self._tags.clear()
             return
         self._tags.pop(str(id), None)

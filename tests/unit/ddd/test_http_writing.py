@@ -1,5 +1,6 @@
 """What is written to a remote collection: many records at once, what matches, and only what nobody else has written."""
 
+import pydantic
 import pytest
 import starlette.responses
 
@@ -66,6 +67,65 @@ class TestMany:
         await people.upsert({"id": "a", "age": 1}, on=["id", "name,x"][:1], set=["age", "name"])
 
         assert service.asked[0].query == {"on": "id", "set": "age,name"}
+
+
+class TestFinding:
+    async def test_a_record_is_stored_once_and_found_then(self, people, service):
+        first = await people.get_or_create({"id": "c", "name": "Cid"})
+        second = await people.get_or_create({"id": "c", "name": "Dan"})
+
+        assert first == ({"id": "c", "name": "Cid"}, True)
+        assert second == ({"id": "c", "name": "Cid", "age": None}, False)
+        assert [(asked.method, asked.path, asked.query) for asked in service.asked] == [
+            ("POST", "/person/:get_or_create/", {})
+        ] * 2
+
+    @pytest.mark.parametrize(("on", "said"), [("name", "name"), (["name", "age"], "name,age"), (("a,b",), "a%2Cb")])
+    async def test_by_what_it_is_known_can_be_said(self, people, service, on, said):
+        service.first = lambda method, path: starlette.responses.JSONResponse({}, 200)
+
+        assert await people.get_or_create({"id": "x", "name": "Ann", "age": 30}, on=on) == ({}, False)
+        assert service.asked[0].query == {"on": said}
+
+    async def test_it_is_of_the_repositorys_type(self, client):
+        class Person(pydantic.BaseModel):
+            id: str
+            name: str | None = None
+
+        class Typed(HTTPResourceRepository[Person]):
+            _resource = "/person"
+
+        assert await Typed(client).get_or_create(Person(id="c")) == (Person(id="c"), True)
+        assert await Typed(client).get_or_create({"id": "a"}) == (Person(id="a", name="Ann"), False)
+
+    @pytest.mark.parametrize("body", [[], [{}], 7, None])
+    async def test_what_is_no_record_is_no_answer(self, people, service, body):
+        service.first = lambda method, path: starlette.responses.JSONResponse(body, 201)
+
+        with pytest.raises(exceptions.InvalidResponseError):
+            await people.get_or_create({"id": "c"})
+
+    async def test_it_is_repeated_with_its_key_alone(self, client, people, service):
+        service.first = lambda method, path: (
+            starlette.responses.JSONResponse({}, 503) if len(service.asked) % 2 else None
+        )
+
+        with pytest.raises(exceptions.UnavailableError) as caught:
+            await people.get_or_create({"id": "c"})
+        assert caught.value.maybe_applied
+        service.asked.clear()
+        assert await Kept(client).get_or_create({"id": "d"}) == ({"id": "d"}, True)
+        assert len({asked.headers["idempotency-key"] for asked in service.asked}) == 1
+
+    async def test_what_only_adds_records_leaves_what_is_known_of_others(self, client, people):
+        await people.retrieve("a")
+        await people.get_or_create({"id": "c"})
+        await people.create({"id": "d"})
+        await people.create({"id": "e"}, {"id": "f"})
+        await People(client).update("a", {"age": 31})
+
+        with pytest.raises(exceptions.PreconditionFailedError):
+            await people.update("a", {"age": 99})
 
 
 class TestMatching:

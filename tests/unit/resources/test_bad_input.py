@@ -190,6 +190,7 @@ PATHS = [
     "%F0%9F%98%80",
     "1e3",
     ":drop",
+    ":get_or_create",
     " ",
 ]
 
@@ -213,6 +214,7 @@ async def test_no_body_is_the_servers_fault(client):
         ("PUT", "/puppy/1/"),
         ("PATCH", "/puppy/1/"),
     ]
+    targets += [("POST", "/puppy/:get_or_create/"), ("POST", "/puppy/:get_or_create/?on=name")]
     targets += [("POST", "/puppy/:upsert/"), ("POST", "/puppy/:update/?name=x"), ("POST", "/toy/")]
     requests = {
         (what, method, path): (method, path, {"content": body, "headers": JSON})
@@ -230,6 +232,30 @@ async def test_no_query_is_the_servers_fault(client):
         (what, method, *headers): (method, f"/puppy/?{query}", {"headers": headers})
         for what, query in QUERIES.items()
         for method, headers in targets
+    }
+
+    assert await refusals(client, requests) == {}
+
+
+async def test_no_choice_of_fields_is_the_servers_fault(client):
+    options = [
+        "on=",
+        "on=,",
+        "on=nope",
+        "on=%00",
+        "on=name,name",
+        "on=id,name",
+        "on=size",
+        "set=",
+        "set=nope",
+        "set=%ff",
+    ]
+    records = {"puppy": {"id": 1, "name": "a"}, "toy": {"kind": "ball"}}
+    requests = {
+        (resource, verb, option): ("POST", f"/{resource}/:{verb}/?{option}", {"json": body})
+        for resource, record in records.items()
+        for verb, body in {"upsert": [record], "get_or_create": record}.items()
+        for option in options
     }
 
     assert await refusals(client, requests) == {}

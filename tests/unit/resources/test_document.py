@@ -50,6 +50,7 @@ def test_the_document_describes_each_operation():
     assert {path: sorted(item) for path, item in document["paths"].items() if path.startswith("/puppy")} == {
         "/puppy/": ["delete", "get", "patch", "post", "put"],
         "/puppy/{resource_id}/": ["delete", "get", "patch", "put"],
+        "/puppy/:get_or_create/": ["post"],
         "/puppy/:upsert/": ["post"],
         "/puppy/:update/": ["post"],
         "/puppy/:drop/": ["post"],
@@ -88,6 +89,21 @@ def test_the_document_says_what_operations_take_and_answer():
     assert paths["/puppy/{resource_id}/"]["delete"]["responses"]["204"] == {"description": "Deleted"}
 
 
+def test_the_document_says_by_what_a_record_may_be_known_that_is_there_already():
+    paths = application("sqlite+aiosqlite:///").openapi["paths"]
+    found, upserted = (paths[f"/puppy/:{verb}/"]["post"] for verb in ("get_or_create", "upsert"))
+    parameters = {parameter["name"]: parameter for parameter in found["parameters"]}
+
+    assert list(parameters) == ["Idempotency-Key", "on"]
+    assert parameters["on"] == upserted["parameters"][1]
+    assert parameters["on"]["schema"]["enum"] == ["id", "name"]
+    assert found["requestBody"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/PuppyInput"}
+    assert {status: sorted(each.get("headers", ())) for status, each in found["responses"].items() if status < "3"} == {
+        "200": ["ETag"],
+        "201": ["ETag", "Location"],
+    }
+
+
 def test_the_document_says_that_no_other_fields_are_taken():
     schemas = application("sqlite+aiosqlite:///").openapi["components"]["schemas"]
 
@@ -114,4 +130,4 @@ def test_resources_keep_to_their_document(serve, tmp_path):
     )
 
     assert run.returncode == 0, run.stdout + run.stderr
-    assert "Tested: 12" in run.stdout
+    assert "Tested: 13" in run.stdout

@@ -129,6 +129,17 @@ async def test_values_are_of_the_type_of_the_resource(client):
     assert [each async for each in typed.list()] == [saw]
 
 
+async def test_what_is_there_is_found_and_else_stored(tools, kept):
+    found = await tools.get_or_create({"id": "other", "code": "A1", "stock": 9}, on="code")
+    stored = await tools.get_or_create({"id": "new", "code": "N1", "stock": 9, "price": "1.00"}, on="code")
+    again = await tools.get_or_create({"id": "new"})
+
+    assert found == (AXE, False)
+    assert stored == ({"id": "new", "code": "N1", "stock": 9, "price": "1.00"}, True)
+    assert again == (stored[0], False)
+    assert await tools.count() == 3
+
+
 async def test_what_is_asked_goes_down_to_the_table(tools, kept):
     more = [{"id": f"t{number:02}", "stock": number} for number in range(25)]
     await tools.create(*more)
@@ -160,6 +171,10 @@ ERRORS = {
     "unknown in data": lambda tools: tools.create({"id": "other", "nmae": 1, "pirce": None}),
     "unknown in some of many": lambda tools: tools.create({"id": "other"}, {"id": "another", "nmae": 1}),
     "unknown in a change": lambda tools: tools.update({"stock": 4, "nmae": 1}, F.stock > 1, max_affected=9),
+    "unknown in what may be there": lambda tools: tools.get_or_create({"id": "axe", "nmae": 1}),
+    "unknown by what it is there": lambda tools: tools.get_or_create({"id": "axe"}, on="nmae"),
+    "lacking what it is there by": lambda tools: tools.get_or_create({"id": "axe"}, on="code"),
+    "unique though it isn't there": lambda tools: tools.get_or_create({"id": "axe", "code": "X1"}, on="code"),
     "unknown in an upsert": lambda tools: tools.upsert({"id": "axe", "nmae": 1}),
     "unknown in a filter": lambda tools: tools.count(nmae=1),
     "unknown in a condition": lambda tools: tools.count((F.nmae == 1) | ~(F.stock == 1) & F.pirce.isnull()),

@@ -19,6 +19,7 @@ def test_each_operation_has_its_verb_and_path():
         "partial_replace": ("PATCH", "/"),
         "drop": ("DELETE", "/"),
         "create_many": ("POST", "/"),
+        "get_or_create": ("POST", "/:get_or_create/"),
         "upsert": ("POST", "/:upsert/"),
         "update_where": ("POST", "/:update/"),
         "drop_where": ("POST", "/:drop/"),
@@ -32,6 +33,12 @@ def test_what_has_no_content_has_no_body_and_everything_else_has_one():
 
 def test_only_reading_does_not_write():
     assert {name for name, operation in OPERATIONS.items() if not operation.writes} == {"list", "retrieve"}
+
+
+def test_what_only_adds_records_changes_none():
+    adding = {name for name, operation in OPERATIONS.items() if operation.writes and not operation.changes}
+
+    assert adding == {"create", "create_many", "get_or_create"}
 
 
 def test_the_table_cannot_be_changed():
