@@ -46,7 +46,7 @@ async def update_where(asked: Asked) -> http.Response:
 
 async def upsert(asked: Asked) -> http.Response:
     """Store records or, of those that are there, change what is there."""
-    rows = asked.resource._input.new(asked.resource._input.many(asked.scope, asked.body))
+    rows = asked.resource._input.new(asked.resource._input.sent(asked.scope, asked.body))
     options = asked.named(names.ON, names.SET)
     async with asked.unit() as records:
         return asked.answer(asked.resource._output.many(await records.upsert(rows, **options)))

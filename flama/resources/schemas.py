@@ -53,6 +53,11 @@ class Input:
         """Give the fields of records that a body brings."""
         return t.cast(list[_Record], self._decoded(self._parts, scope, body))
 
+    def sent(self, scope: types.Scope, body: bytes) -> list[_Record]:
+        """Give the records that a body brings, of each what was sent alone, without the schema's defaults."""
+        whole, parts = self.many(scope, body), self._parts.decode(body)
+        return [{name: record[name] for name in part} for record, part in zip(whole, parts, strict=True)]
+
     def new(self, records: list[_Record]) -> list[_Record]:
         """Give records that are to be stored.
 
@@ -108,6 +113,9 @@ class TableInput(Input):
 
     def many(self, scope: types.Scope, body: bytes) -> list[_Record]:
         return [_sent(record) for record in self._decoded(self._many, scope, body)]
+
+    def sent(self, scope: types.Scope, body: bytes) -> list[_Record]:
+        return self.many(scope, body)
 
     def new(self, records: list[_Record]) -> list[_Record]:
         if self._key in self._required and any(record.get(self._key) is None for record in records):

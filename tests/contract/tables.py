@@ -44,6 +44,15 @@ def collections(*, deferred: bool) -> types.SimpleNamespace:
     return types.SimpleNamespace(metadata=metadata, club=club, member=member, seat=seat)
 
 
+def expressed(collections: types.SimpleNamespace) -> types.SimpleNamespace:
+    """Give the collections with the CHECK constraint as an expression: memory holds none that is a text."""
+    member = collections.member
+    (text,) = (each for each in member.constraints if isinstance(each, sa.CheckConstraint))
+    member.constraints.remove(text)
+    member.append_constraint(sa.CheckConstraint(member.c.age < 150, name=text.name))
+    return collections
+
+
 def worker_of(collections: types.SimpleNamespace, members: type) -> type[SQLAlchemyWorker]:
     """Give the worker that has the collections, the members in a repository of a certain class."""
     repositories = {

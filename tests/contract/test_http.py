@@ -1,13 +1,17 @@
-"""Repositories over HTTP keep to the contract, on a resource of a table in SQLite."""
+"""Repositories over HTTP keep to the contract: on resources of tables, of memory, and of repositories over HTTP."""
 
+import pydantic
 import pytest
 
 from flama import Flama
-from flama.client import Client
-from flama.ddd import HTTPWorker
+from flama.client import ASGITransport, Client
+from flama.ddd import HTTPWorker, MemoryWorker, WorkerComponent
 from flama.ddd.repositories.http import HTTPResourceRepository
+from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
+from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.resources import CRUDResource
 from flama.sqlalchemy import SQLAlchemyModule
+from tests.contract import tables
 from tests.contract.suite import RepositoryContract
 
 pytestmark = pytest.mark.anyio
@@ -37,16 +41,61 @@ class Remote(HTTPWorker):
     clubs: Clubs
 
 
+class MembersBelow(HTTPResourceRepository):
+    _resource = "/member"
+
+
+class ClubsBelow(HTTPResourceRepository):
+    _resource = "/club"
+
+
+class Storey(HTTPWorker):
+    """A unit on the storey below a resource."""
+
+    members: MembersBelow
+    clubs: ClubsBelow
+
+
+class Member(pydantic.BaseModel):
+    """A member to a resource that knows no table, which leaves it to the storey below what a member may be."""
+
+    id: int | None = None
+    name: str | None = "unnamed"
+    email: str | None = None
+    age: int | None = 18
+    points: int | None = None
+    note: str | None = None
+    club: int | None = None
+    mentor: int | None = None
+
+
+class Club(pydantic.BaseModel):
+    """A club, likewise."""
+
+    id: int | None = None
+    name: str | None = None
+
+
+def serving(app, **resources):
+    """Give the application, which serves the collections."""
+    for name, attributes in resources.items():
+        app.resources.add_resource(f"/{name}/", type(name.title(), (CRUDResource,), attributes))
+    return app
+
+
 @pytest.fixture(scope="class")
-async def client(collections):
-    app = Flama(modules=[SQLAlchemyModule("sqlite+aiosqlite://")])
-    for name in ("member", "club"):
-        resource = type(name.title(), (CRUDResource,), {"model": getattr(collections, name)})
-        app.resources.add_resource(f"/{name}/", resource)
+async def client(app):
     async with Client(app=app) as client:
+        yield client
+
+
+@pytest.fixture(scope="class")
+async def of_tables(collections):
+    app = Flama(modules=[SQLAlchemyModule("sqlite+aiosqlite://")])
+    async with Client(app=serving(app, member={"model": collections.member}, club={"model": collections.club})):
         async with app.sqlalchemy.engine.begin() as connection:
             await connection.run_sync(collections.metadata.create_all)
-        yield client
+        yield app
 
 
 @pytest.fixture(scope="class")
@@ -62,9 +111,48 @@ async def unit(new_worker):
         await unit.clubs.drop()
 
 
-class TestHTTP(RepositoryContract):
+class HTTPContract(RepositoryContract):
+    """The contract over HTTP."""
+
     # a query has no types: each value is of its field's; HTTP has no transaction, and a path no key of several fields
-    capabilities = RepositoryContract.capabilities.union({"ids"}) - {
-        *("composite", "deferred", "kinds", "transactions"),
-        "reference_fields",  # SQLite doesn't tell
-    }
+    capabilities = RepositoryContract.capabilities.union({"ids"}) - {"composite", "deferred", "kinds", "transactions"}
+
+
+class TestTables(HTTPContract):
+    capabilities = HTTPContract.capabilities - {"reference_fields"}  # SQLite doesn't tell
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def app(cls, of_tables):
+        return of_tables
+
+
+class TestMemory(HTTPContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def collections(cls):
+        return tables.expressed(tables.collections.__wrapped__(deferred=False))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def app(cls, collections):
+        kinds = {
+            f"{name}s": type(name, (SQLAlchemyTableRepository,), {"_table": getattr(collections, name)})
+            for name in ("member", "club")
+        }
+        worker = type("TableWorker", (SQLAlchemyWorker,), {"__annotations__": dict(kinds)})
+        app = Flama(components=[WorkerComponent(MemoryWorker.of(worker)())])
+        return serving(app, member={"repository": kinds["members"]}, club={"repository": kinds["clubs"]})
+
+
+class TestRepositoriesOverHTTP(HTTPContract):
+    capabilities = TestTables.capabilities
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def app(cls, of_tables):
+        return serving(
+            Flama(components=[WorkerComponent(Storey("http://below", transport=ASGITransport(of_tables)))]),
+            member={"repository": MembersBelow, "schema": Member},
+            club={"repository": ClubsBelow, "schema": Club},
+        )

@@ -1,7 +1,6 @@
 """Repositories in memory keep to the contract, made of those of SQL tables."""
 
 import pytest
-import sqlalchemy as sa
 
 from flama.ddd import MemoryWorker
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
@@ -12,13 +11,8 @@ from tests.contract.suite import RepositoryContract
 
 @pytest.fixture(scope="class")
 def collections():
-    """Give the tables, with the CHECK constraint as an expression: memory holds none that is a text."""
-    collections = tables.collections.__wrapped__(deferred=True)
-    member = collections.member
-    (text,) = (each for each in member.constraints if isinstance(each, sa.CheckConstraint))
-    member.constraints.remove(text)
-    member.append_constraint(sa.CheckConstraint(member.c.age < 150, name=text.name))
-    return collections
+    """Give the tables, of which memory knows everything."""
+    return tables.expressed(tables.collections.__wrapped__(deferred=True))
 
 
 @pytest.fixture(scope="class")

@@ -1,7 +1,9 @@
 """A record that may be there already: given as it is, or stored."""
 
 import asyncio
+import dataclasses
 
+import msgspec
 import pydantic
 import pytest
 
@@ -154,6 +156,42 @@ async def test_it_is_not_served_of_one_that_cannot():
         response = await client.post("/user/:get_or_create/", json={"id": "a", "name": "Ada"})
 
     assert response.status_code == 405
+
+
+class Struct(msgspec.Struct):
+    id: str
+    name: str = "nobody"
+    age: int | None = None
+
+
+@dataclasses.dataclass
+class Data:
+    id: str
+    name: str = "nobody"
+    age: int | None = None
+
+
+class Model(pydantic.BaseModel):
+    id: str
+    name: str = pydantic.Field("nobody", alias="Name")
+    age: int | None = None
+
+
+@pytest.mark.parametrize("given", [Struct, Data, Model], ids=lambda each: each.__name__)
+async def test_an_upsert_changes_only_what_was_sent_whatever_the_schema_would_add(given):
+    class Users(CRUDResource):
+        repository = Kept
+        schema = given
+
+    app, name = Flama(), "Name" if given is Model else "name"
+    app.resources.add_resource("/user/", Users)
+    async with Client(app=app) as client:
+        kept = (await client.post("/user/", json={"id": "a", name: "Ada", "age": 36})).json()
+        response = await client.post("/user/:upsert/", json=[{"id": "a", "age": 37}, {"id": "b", name: "Bob"}])
+        refused = await client.post("/user/:upsert/", json=[{"id": "a", "age": "x"}, {"age": 3}])
+
+    assert response.json() == [{**kept, "age": 37}, {"id": "b", name: "Bob", "age": None}]
+    assert min(refused.json()["detail"]) == "0.age"
 
 
 async def test_what_is_set_in_an_upsert_need_not_be_what_is_asked_for(client):
