@@ -153,12 +153,21 @@ def _start(url: sa.URL, single_connection: bool, given: collections.abc.Mapping[
 
         engine, dispose = sqlite.create_engine(url, given)
     else:
-        engine = create_async_engine(url, **given)
+        engine = create_async_engine(url, **_connecting(url, given))
         dispose = functools.partial(disposed, engine)
     if url.get_backend_name() in ("postgresql", "mysql", "mariadb"):
         failures.watch(engine)
     manager = SharedConnectionManager if single_connection else ConnectionManager
     return _Running(engine, manager(engine), dispose)
+
+
+def _connecting(url: sa.URL, given: dict[str, t.Any]) -> dict[str, t.Any]:
+    if url.get_driver_name() != "asyncpg":
+        return given
+    # asyncpg is wanted only by those who keep their data in PostgreSQL
+    from flama.sqlalchemy.drivers import held  # noqa: PLC0415
+
+    return {**given, "connect_args": {"async_creator_fn": held.connect, **given.get("connect_args", {})}}
 
 
 def _watched(started: collections.abc.Sequence[_Running], leak_after: float) -> list[Watch]:

@@ -1,6 +1,7 @@
 """One table of a database on one connection: statements go in, records and data errors come out."""
 
 import collections.abc
+import functools
 import typing as t
 
 import sqlalchemy as sa
@@ -16,13 +17,18 @@ __all__ = ["Records", "SQLAlchemyTableManager"]
 _Record: t.TypeAlias = dict[str, t.Any]
 
 
+@functools.lru_cache(1000)
+def _reading(table: sa.Table) -> translated:
+    return translated(table.name, table)
+
+
 class SQLAlchemyTableManager:
     """One table on one connection: statements go in, records and data errors come out."""
 
     def __init__(self, table: sa.Table, connection: AsyncConnection) -> None:
         self.table = table
         self.connection = connection
-        self._reading = translated(table.name, table)
+        self._reading = _reading(table)
 
     @property
     def resource(self) -> str:

@@ -147,12 +147,15 @@ class SQLAlchemyWorker(BaseWorker):
             session.sync_connection.first = None
             return _LateTransaction(self, session)
         manager = self._module.manager
-        with _translated:
+        try:
             if nested:
                 await drivers.make_way(session)
             begun = await (session.begin_nested() if nested else manager.begin(session))
             if not (nested or self._plain):
                 await self._settings.begin(session)
+        except BaseException:
+            with _translated:
+                raise
         return _Transaction(self, manager, begun)
 
     def end_at_once(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
@@ -176,18 +179,23 @@ class SQLAlchemyWorker(BaseWorker):
         return self._found[1]
 
     async def _opened(self) -> AsyncConnection:
-        module = self._module
-        with _translated:
+        try:
+            module = self._module
             special = self._late or module.replicas is not None
             connection = await (self._checked_out(module) if special else module.connection_manager.open())
-            if self._plain:
-                return connection
-            try:
-                await self._settings.open(connection)
-            except BaseException as error:
-                await finished(module.close_connection(connection), error)
+            if not self._plain:
+                await self._set(module, connection)
+        except BaseException:
+            with _translated:
                 raise
         return connection
+
+    async def _set(self, module: SQLAlchemyModule, connection: AsyncConnection) -> None:
+        try:
+            await self._settings.open(connection)
+        except BaseException as error:
+            await finished(module.close_connection(connection), error)
+            raise
 
     async def _closed(self, connection: AsyncConnection) -> None:
         try:

@@ -10,6 +10,7 @@ import typing as t
 from asyncpg.exceptions import PostgresError
 from asyncpg.transaction import TransactionState
 
+from flama.sqlalchemy.drivers.held import Holding
 from flama.sqlalchemy.turns import Turns
 
 __all__ = ["Ahead", "Turn"]
@@ -50,7 +51,6 @@ class Ahead:
         self._prepared: dict[tuple[str, ...], bytes] = {}  # what runs commands that are known to have been prepared
         self._preparing: dict[tuple[str, ...], bytes] = {}  # or are, if all goes well
         self._names = itertools.count()
-        self._waits = hasattr(self._connection._transport, "__dict__")  # whether a message can be held back
 
     @property
     def has_nothing_to_say(self) -> bool:
@@ -153,18 +153,11 @@ class Ahead:
                 await self._connection.execute(command)
 
     def _write(self, messages: bytes) -> None:
-        # asyncio sends at once what it can, and to send costs more than all else here: it is sent with the statement,
-        # which is written next. uvloop, whose transports can't be told so, waits by itself.
         transport: t.Any = self._connection._transport
-        if not self._waits:
+        if isinstance(transport, Holding):
+            transport.hold(messages)
+        else:
             transport.write(messages)
-            return
-
-        def write(data: t.Any) -> None:
-            del transport.write
-            transport.write(messages + data)
-
-        transport.write = write
 
     def _messages(self, commands: tuple[str, ...]) -> bytes:
         if (run := self._prepared.get(commands)) is not None:
