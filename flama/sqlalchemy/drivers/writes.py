@@ -80,10 +80,18 @@ async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _R
     if len(rows) == 1:
         return await records(connection, first)
     values = statements.values_of_all(table, rows)
-    if not rows[0] or values is None:
+    if not rows[0] or values is None or _has_key_taken_for_none(connection, table, rows):
         return [(await records(connection, statements.insert(table, row)))[0] for row in rows]
     stored = await records_of_many(connection, first, values)
     return stored if stored is not None else await _inserted_by_core(connection, table, rows)
+
+
+def _has_key_taken_for_none(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> bool:
+    """Tell whether a record may get another key than its own, by which it would not be known again."""
+    counted = table.autoincrement_column
+    if counted is None or _dialect(connection).name not in ("mysql", "mariadb"):
+        return False
+    return any(row.get(counted.key) == 0 for row in rows)
 
 
 async def _inserted_by_core(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:

@@ -179,6 +179,15 @@ async def test_none_as_primary_key_is_a_new_record(items):
     assert one["id"] != two["id"]
 
 
+async def test_a_key_that_mariadb_counts_is_no_trouble_among_others(items, connection):
+    stored = await items.create({"id": 0, "code": "a"}, {"id": 5, "code": "b"}, {"id": 4, "code": "c"})
+
+    counts = connection.dialect.name == "mysql" and 0 not in [record["id"] for record in stored]
+    assert [record["id"] for record in stored][1:] == [5, 4]
+    assert (stored[0]["id"] == 0) is not counts
+    assert [record["code"] for record in stored] == ["a", "b", "c"]
+
+
 async def test_upsert_changes_only_what_is_to_be_set(items):
     await items.create({"code": "a", "name": "A", "amount": 1})
 
