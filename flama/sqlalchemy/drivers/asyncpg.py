@@ -1,7 +1,6 @@
 """PostgreSQL by way of asyncpg, whose prepared statements SQLAlchemy's adapter keeps."""
 
 import collections.abc
-import functools
 import typing as t
 
 from asyncpg.exceptions import OutdatedSchemaCacheError
@@ -17,7 +16,8 @@ __all__ = ["Asyncpg"]
 _T = t.TypeVar("_T")
 
 _MOST: t.Final = 1000
-_NO_SNAPSHOT: t.Final = frozenset(("READ COMMITTED", "READ UNCOMMITTED"))  # of the transaction's
+# at which the transaction has no snapshot, as the database calls them, and as asyncpg does
+_NO_SNAPSHOT: t.Final = frozenset(("READ COMMITTED", "READ UNCOMMITTED", "read_committed", "read_uncommitted"))
 
 
 class Asyncpg(Driver):
@@ -114,7 +114,7 @@ class Asyncpg(Driver):
         if not turns.take():
             await turns.wait()
         try:
-            alone = shape.only_reads and self._shows_the_same_alone(shape)
+            alone = shape.only_reads and self.adapter._transaction is None and self._shows_the_same_alone(shape)
             kept = self._kept(shape)
             if kept is None or not (alone or self._ahead.send()):
                 kept = await self._prepared(shape, alone=alone)
@@ -167,12 +167,8 @@ class Asyncpg(Driver):
         return (statement, known[1]) if current and known is not None and known[0] is columns else None
 
     def _shows_the_same_alone(self, shape: Shape) -> bool:
-        """Tell whether a statement that only reads needs no transaction: there is none in which anything was done."""
-        return (
-            self.adapter._transaction is None
-            and self._ahead.has_nothing_to_say
-            and _sees_what_is_newest(self.adapter, shape.compiled.dialect)
-        )
+        """Tell whether a statement that only reads needs no transaction, as there is none yet."""
+        return self._ahead.has_nothing_to_say and _sees_what_is_newest(self.adapter, shape.compiled.dialect)
 
     async def _failed(self, error: Exception) -> None:
         if isinstance(error, OutdatedSchemaCacheError):  # what asyncpg does when its own fetch() meets it
@@ -194,12 +190,7 @@ class Asyncpg(Driver):
 
 def _sees_what_is_newest(adapter: t.Any, dialect: t.Any) -> bool:
     """Tell whether each statement has a snapshot of its own: a transaction around several shows nothing more."""
-    return _has_none(adapter.isolation_level or dialect.default_isolation_level or "")
-
-
-@functools.cache
-def _has_none(level: str) -> bool:
-    return level.replace("_", " ").upper() in _NO_SNAPSHOT
+    return (adapter.isolation_level or dialect.default_isolation_level) in _NO_SNAPSHOT
 
 
 def _read(reader: Reader, rows: t.Any, status: bytes) -> list[Record]:
