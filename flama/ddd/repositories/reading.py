@@ -10,7 +10,7 @@ from flama import exceptions, query
 from flama.ddd.repositories.listing import Listing, Options, Places
 from flama.ddd.repositories.tables import Records, SQLAlchemyTableManager
 from flama.ddd.repositories.typed import Record, TypedRepository
-from flama.sqlalchemy import pages, readings, statements
+from flama.sqlalchemy import drivers, pages, readings, statements
 from flama.sqlalchemy.columns import Columns
 
 __all__ = ["TableReader"]
@@ -218,11 +218,13 @@ class TableReader(TypedRepository[Record]):
     async def _found(
         self, statement: statements.Statement, fields: Columns | None, lock: readings.Lock | None
     ) -> builtins.list[t.Any]:
+        manager = self._table_manager
         if lock is not None:
-            await self._table_manager.hold(lock)
+            await manager.hold(lock)
         if fields is not None or lock is not None:
             statement = self._refined(statement, fields, lock)
-        found = await self._table_manager.read(statement)
+        with manager.translated():
+            found = await drivers.records(manager.connection, statement)
         return self._read(found) if fields is None else found
 
     def _refined(
