@@ -19,11 +19,11 @@ _Made: t.TypeAlias = tuple[t.Any, t.Any]  # a transport and its protocol
 class Holding:
     """A transport that can hold something back until the next write."""
 
-    __slots__ = ("_held", "_transport", "_write")
+    __slots__ = ("_held", "_write", "transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: t.Any) -> None:
         self._held = b""
-        self._transport = transport
+        self.transport = transport
         self._write = transport.write
 
     def hold(self, data: bytes) -> None:
@@ -37,11 +37,11 @@ class Holding:
         self._write(data)
 
     def __getattr__(self, name: str) -> t.Any:
-        return getattr(self._transport, name)
+        return getattr(self.transport, name)
 
 
 async def connect(*args: t.Any, **options: t.Any) -> t.Any:
-    """Connect as :func:`asyncpg.connect` does, by a transport that is :class:`Holding` unless it is encrypted."""
+    """Connect as :func:`asyncpg.connect` does, by a transport that is :class:`Holding`."""
     return await asyncpg.connect(*args, **{"loop": _Loop(asyncio.get_running_loop()), **options})
 
 
@@ -60,6 +60,10 @@ class _Loop:
     async def create_unix_connection(self, factory: t.Any, *args: t.Any, **options: t.Any) -> _Made:
         return await _made(self._loop.create_unix_connection, factory, *args, **options)
 
+    async def start_tls(self, transport: Holding, *args: t.Any, **options: t.Any) -> Holding | None:
+        encrypted = await self._loop.start_tls(transport.transport, *args, **options)
+        return None if encrypted is None else Holding(encrypted)
+
 
 async def _made(
     create: collections.abc.Callable[..., collections.abc.Awaitable[_Made]],
@@ -69,10 +73,10 @@ async def _made(
 ) -> _Made:
     def first() -> t.Any:
         protocol = factory()
-        return _First(protocol) if isinstance(protocol, Protocol) else protocol  # the other asks for encryption first
+        return _First(protocol) if isinstance(protocol, Protocol) else protocol  # another asks for encryption first
 
     transport, protocol = await create(first, *args, **options)
-    return (protocol.transport, protocol.protocol) if isinstance(protocol, _First) else (transport, protocol)
+    return (protocol.transport, protocol.protocol) if isinstance(protocol, _First) else (Holding(transport), protocol)
 
 
 class _First(asyncio.Protocol):
@@ -84,7 +88,7 @@ class _First(asyncio.Protocol):
         self.protocol = protocol
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = Holding(t.cast(asyncio.Transport, transport))
+        self.transport = Holding(transport)
         transport.set_protocol(self.protocol)
         self.protocol.connection_made(self.transport)
 
