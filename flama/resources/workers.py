@@ -3,8 +3,6 @@
 import collections.abc
 import typing as t
 
-import sqlalchemy as sa
-
 from flama import exceptions, injection
 from flama.ddd.components import WorkerComponent
 from flama.ddd.repositories.base import AbstractRepository
@@ -61,9 +59,8 @@ class FlamaWorker(SQLAlchemyWorker):
         """Give the one part of a unit, which has none of the repositories yet."""
         return (Part(self, {}),)
 
-    def _tables(self) -> tuple[sa.Table, ...]:
-        tables = (getattr(repository, "_table", None) for repository in self._known.values())
-        return tuple(table for table in tables if table is not None)
+    def _classes(self) -> collections.abc.Iterable[_Repository]:
+        return self._known.values()
 
 
 class _Repositories(collections.abc.Mapping[str, AbstractRepository]):

@@ -162,7 +162,7 @@ class SQLAlchemyWorker(BaseWorker):
         """End a unit of which the database was not told; tell whether that was done."""
         if not isinstance(transaction, _Transaction) or not (self._plain or self._settings.end_with(session)):
             return False
-        return transaction.end_at_once()
+        return transaction.manager.leave_at_once(transaction.begun)
 
     async def end_well(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
         """Commit the unit's transaction, and close its connection, if that is done in one; tell whether it was."""
@@ -215,8 +215,11 @@ class SQLAlchemyWorker(BaseWorker):
             return await module.open_connection()
         return await module.replicas.reader(self._after)
 
+    def _classes(self) -> collections.abc.Iterable[type[AbstractRepository]]:
+        return self.repositories.values()
+
     def _tables(self) -> tuple[sa.Table, ...]:
-        tables = (getattr(repository, "_table", None) for repository in self.repositories.values())
+        tables = (getattr(repository, "_table", None) for repository in self._classes())
         return tuple(table for table in tables if table is not None)
 
 
@@ -272,18 +275,15 @@ class _LateTransaction:
 class _Transaction:
     def __init__(self, worker: SQLAlchemyWorker, manager: ConnectionManager, begun: AsyncTransaction) -> None:
         self.begun = begun
-        self._manager = manager
+        self.manager = manager
         self._worker = worker
-
-    def end_at_once(self) -> bool:
-        return self._manager.leave_at_once(self.begun)
 
     async def leave(self) -> bool:
         if failures.failed(self.begun.connection) or drivers.streaming(self.begun.connection):
             return False
-        if not await self._kept(self._manager.commit_last(self.begun)):
+        if not await self._kept(self.manager.commit_last(self.begun)):
             return False
-        await self._manager.close(self.begun.connection)
+        await self.manager.close(self.begun.connection)
         return True
 
     async def commit(self) -> None:
@@ -334,6 +334,6 @@ class _Transaction:
             return
         await drivers.close_streams(self.begun.connection)
         if self.begun.is_active:
-            await self._manager.end(self.begun, rollback=rollback)
+            await self.manager.end(self.begun, rollback=rollback)
         else:
             await self.begun.connection.rollback()
