@@ -127,17 +127,16 @@ class TableReader(TypedRepository[Record]):
         """
 
         def page() -> statements.Statement:
-            found = pages.page(
-                self._table,
-                self._bounds + clauses,
+            found = self._page(
+                clauses,
                 filters,
+                lock,
                 order_by=order_by,
                 order_direction=order_direction,
                 limit=limit,
                 offset=offset,
                 after=after,
                 before=before,
-                dialect=self._dialect if lock is None else None,
             )
             return self._refined(found, fields, lock)
 
@@ -180,15 +179,7 @@ class TableReader(TypedRepository[Record]):
         **filters: t.Any,
     ) -> Record | _Record | None:
         """Give the first record that matches, in an order as :meth:`list` takes it, by default the primary key's."""
-        page = pages.page(
-            self._table,
-            self._bounds + clauses,
-            filters,
-            order_by=order_by,
-            order_direction=order_direction,
-            limit=1,
-            dialect=self._dialect if lock is None else None,
-        )
+        page = self._page(clauses, filters, lock, order_by=order_by, order_direction=order_direction, limit=1)
         return next(iter(await self._found(page, fields, lock)), None)
 
     async def count(self, *clauses: t.Any, **filters: t.Any) -> int:
@@ -200,9 +191,12 @@ class TableReader(TypedRepository[Record]):
         """Tell whether any record matches."""
         return bool(await self._table_manager.read(pages.exists(self._table, self._bounds + clauses, filters)))
 
-    @property
-    def _dialect(self) -> str:
-        return self._table_manager.connection.dialect.name
+    def _page(
+        self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], lock: readings.Lock | None, **options: t.Any
+    ) -> statements.Statement:
+        # no database holds the records of a union
+        dialect = self._table_manager.connection.dialect.name if lock is None else None
+        return pages.page(self._table, self._bounds + clauses, filters, dialect=dialect, **options)
 
     def _places(self, order_by: pages.OrderBy, order_direction: str) -> Places | None:
         return pages.places(self._table, order_by, order_direction)
