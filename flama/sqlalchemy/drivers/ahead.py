@@ -7,7 +7,7 @@ import struct
 import types
 import typing as t
 
-from asyncpg.exceptions import PostgresError
+from asyncpg.exceptions import InvalidSavepointSpecificationError, PostgresError
 from asyncpg.transaction import TransactionState
 
 from flama.sqlalchemy.drivers.held import Holding
@@ -43,6 +43,7 @@ class Ahead:
         self._alone = False  # a statement before which none was begun needs no BEGIN, and only reads
         self._wanted = False  # a savepoint, before the next statement
         self._blocks = 0  # that the savepoint is for: those which began before anything was done since
+        self._guarded: t.Literal["savepoint", "transaction"] | None = None  # with which the statement is undone
         self._number = 0  # of the last savepoint
         self._ended_in: t.Any = None  # the transaction in which that has ended, and was not released
         self._begun: t.Any = None  # the transaction that was last begun with a statement
@@ -71,6 +72,22 @@ class Ahead:
     def forget(self) -> None:
         """Forget what was to come with the next BEGIN."""
         self._first, self._alone = (), False
+
+    @property
+    def is_at_the_beginning(self) -> bool:
+        """Whether the database was told nothing of a transaction, and will be told nothing with its BEGIN."""
+        return not (self._first or self._in_transaction)
+
+    @property
+    def is_in_block(self) -> bool:
+        """Whether there is a savepoint that has not ended."""
+        return self._blocks > 0
+
+    def guard(self) -> None:
+        """Let the next statement be undone if it fails, unless a block has begun meanwhile."""
+        if not self._blocks:
+            self._wanted = self._in_transaction or self._begins_with_more
+            self._guarded = "savepoint" if self._wanted else "transaction"
 
     def savepoint(self) -> bool:
         """Begin a savepoint with the next statement; False when there is one since which something was done."""
@@ -113,18 +130,32 @@ class Ahead:
         if self._preparing:
             self._prepared |= self._preparing
             self._preparing = {}
+        if self._guarded is not None:
+            if self._guarded == "savepoint":
+                self._ended_in = self._adapter._transaction
+            self._guarded = None
 
-    async def recover(self) -> None:
-        """Do what has to be done when the statement has failed."""
+    async def recover(self) -> bool:
+        """Do what has to be done when the statement has failed; tell whether it was undone."""
         self._preparing = {}
+        guarded, self._guarded = self._guarded, None
         if self._connection.is_closed():
-            return
+            return False
         if self._sent == self._connection._protocol.queries_count:  # it was not sent, as its values are no good
             with contextlib.suppress(PostgresError):
                 await self._nothing.fetch()
         begun, self._begun = self._begun, None
         if begun is not None and begun is self._adapter._transaction and not self._connection.is_in_transaction():
             self._adapter._transaction = self._connection._top_xact = None  # BEGIN itself was refused
+        return guarded is not None and await self._undone(guarded)
+
+    async def end(self, command: str) -> None:
+        """Do what the transaction's own methods come to, be it refused or not."""
+        self._connection._top_xact = None
+        try:
+            await self._connection._protocol.query(command, None)
+        finally:
+            self._adapter._transaction = None
 
     async def run(self) -> None:
         """Run what goes ahead of a statement by itself."""
@@ -142,8 +173,32 @@ class Ahead:
         await self._run((*released, *self._savepoints()))
 
     @property
+    def _in_transaction(self) -> bool:
+        protocol = self._connection._protocol  # none once it is lost
+        return protocol is not None and bool(protocol.is_in_transaction())
+
+    @property
+    def _begins_with_more(self) -> bool:
+        return bool(self._first) and self._adapter.isolation_level != "autocommit"
+
+    @property
     def _has_ended(self) -> bool:
         return self._ended_in is not None and self._ended_in is self._adapter._transaction
+
+    async def _undone(self, by: t.Literal["savepoint", "transaction"]) -> bool:
+        if by == "transaction":
+            if self._adapter._transaction is not None:
+                await self.end("ROLLBACK")
+            return True
+        if self._wanted:  # it wasn't begun
+            self._wanted = False
+            return True
+        self._ended_in = self._adapter._transaction
+        try:
+            await self._connection._protocol.query(f"ROLLBACK TO SAVEPOINT flama_{self._number}", None)
+        except InvalidSavepointSpecificationError:  # the transaction had failed before
+            return False
+        return True
 
     async def _start(self) -> None:
         if self._adapter._transaction is None:

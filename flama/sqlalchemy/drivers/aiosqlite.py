@@ -33,10 +33,10 @@ class Aiosqlite(Driver):
             raise
         return True
 
-    def _records(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[list[Record]]:
+    def _records(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[list[Record]]:
         return self._errand(_records, shape, arguments)
 
-    def _affected(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[int]:
+    def _affected(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[int]:
         return self._errand(_count, shape, arguments)
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:

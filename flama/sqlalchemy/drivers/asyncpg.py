@@ -15,7 +15,6 @@ __all__ = ["Asyncpg"]
 
 _T = t.TypeVar("_T")
 
-_MOST: t.Final = 1000
 # at which the transaction has no snapshot, as the database calls them, and as asyncpg does
 _NO_SNAPSHOT: t.Final = frozenset(("READ COMMITTED", "READ UNCOMMITTED", "read_committed", "read_uncommitted"))
 
@@ -23,12 +22,11 @@ _NO_SNAPSHOT: t.Final = frozenset(("READ COMMITTED", "READ UNCOMMITTED", "read_c
 class Asyncpg(Driver):
     """A connection of asyncpg, on which BEGIN and savepoints travel with the statement that needs them."""
 
-    poisonous = True
-
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         super().__init__(adapter, shapes)
-        # the columns as this connection last prepared a shape, with the reader that was made for them
-        self._readers: dict[Shape, tuple[t.Any, Reader]] = {}
+        # statements that the connection has prepared, with what reads their rows, and when that was
+        self._statements: dict[Shape, tuple[t.Any, Reader, float]] = {}
+        self._mended: BaseException | None = None  # what was last undone
         self._ahead = Ahead(adapter)
         self._turns = Turns(1)
         self._before: bool | None = None  # whether they were, while that is set
@@ -39,6 +37,16 @@ class Asyncpg(Driver):
         """Whether the database has begun a transaction."""
         protocol = self._connection._protocol  # none once it is lost
         return protocol is not None and bool(protocol.is_in_transaction())
+
+    @property
+    def is_at_its_beginning(self) -> bool:
+        """Whether the database was told nothing yet, and will be told nothing with BEGIN."""
+        return self._ahead.is_at_the_beginning
+
+    @property
+    def guards(self) -> bool:
+        """Whether a statement can be run guarded now, as it can't within a block."""
+        return not self._ahead.is_in_block
 
     @property
     def idle(self) -> bool:
@@ -52,7 +60,7 @@ class Asyncpg(Driver):
         command = "ROLLBACK" if rollback else "COMMIT"
         try:
             if self.adapter._transaction is not None:
-                await self._discarded(command)
+                await self._ahead.end(command)
         except BaseException as error:
             await self._broke(connection, command, error)
             raise
@@ -101,43 +109,46 @@ class Asyncpg(Driver):
         finally:
             self._ahead.release()
 
-    def _records(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[list[Record]]:
-        return self._run(shape, arguments, _read)
+    def _records(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[list[Record]]:
+        return self._run(shape, arguments, guarded, _read)
 
-    def _affected(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[int]:
-        return self._run(shape, arguments, _count)
+    def _affected(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[int]:
+        return self._run(shape, arguments, guarded, _count)
 
     async def _run(
-        self, shape: Shape, arguments: t.Any, give: collections.abc.Callable[[Reader, t.Any, bytes], _T]
+        self, shape: Shape, arguments: t.Any, guarded: bool, give: collections.abc.Callable[[Reader, t.Any, bytes], _T]
     ) -> _T:
-        turns = self._turns
+        turns, ahead = self._turns, self._ahead
         if not turns.take():
             await turns.wait()
         try:
+            if guarded:
+                ahead.guard()
             alone = shape.only_reads and self.adapter._transaction is None and self._shows_the_same_alone(shape)
             kept = self._kept(shape)
-            if kept is None or not (alone or self._ahead.send()):
+            if kept is None or not (alone or ahead.send()):
                 kept = await self._prepared(shape, alone=alone)
-            statement, reader = kept
+            statement, reader, _ = kept
             # what the statement's own fetch() does, but for what it does around it
-            run = self._connection._protocol.bind_execute
-            rows, status, _ = await run(statement._state, arguments, "", 0, True, None)
+            rows, status, _ = await self._connection._protocol.bind_execute(
+                statement._state, arguments, "", 0, True, None
+            )
         except Exception as error:
             await self._failed(error)
             raise
         finally:
             turns.give_back()
-        self._ahead.succeeded()
+        ahead.succeeded()
         return give(reader, rows, status)
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
         async with self._turns:
-            statement, reader = await self._prepared(shape)
+            statement, reader, _ = await self._prepared(shape)
             return reader(await statement.fetchmany(rows))
 
     async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         async with self._turns:
-            statement, reader = await self._prepared(shape)
+            statement, reader, _ = await self._prepared(shape)
             cursor = _Cursor(self._turns, statement.cursor(*arguments, prefetch=number).__aiter__(), reader)
         return cursor, await cursor.fetch(number)
 
@@ -145,26 +156,11 @@ class Asyncpg(Driver):
         async with self._turns:
             await self._connection.execute(command)
 
-    async def _discarded(self, command: str) -> None:
-        # what the transaction's own methods come to, be it refused or not
-        self._connection._top_xact = None
-        try:
-            await self._connection._protocol.query(command, None)
-        finally:
-            self.adapter._transaction = None
-
-    def _kept(self, shape: Shape) -> tuple[t.Any, Reader] | None:
-        # what the adapter would find in its cache, if there is nothing to wait for
-        adapter = self.adapter
-        cache = adapter._prepared_statement_cache
-        if cache is None or (kept := cache.get(shape.sql)) is None:
-            return None
-        statement, columns, since = kept
-        dialect: t.Any = shape.compiled.dialect
+    def _kept(self, shape: Shape) -> tuple[t.Any, Reader, float] | None:
+        # unless something was changed since in the tables, or the types
+        kept, dialect = self._statements.get(shape), t.cast("t.Any", shape.compiled.dialect)
         changed = dialect._invalidate_schema_cache_asof
-        known = self._readers.get(shape)
-        current = since > changed <= adapter._invalidate_schema_cache_asof
-        return (statement, known[1]) if current and known is not None and known[0] is columns else None
+        return kept if kept and kept[2] > changed <= self.adapter._invalidate_schema_cache_asof else None
 
     def _shows_the_same_alone(self, shape: Shape) -> bool:
         """Tell whether a statement that only reads needs no transaction, as there is none yet."""
@@ -173,19 +169,27 @@ class Asyncpg(Driver):
     async def _failed(self, error: Exception) -> None:
         if isinstance(error, OutdatedSchemaCacheError):  # what asyncpg does when its own fetch() meets it
             await self._connection.reload_schema_state()
-            self._readers.clear()
-        await self._ahead.recover()
+            self._statements.clear()
+        if await self._ahead.recover():
+            self._mended = error
 
-    async def _prepared(self, shape: Shape, *, alone: bool = False) -> tuple[t.Any, Reader]:
+    def _spoils_nothing(self, error: BaseException) -> bool:
+        undone, self._mended = self._mended, None
+        return error is undone or not self.in_transaction
+
+    async def _prepared(self, shape: Shape, *, alone: bool = False) -> tuple[t.Any, Reader, float]:
         if not alone:
             await self._ahead.run()
-        dialect: t.Any = shape.compiled.dialect
-        statement, columns = await self.adapter._prepare(shape.sql, dialect._invalidate_schema_cache_asof)
+        adapter, dialect = self.adapter, t.cast("t.Any", shape.compiled.dialect)
+        statement, columns = await adapter._prepare(shape.sql, dialect._invalidate_schema_cache_asof)
         reader = shape.reader(tuple(column.type.oid for column in columns))
-        self._readers[shape] = (columns, reader)
-        if len(self._readers) > _MOST:
-            del self._readers[next(iter(self._readers))]
-        return statement, reader
+        cache = adapter._prepared_statement_cache
+        if cache is None:
+            return statement, reader, 0.0
+        if len(self._statements) >= cache.capacity:
+            del self._statements[next(iter(self._statements))]
+        kept = self._statements[shape] = statement, reader, cache[shape.sql][2]
+        return kept
 
 
 def _sees_what_is_newest(adapter: t.Any, dialect: t.Any) -> bool:

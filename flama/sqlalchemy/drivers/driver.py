@@ -40,22 +40,25 @@ class Driver(abc.ABC):
     that is lost, or whose statement was cancelled, is given up.
     """
 
-    poisonous: t.ClassVar[bool] = False  # whether a statement that fails spoils the transaction that it is in
-
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         self.shapes = shapes
         self.adapter = adapter  # SQLAlchemy's, whose state is kept true
         self._connection = adapter._connection
 
     def records(
-        self, connection: AsyncConnection, shape: Shape, values: _Values
+        self, connection: AsyncConnection, shape: Shape, values: _Values, *, guarded: bool = False
     ) -> collections.abc.Awaitable[list[Record]]:
-        """Run a statement and give the records that it returns."""
-        return self._one(self._records, connection, shape, values)
+        """Run a statement and give the records that it returns.
 
-    def affected(self, connection: AsyncConnection, shape: Shape, values: _Values) -> collections.abc.Awaitable[int]:
+        When one that is ``guarded`` fails, its transaction is as usable as before.
+        """
+        return self._one(self._records, connection, shape, values, guarded)
+
+    def affected(
+        self, connection: AsyncConnection, shape: Shape, values: _Values, *, guarded: bool = False
+    ) -> collections.abc.Awaitable[int]:
         """Run a statement and give how many records it changed."""
-        return self._one(self._affected, connection, shape, values)
+        return self._one(self._affected, connection, shape, values, guarded)
 
     async def records_of_many(
         self, connection: AsyncConnection, shape: Shape, rows: collections.abc.Iterable[_Values]
@@ -72,6 +75,11 @@ class Driver(abc.ABC):
         """Give a cursor for a statement, which runs when it first fetches."""
         arguments = await self._arguments(connection, shape, (values,))
         return _Watched(self, connection, shape, arguments[0])
+
+    @property
+    def guards(self) -> bool:
+        """Whether a statement can be run guarded now; it needs no ``atomic()`` then."""
+        return True
 
     @property
     def idle(self) -> bool:
@@ -131,11 +139,16 @@ class Driver(abc.ABC):
     def in_transaction(self) -> bool:
         """Whether the database has begun a transaction."""
 
-    @abc.abstractmethod
-    def _records(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[list[Record]]: ...
+    @property
+    def is_at_its_beginning(self) -> bool:
+        """Whether all that is to be done in the transaction is undone, and nothing else, by rolling back the whole."""
+        return not self.in_transaction
 
     @abc.abstractmethod
-    def _affected(self, shape: Shape, arguments: t.Any) -> collections.abc.Awaitable[int]: ...
+    def _records(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[list[Record]]: ...
+
+    @abc.abstractmethod
+    def _affected(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[int]: ...
 
     @abc.abstractmethod
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]: ...
@@ -168,10 +181,11 @@ class Driver(abc.ABC):
 
     async def _one(
         self,
-        run: collections.abc.Callable[[Shape, t.Any], collections.abc.Awaitable[_T]],
+        run: collections.abc.Callable[[Shape, t.Any, bool], collections.abc.Awaitable[_T]],
         connection: AsyncConnection,
         shape: Shape,
         values: _Values,
+        guarded: bool,
     ) -> _T:
         sync: t.Any = connection.sync_connection
         try:
@@ -182,7 +196,7 @@ class Driver(abc.ABC):
         if sync._transaction is None and not _begun(sync):
             await greenlet_spawn(sync._autobegin)
         try:
-            return await run(shape, arguments)
+            return await run(shape, arguments, guarded)
         except BaseException as error:
             await self._fail(connection, shape, arguments, error)
             raise
@@ -208,8 +222,12 @@ class Driver(abc.ABC):
         try:
             await greenlet_spawn(_fail, sync, error, _Run(shape.sql, arguments, self.adapter, shape.context(sync)))
         finally:
-            if self.poisonous and not self.in_transaction:
-                failures.mend(sync)  # there is no transaction that it would have spoiled
+            if self._spoils_nothing(error):
+                failures.mend(sync)
+
+    def _spoils_nothing(self, error: BaseException) -> bool:
+        """Tell whether a failure leaves no transaction spoiled: there is none, or what failed was undone."""
+        return True
 
 
 class _Watched(Cursor):

@@ -35,24 +35,9 @@ def _chosen(
 ) -> collections.abc.Awaitable[_T]:
     driver = None if streaming(connection) else driver_of(connection)
     shape = None if driver is None else driver.shapes.get(statement)
-    if driver is None or shape is None:
+    if driver is None or shape is None or not driver.guards:
         return _within(atomic(connection), connection, statement, otherwise)
-    if not driver.poisonous:  # it undoes itself
-        return directly(driver, connection, shape, statement.values)
-    guard = atomic(connection)
-    if guard.begin_at_once(driver):
-        return _guarded(guard, directly(driver, connection, shape, statement.values))
-    return _within(guard, connection, statement, otherwise)
-
-
-async def _guarded(guard: atomic, running: collections.abc.Awaitable[_T]) -> _T:
-    try:
-        given = await running
-    except BaseException as error:
-        await guard.undo(error)
-        raise
-    guard.keep_at_once()
-    return given
+    return directly(driver, connection, shape, statement.values, guarded=True)
 
 
 async def _within(guard: atomic, connection: AsyncConnection, statement: Statement, run: _Otherwise[_T]) -> _T:

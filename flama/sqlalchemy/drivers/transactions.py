@@ -65,21 +65,6 @@ class atomic:
         self._driver: Driver | None = None  # that began a savepoint
         self._savepoint: AsyncTransaction | None = None
 
-    def begin_at_once(self, driver: Driver) -> bool:
-        """Begin with the block's only statement, which this driver runs; tell whether there is nothing to wait for."""
-        if not driver.in_transaction:
-            self._alone = True
-        elif driver.savepoint_ahead():
-            self._driver = driver
-        else:
-            return False
-        return True
-
-    def keep_at_once(self) -> None:
-        """Keep what the block wrote, when it began at once."""
-        if self._driver is not None:
-            self._driver.release_ahead()
-
     async def __aenter__(self) -> None:
         """Begin a savepoint if one is needed."""
         if not self._several and self._connection.dialect.name != "postgresql":
@@ -123,7 +108,7 @@ class atomic:
     async def _first(self, driver: Driver | None) -> bool:
         if self._several and (driver is None or streaming(self._connection) or autocommits(self._connection)):
             return False
-        return not (driver.in_transaction if driver else await _begun(self._connection))
+        return driver.is_at_its_beginning if driver else not await _begun(self._connection)
 
 
 async def _run_by_core(connection: AsyncConnection, commands: tuple[str, ...]) -> None:

@@ -92,6 +92,23 @@ async def test_a_statement_that_takes_too_long_is_ended(worker, dialect):
         assert await worker.posts.count() == 0
 
 
+@pytest.mark.parametrize("posts", [1, 2])
+async def test_the_limit_outlives_a_refused_write_be_it_the_first(worker, dialect, posts):
+    if dialect == "sqlite":
+        pytest.skip("SQLite has no such limit")
+    async with worker:
+        stored = (await worker.posts.create({"title": "a"}))[0]
+    limit = sa.text({"postgresql": "SHOW statement_timeout", "mysql": "SELECT @@max_statement_time"}[dialect])
+
+    async with worker.options(statement_timeout=0.2) as limited:
+        with pytest.raises(exceptions.IntegrityError):
+            await limited.posts.create(*[{"title": "b"}, stored][-posts:])
+        told = await limited.connection.scalar(limit)
+    assert str(told) in ("200ms", "0.2")
+
+    assert await titles(worker) == ["a"]
+
+
 async def test_a_block_that_takes_too_long_is_cancelled_and_undone(worker):
     begun = time.monotonic()
     with pytest.raises(exceptions.UnavailableError, match=r"longer than 0\.2 s") as caught:
