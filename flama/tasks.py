@@ -5,7 +5,7 @@ import collections.abc
 import logging
 import typing as t
 
-__all__ = ["finished", "outlast", "stop"]
+__all__ = ["Begun", "finished", "outlast", "stop"]
 
 R = t.TypeVar("R")
 
@@ -15,6 +15,47 @@ _AGAIN: t.Final = (0, 0.5, 1)  # seconds after that: a first cancellation makes 
 _logger = logging.getLogger("flama")
 
 _clean_ups: set[asyncio.Task[t.Any]] = set()  # the loop itself holds tasks by weak references only
+
+
+class Begun:
+    """A coroutine that has begun, and goes to its end whether or not somebody waits for it.
+
+    It is for coroutines that wait for futures and ask nothing about tasks, as drivers' are: one that is begun so costs
+    a fraction of a task, which it needs only when who waits for it goes away.
+    """
+
+    __slots__ = ("_coroutine", "_error", "_is_done", "_waiter")
+
+    def __init__(self, coroutine: collections.abc.Coroutine[t.Any, t.Any, t.Any]) -> None:
+        self._coroutine = coroutine
+        self._is_done = False
+        self._error: BaseException | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._go_on()
+
+    async def wait(self) -> None:
+        """Wait for its end, and raise what it raises. The wait may be cancelled, and another begin; one at a time."""
+        if not self._is_done:
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
+        if self._error is not None:
+            raise self._error
+
+    def _go_on(self, _: object = None) -> None:
+        try:
+            future = self._coroutine.send(None)
+        except StopIteration:
+            self._end(None)
+        except BaseException as error:  # noqa: BLE001 - it is raised where one waits
+            self._end(error)
+        else:
+            future._asyncio_future_blocking = False  # by which a task knows that it is to wait
+            future.add_done_callback(self._go_on)
+
+    def _end(self, error: BaseException | None) -> None:
+        self._is_done, self._error = True, error
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 async def finished(

@@ -56,6 +56,10 @@ class ConnectionManager:
         """End a transaction of which the database was not told, and close its connection; tell whether it was done."""
         return drivers.left_at_once(transaction)
 
+    def committing(self, transaction: AsyncTransaction) -> collections.abc.Awaitable[None] | None:
+        """Send COMMIT, and give what waits for the answer and may be cancelled; None when there is no such way."""
+        return drivers.committing(transaction)
+
     async def commit_last(self, transaction: AsyncTransaction) -> bool:
         """Commit a transaction with which its connection is closed, if that saves anything; tell whether it was."""
         return await drivers.committed_last(transaction)
@@ -122,6 +126,10 @@ class SharedConnectionManager(ConnectionManager):
     def leave_at_once(self, transaction: AsyncTransaction) -> bool:
         """Leave it to who has the connection to end its transactions."""
         return False
+
+    def committing(self, transaction: AsyncTransaction) -> collections.abc.Awaitable[None] | None:
+        """Leave it to who has the connection to end its transactions."""
+        return None
 
     async def commit_last(self, transaction: AsyncTransaction) -> bool:
         """Leave it to who has the connection to end its transactions."""

@@ -48,6 +48,11 @@ class Transfer(bank.Transfer):
                     await self.later()
                     raise ZeroDivisionError
 
+    async def unhooked(self) -> None:
+        async with self.bank:
+            await self.first()
+            await self.later()
+
     async def renewed(self) -> None:
         async with self.bank:
             await self.first()
@@ -132,6 +137,7 @@ async def by_a_time_limit(at: int, work) -> tuple[Steps, bool]:
 NUMBERS = itertools.count()  # of transfers
 WAYS = {
     "plain": [once, with_the_answer, twice, again_and_again, by_its_scope, by_a_time_limit],
+    "unhooked": [once, with_the_answer, twice, again_and_again, by_its_scope, by_a_time_limit],
     "undone": [with_the_answer, twice, again_and_again],
     **{
         shape: [with_the_answer, again_and_again]
@@ -147,6 +153,7 @@ PHASES = {
     "Unit.end_nested": "end of a savepoint",
     "Unit.renew": "commit()",
     "ConnectionManager.close": "check-in",
+    "_Transaction._answered": "COMMIT",
     "_Transaction._kept": "COMMIT",
     "_Transaction.rollback": "ROLLBACK",
     "Settings.open": "settings",
@@ -171,6 +178,7 @@ def phase(steps: Steps) -> str:
 BODY = {"first statement", "later statement", "leaving", "hook"}
 HIT = {
     "plain": BODY | {"COMMIT"},
+    "unhooked": {"first statement", "later statement", "COMMIT"},
     "undone": BODY | {"ROLLBACK"},
     "reading": BODY | {"COMMIT", "cursor"},
     "nested": BODY | {"COMMIT", "savepoint", "end of a savepoint"},
@@ -181,8 +189,8 @@ HIT = {
 }
 # the others know that the transaction has ended, and so does SQLite's driver where the end of the unit is one with it
 ROLL_BACK_AT_CHECK_IN = {
-    "memory": WAYS.keys() - {"renewed"},
-    "file": WAYS.keys() - {"renewed"},
+    "memory": WAYS.keys() - {"renewed", "unhooked"},
+    "file": WAYS.keys() - {"renewed", "unhooked"},
     "mariadb": WAYS.keys(),
 }
 SET = {
@@ -291,7 +299,7 @@ async def cancelled_everywhere(observer: Observer, way, shape: str, around, kind
                 steps, was_cancelled = await way(at, getattr(transfer, shape))
         is_stored = await observer.stored(number)
         assert was_cancelled == steps.reached, phase(steps)
-        if shape != "only_read":
+        if shape not in ("only_read", "unhooked"):
             transfer.assert_told("committed" if is_stored else "rolled back")
         if steps.reached:
             hit.add(phase(steps))

@@ -295,8 +295,18 @@ class BaseWorker(AbstractWorker, Backend):
         unit.open = False
         self._begun.remove(unit)
         _units.set({worker: other for worker, other in _units.get({}).items() if other is not unit})
-        if unit.deadline is not None or not unit.end_at_once():
+        if unit.deadline is not None or not (unit.end_at_once() or (error is None and await self._committed(unit))):
             await self._ended(unit, error)
+
+    async def _committed(self, unit: Unit) -> bool:
+        committing = unit.committing()
+        if committing is None:
+            return False
+        try:
+            return await committing
+        except asyncio.CancelledError as error:
+            await finished(unit.end(None), error)
+            raise
 
     async def _ended(self, unit: Unit, error: BaseException | None) -> None:
         if unit.deadline is None:

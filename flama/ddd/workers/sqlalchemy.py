@@ -29,6 +29,7 @@ _T = t.TypeVar("_T")
 
 _translated: t.Final = translated(None)
 _COMMIT_LIMIT: t.Final = 60.0  # seconds for an answer: a database that gives none can't hold a unit
+_ANSWER_LIMIT: t.Final = 1.0  # seconds in which most answers come: others are waited for in another task
 _ROLLBACK_LIMIT: t.Final = 5.0
 
 
@@ -164,6 +165,14 @@ class SQLAlchemyWorker(BaseWorker):
             return False
         return transaction.manager.leave_at_once(transaction.begun)
 
+    def committing(
+        self, session: AsyncConnection, transaction: Transaction | None
+    ) -> collections.abc.Awaitable[bool] | None:
+        """Send COMMIT; give what waits for the answer, closes the connection, and tells whether all is done."""
+        if not (self._plain and isinstance(transaction, _Transaction)) or self._module.replicas is not None:
+            return None
+        return transaction.committing()
+
     async def end_well(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
         """Commit the unit's transaction, and close its connection, if that is done in one; tell whether it was."""
         return self._plain and isinstance(transaction, _Transaction) and await transaction.leave()
@@ -277,6 +286,20 @@ class _Transaction:
         self.begun = begun
         self.manager = manager
         self._worker = worker
+
+    def committing(self) -> collections.abc.Awaitable[bool] | None:
+        if failures.failed(self.begun.connection) or drivers.streaming(self.begun.connection):
+            return None
+        answer = self.manager.committing(self.begun)
+        return None if answer is None else self._answered(answer)
+
+    async def _answered(self, answer: collections.abc.Awaitable[None]) -> bool:
+        try:
+            with limited(_ANSWER_LIMIT):
+                await answer
+        except Exception:  # noqa: BLE001 - it is told again, by who commits it in the long way
+            return False
+        return self.manager.leave_at_once(self.begun)
 
     async def leave(self) -> bool:
         if failures.failed(self.begun.connection) or drivers.streaming(self.begun.connection):

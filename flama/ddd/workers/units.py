@@ -41,6 +41,13 @@ class Backend(abc.ABC):
         """
         return False
 
+    def committing(self, session: t.Any, transaction: Transaction | None) -> collections.abc.Awaitable[bool] | None:
+        """Begin to commit the unit's transaction; give what waits for it, closes its session, and tells whether it did.
+
+        It may be cancelled, or give up: what is left is for :meth:`end_well`. None when there is no such way.
+        """
+        return None
+
     async def end_well(self, session: t.Any, transaction: Transaction | None) -> bool:
         """Commit the unit's transaction, and close its session, if that is done in one; tell whether it was."""
         return False
@@ -178,6 +185,13 @@ class Unit:
             return False
         part = self._parts[0]
         return part.backend.end_at_once(part.session, part.transactions[0])
+
+    def committing(self) -> collections.abc.Awaitable[bool] | None:
+        """Begin to commit it; give what waits for its end, and tells whether it has ended, if it may be cancelled."""
+        if len(self._parts) != 1 or self._hooks[0]:
+            return None
+        part = self._parts[0]
+        return part.backend.committing(part.session, part.transactions[0])
 
     async def end(self, error: BaseException | None) -> None:
         """End its transactions, close its sessions, in the reverse order; an error undoes it. Then run its hooks."""

@@ -10,6 +10,7 @@ from flama.sqlalchemy.drivers.ahead import Ahead, Turn
 from flama.sqlalchemy.drivers.driver import Cursor, Driver
 from flama.sqlalchemy.shapes import Reader, Record, Shape, Shapes
 from flama.sqlalchemy.turns import Turns
+from flama.tasks import Begun
 
 __all__ = ["Asyncpg"]
 
@@ -26,6 +27,7 @@ class Asyncpg(Driver):
         super().__init__(adapter, shapes)
         # statements that the connection has prepared, with what reads their rows, and when that was
         self._statements: dict[Shape, tuple[t.Any, Reader, float]] = {}
+        self._ending: Begun | None = None  # a COMMIT that was sent, in its turn
         self._mended: BaseException | None = None  # what was last undone
         self._ahead = Ahead(adapter)
         self._turns = Turns(1)
@@ -55,11 +57,14 @@ class Asyncpg(Driver):
 
     async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
-        if not self._turns.take():
+        ending, self._ending = self._ending, None  # which has its turn
+        if ending is None and not self._turns.take():
             await self._turns.wait()  # for what another task runs
         command = "ROLLBACK" if rollback else "COMMIT"
         try:
-            if self.adapter._transaction is not None:
+            if ending is not None:
+                await ending.wait()
+            elif self.adapter._transaction is not None:
                 await self._ahead.end(command)
         except BaseException as error:
             await self._broke(connection, command, error)
@@ -67,6 +72,21 @@ class Asyncpg(Driver):
         finally:
             self._turns.give_back()
         return True
+
+    def committing(self) -> collections.abc.Awaitable[None] | None:
+        """Send COMMIT, and give what waits for the answer; None when something else is under way, or there is nothing.
+
+        Who waits may be cancelled, or told of an error: then :meth:`ended` tells how it ends.
+        """
+        if self.adapter._transaction is None or not self._turns.take():
+            return None
+        self._ending = Begun(self._ahead.end("COMMIT"))
+        return self._committed(self._ending)
+
+    async def _committed(self, ending: Begun) -> None:
+        await ending.wait()
+        self._ending = None
+        self._turns.give_back()
 
     async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
         """Take commands along with the BEGIN that is to come; tell whether this can be done."""

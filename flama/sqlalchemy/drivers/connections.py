@@ -4,6 +4,7 @@ SQLAlchemy has each of these run in a greenlet of its own, in case that it waits
 short unit costs. Whether it will can often be told beforehand; then it is called as it is.
 """
 
+import collections.abc
 import contextlib
 import typing as t
 
@@ -16,7 +17,18 @@ from flama.sqlalchemy.drivers.choice import last_driver_of
 from flama.sqlalchemy.drivers.driver import Driver, begin_quietly
 from flama.sqlalchemy.pool import FairPool
 
-__all__ = ["Late", "begun", "checked_in", "checked_out", "committed_last", "ended", "late", "left_at_once", "opened"]
+__all__ = [
+    "Late",
+    "begun",
+    "checked_in",
+    "checked_out",
+    "committed_last",
+    "committing",
+    "ended",
+    "late",
+    "left_at_once",
+    "opened",
+]
 
 _NOTHING: t.Final = default.DefaultDialect.do_begin  # is what a dialect does to begin, unless it has one of its own
 _NONE: t.Final = object()  # in the place of a connection that there is not
@@ -98,6 +110,15 @@ def left_at_once(transaction: AsyncTransaction) -> bool:
     """
     begun: t.Any = transaction.sync_transaction
     return begun is not None and begun.is_active and _closed_at_once(begun.connection)
+
+
+def committing(transaction: AsyncTransaction) -> collections.abc.Awaitable[None] | None:
+    """Send COMMIT, and give what waits for the answer and may be cancelled; None when there is no such way.
+
+    Whether it failed or was cancelled, :func:`committed_last` tells how it ends.
+    """
+    driver = _driver_of(transaction)
+    return None if driver is None else driver.committing()
 
 
 async def committed_last(transaction: AsyncTransaction) -> bool:

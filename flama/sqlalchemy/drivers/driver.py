@@ -90,6 +90,13 @@ class Driver(abc.ABC):
         """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
         return False
 
+    def committing(self) -> collections.abc.Awaitable[None] | None:
+        """Send COMMIT, and give what waits for the answer; None when that can't be done, or saves nothing.
+
+        Who waits may be cancelled, or told of an error: then :meth:`ended` tells how it ends.
+        """
+        return None
+
     async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
         """Take commands along with the BEGIN that is to come; tell whether this can be done."""
         return await self.run(connection, commands)

@@ -1,0 +1,166 @@
+"""A COMMIT by asyncpg is waited for in the task that leaves the unit, and by another only when that goes away."""
+
+import asyncio
+import contextlib
+import types
+
+import pytest
+import sqlalchemy as sa
+
+from flama import exceptions
+from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
+from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
+from flama.sqlalchemy import SQLAlchemyModule
+
+pytestmark = pytest.mark.anyio
+
+letter_table = sa.Table(
+    "letter", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.String)
+)
+# what the database does at COMMIT: it takes so long, or refuses
+AT_COMMIT = """
+CREATE FUNCTION letter_sent() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {} RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER sent AFTER INSERT ON letter
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION letter_sent();
+"""
+PID = sa.text("SELECT pg_backend_pid()")
+
+
+class Letters(SQLAlchemyTableRepository):
+    _table = letter_table
+
+
+class Office(SQLAlchemyWorker):
+    letters: Letters
+
+
+@pytest.fixture
+async def office(postgres_url):
+    module = SQLAlchemyModule(postgres_url, engine_args={"pool_size": 1, "max_overflow": 0, "pool_timeout": 1})
+    await module.on_startup()
+    async with module.engine.begin() as connection:
+        await connection.run_sync(letter_table.metadata.create_all)
+    yield Office(types.SimpleNamespace(sqlalchemy=module))
+    async with module.engine.begin() as connection:
+        await connection.run_sync(letter_table.metadata.drop_all)
+        await connection.exec_driver_sql("DROP FUNCTION IF EXISTS letter_sent")
+    assert module.engine.pool.checkedout() == 0
+    await module.on_shutdown()
+
+
+async def at_commit(office, command):
+    async with office.app.sqlalchemy.engine.begin() as connection:
+        raw = await connection.get_raw_connection()
+        await raw.driver_connection.execute(AT_COMMIT.format(command))
+
+
+async def sent(office):
+    async with office:
+        return [letter["id"] async for letter in office.letters.list()], await office.connection.scalar(PID)
+
+
+@contextlib.contextmanager
+def tasks_counted():
+    loop, made = asyncio.get_running_loop(), []
+
+    def factory(loop, coroutine, **options):
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    loop.set_task_factory(factory)
+    try:
+        yield made
+    finally:
+        loop.set_task_factory(None)
+
+
+async def test_a_unit_that_writes_ends_without_a_task_of_its_own(office):
+    async with office:
+        await office.letters.create({"id": 1})
+
+    with tasks_counted() as tasks:
+        async with office:
+            await office.letters.create({"id": 2})
+
+    assert tasks == []
+    assert (await sent(office))[0] == [1, 2]
+
+
+async def test_an_answer_that_takes_its_time_is_waited_for(office):
+    await at_commit(office, "PERFORM pg_sleep(1.3);")
+
+    async with office:
+        await office.letters.create({"id": 1})
+
+    assert (await sent(office))[0] == [1]
+
+
+async def test_who_is_cancelled_meanwhile_leaves_when_the_database_has_answered(office):
+    await at_commit(office, "PERFORM pg_sleep(0.3);")
+    process = (await sent(office))[1]
+    committing = asyncio.Event()
+
+    async def send() -> None:
+        async with office:
+            await office.letters.create({"id": 1})
+            committing.set()
+
+    sending = asyncio.create_task(send())
+    await committing.wait()
+    await asyncio.sleep(0.1)
+    sending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sending
+
+    assert await sent(office) == ([1], process)
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_what_is_refused_at_the_end_is_told_and_undone(office, caplog, cancelled):
+    await at_commit(office, "PERFORM pg_sleep(0.2); RAISE unique_violation;")
+    process = (await sent(office))[1]
+    committing = asyncio.Event()
+
+    async def send() -> None:
+        async with office:
+            await office.letters.create({"id": 1})
+            committing.set()
+
+    sending = asyncio.create_task(send())
+    await committing.wait()
+    if cancelled:
+        await asyncio.sleep(0.1)
+        sending.cancel()
+    with pytest.raises(asyncio.CancelledError if cancelled else exceptions.IntegrityError):
+        await sending
+
+    assert await sent(office) == ([], process)
+    assert bool(caplog.records) == cancelled  # nobody else would be told
+
+
+async def test_a_connection_that_is_lost_meanwhile_may_have_committed(office, postgres_url):
+    await at_commit(office, "PERFORM pg_sleep(5);")
+    async with office:
+        process = await office.connection.scalar(PID)
+    committing = asyncio.Event()
+
+    async def send() -> None:
+        async with office:
+            await office.letters.create({"id": 1})
+            committing.set()
+
+    sending = asyncio.create_task(send())
+    await committing.wait()
+    await asyncio.sleep(0.1)
+    other = SQLAlchemyModule(postgres_url)
+    await other.on_startup()
+    async with other.engine.connect() as connection:
+        await connection.execute(sa.text("SELECT pg_terminate_backend(:pid)"), {"pid": process})
+    await other.on_shutdown()
+
+    with pytest.raises(exceptions.UnavailableError) as caught:
+        await sending
+    assert caught.value.maybe_applied
+    numbers, another = await sent(office)
+    assert numbers == []
+    assert another != process
