@@ -63,12 +63,6 @@ class Statement(t.NamedTuple):
     keys: tuple[str, ...] = ()
 
 
-# makes one of all its fields, which is done for every statement, in half the time
-_statement: t.Final = t.cast(
-    "collections.abc.Callable[[tuple[t.Any, ...]], Statement]", functools.partial(tuple.__new__, Statement)
-)
-
-
 def value_name(index: int) -> str:
     """Give the name of a statement's parameter for a value that is no data, by its place among all values."""
     return f"flama_{index}"
@@ -83,15 +77,16 @@ def record_keys(table: sa.Table) -> tuple[str, ...]:
 def select(table: sa.Table, clauses: Clauses, filters: Filters, *, limit: int | None = None) -> Statement:
     """Read the records that match, or so many of them: a number of the program's, and of its shape."""
     key, given = shaped("select", table, clauses, filters, limit)
-    build = functools.partial(_select, table, clauses, filters, limit)
-    return _statement((key, given, build, (), record_keys(table)))
+    return Statement(key, given, lambda: _select(table, clauses, filters, limit), (), record_keys(table))
 
 
 def insert(table: sa.Table, row: _Data) -> Statement:
     """Store a record, and return it."""
     names, given = tuple(row), tuple(row.values())
-    key = ("insert", table, *names) if are_plain(table, names, given) else None
-    return _statement((key, given, functools.partial(_insert, table, row), names, record_keys(table)))
+    key = ("insert", table, names) if are_plain(table, names, given) else None
+    return Statement(
+        key, given, lambda: sa.insert(table).values(row).returning(*table.columns), names, record_keys(table)
+    )
 
 
 def values_of_all(table: sa.Table, rows: collections.abc.Sequence[_Data]) -> list[tuple[t.Any, ...]] | None:
@@ -104,29 +99,43 @@ def values_of_all(table: sa.Table, rows: collections.abc.Sequence[_Data]) -> lis
 def update(table: sa.Table, data: _Data, clauses: Clauses, filters: Filters) -> Statement:
     """Change the records that match, and return them."""
     names, changes = tuple(data), tuple(data.values())
-    key, given = shaped("update", table, clauses if are_plain(table, names, changes) else (None,), filters, *names)
-    build = functools.partial(_update, table, data, clauses, filters)
-    return _statement((key, changes + given, build, names, record_keys(table)))
+    key, given = shaped("update", table, clauses if are_plain(table, names, changes) else (None,), filters, names)
+    return Statement(
+        key,
+        changes + given,
+        lambda: (
+            sa.update(table)
+            .where(*matching(table, clauses, filters, len(names)))
+            .values(dict(data))
+            .returning(*table.columns)
+        ),
+        names,
+        record_keys(table),
+    )
 
 
 def delete(table: sa.Table, clauses: Clauses, filters: Filters) -> Statement:
     """Delete the records that match."""
     key, given = shaped("delete", table, clauses, filters)
-    return _statement((key, given, functools.partial(_delete, table, clauses, filters), (), ()))
+    return Statement(key, given, lambda: sa.delete(table).where(*matching(table, clauses, filters)))
 
 
 def mark(table: sa.Table, marks: _Data, clauses: Clauses, filters: Filters) -> Statement:
     """Change the records that match, and return none."""
     names = tuple(marks)
-    key, given = shaped("mark", table, clauses, filters, *names)
-    build = functools.partial(_mark, table, marks, clauses, filters)
-    return _statement((key, (*marks.values(), *given), build, names, ()))
+    key, given = shaped("mark", table, clauses, filters, names)
+    return Statement(
+        key,
+        (*marks.values(), *given),
+        lambda: sa.update(table).where(*matching(table, clauses, filters, len(names))).values(dict(marks)),
+        names,
+    )
 
 
 def delete_one(table: sa.Table, clauses: Clauses, filters: Filters) -> Statement:
     """Delete the record that matches when it is the only one, else none."""
     key, given = shaped("delete_one", table, clauses, filters)
-    return _statement((key, given, functools.partial(_delete_one, table, clauses, filters), (), ()))
+    return Statement(key, given, lambda: _delete_one(table, matching(table, clauses, filters)))
 
 
 def matching(
@@ -172,7 +181,7 @@ def shaped(
     given = tuple(filters.values())
     types = tuple(map(type, given))
     if not clauses:
-        return (verb, table, *filters, *types, *more), given  # flat, which is looked up in less time
+        return (verb, table, tuple(filters), types, (), *more), given
     conditions = [clause for clause in clauses if isinstance(clause, query.Condition)]
     given = sum((condition.values for condition in conditions), given)
     if len(conditions) != len(clauses):
@@ -224,22 +233,6 @@ def tells_one(table: sa.Table, filters: Filters) -> bool:
     return bool(keys) and all(filters.get(key) is not None and not is_expression(filters[key]) for key in keys)
 
 
-def _insert(table: sa.Table, row: _Data) -> sa.Executable:
-    return sa.insert(table).values(row).returning(*table.columns)
-
-
-def _update(table: sa.Table, data: _Data, clauses: Clauses, filters: Filters) -> sa.Executable:
-    return _mark(table, data, clauses, filters).returning(*table.columns)
-
-
-def _mark(table: sa.Table, data: _Data, clauses: Clauses, filters: Filters) -> sa.Update:
-    return sa.update(table).where(*matching(table, clauses, filters, len(data))).values(dict(data))
-
-
-def _delete(table: sa.Table, clauses: Clauses, filters: Filters) -> sa.Delete:
-    return sa.delete(table).where(*matching(table, clauses, filters))
-
-
 def _select(table: sa.Table, clauses: Clauses, filters: Filters, limit: int | None) -> sa.Select[t.Any]:
     found = sa.select(*table.columns).where(*matching(table, clauses, filters))
     return found if limit is None else _few(found, limit)
@@ -255,8 +248,7 @@ def _number(number: int) -> sa.ColumnElement[int]:
     return sa.literal_column(str(number), sa.Integer)
 
 
-def _delete_one(table: sa.Table, clauses: Clauses, filters: Filters) -> sa.Delete:
-    conditions = matching(table, clauses, filters)
+def _delete_one(table: sa.Table, conditions: collections.abc.Sequence[sa.ColumnElement[t.Any]]) -> sa.Delete:
     # LIMIT: that there are two is all that has to be known of a million. The subquery's own FROM hides the outer one.
     few = _few(sa.select(_number(1)).select_from(table).where(*conditions), 2).correlate(None).subquery()
     only = sa.select(sa.func.count()).select_from(few).scalar_subquery() == _number(1)
