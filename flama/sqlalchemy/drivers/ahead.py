@@ -15,6 +15,8 @@ from flama.sqlalchemy.turns import Turns
 
 __all__ = ["Ahead", "Turn"]
 
+_Guard: t.TypeAlias = t.Literal["savepoint", "transaction"]
+
 _DEPTH: t.Final = 8  # of savepoints that have ended, before they are released together
 # returns nothing: what a function gives would be taken for what the statement gives
 _READ_ONLY: t.Final = "SELECT WHERE set_config('transaction_read_only', 'on', true) IS NULL"
@@ -43,7 +45,7 @@ class Ahead:
         self._alone = False  # a statement before which none was begun needs no BEGIN, and only reads
         self._wanted = False  # a savepoint, before the next statement
         self._blocks = 0  # that the savepoint is for: those which began before anything was done since
-        self._guarded: t.Literal["savepoint", "transaction"] | None = None  # with which the statement is undone
+        self._guarded: _Guard | None = None  # with which the statement is undone
         self._number = 0  # of the last savepoint
         self._ended_in: t.Any = None  # the transaction in which that has ended, and was not released
         self._begun: t.Any = None  # the transaction that was last begun with a statement
@@ -74,9 +76,15 @@ class Ahead:
         self._first, self._alone = (), False
 
     @property
+    def in_transaction(self) -> bool:
+        """Whether the database has begun a transaction."""
+        protocol = self._connection._protocol  # none once it is lost
+        return protocol is not None and bool(protocol.is_in_transaction())
+
+    @property
     def is_at_the_beginning(self) -> bool:
         """Whether the database was told nothing of a transaction, and will be told nothing with its BEGIN."""
-        return not (self._first or self._in_transaction)
+        return not (self._first or self.in_transaction)
 
     @property
     def is_in_block(self) -> bool:
@@ -86,7 +94,7 @@ class Ahead:
     def guard(self) -> None:
         """Let the next statement be undone if it fails, unless a block has begun meanwhile."""
         if not self._blocks:
-            self._wanted = self._in_transaction or self._begins_with_more
+            self._wanted = self.in_transaction or self._begins_with_more
             self._guarded = "savepoint" if self._wanted else "transaction"
 
     def savepoint(self) -> bool:
@@ -173,11 +181,6 @@ class Ahead:
         await self._run((*released, *self._savepoints()))
 
     @property
-    def _in_transaction(self) -> bool:
-        protocol = self._connection._protocol  # none once it is lost
-        return protocol is not None and bool(protocol.is_in_transaction())
-
-    @property
     def _begins_with_more(self) -> bool:
         return bool(self._first) and self._adapter.isolation_level != "autocommit"
 
@@ -185,13 +188,12 @@ class Ahead:
     def _has_ended(self) -> bool:
         return self._ended_in is not None and self._ended_in is self._adapter._transaction
 
-    async def _undone(self, by: t.Literal["savepoint", "transaction"]) -> bool:
-        if by == "transaction":
-            if self._adapter._transaction is not None:
-                await self.end("ROLLBACK")
-            return True
-        if self._wanted:  # it wasn't begun
-            self._wanted = False
+    async def _undone(self, guard: _Guard) -> bool:
+        wanted, self._wanted = self._wanted, False
+        if wanted or self._adapter._transaction is None:  # it didn't begin, so that nothing was undone
+            return False
+        if guard == "transaction":
+            await self.end("ROLLBACK")
             return True
         self._ended_in = self._adapter._transaction
         try:

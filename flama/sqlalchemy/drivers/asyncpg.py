@@ -37,8 +37,7 @@ class Asyncpg(Driver):
     @property
     def in_transaction(self) -> bool:
         """Whether the database has begun a transaction."""
-        protocol = self._connection._protocol  # none once it is lost
-        return protocol is not None and bool(protocol.is_in_transaction())
+        return self._ahead.in_transaction
 
     @property
     def is_at_its_beginning(self) -> bool:

@@ -6,6 +6,7 @@ import types
 
 import pytest
 import sqlalchemy as sa
+from sqlalchemy import exc
 
 from flama import exceptions
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
@@ -164,3 +165,20 @@ async def test_a_connection_that_is_lost_meanwhile_may_have_committed(office, po
     numbers, another = await sent(office)
     assert numbers == []
     assert another != process
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+async def test_a_transaction_that_failed_before_is_not_mended_by_a_refused_write(office, prepared):
+    if prepared:  # the connection knows the statement, and what it sends ahead of it
+        async with office:
+            await office.letters.create({"id": 1})
+            await office.letters.create({"id": 2})
+
+    with pytest.raises(exceptions.SQLAlchemyError, match="failed"):
+        async with office:
+            with pytest.raises(exc.DBAPIError):
+                await office.connection.execute(sa.text("SELECT 1 / 0"))
+            with pytest.raises(exceptions.SQLAlchemyError):
+                await office.letters.create({"id": 3})
+
+    assert (await sent(office))[0] == ([1, 2] if prepared else [])
