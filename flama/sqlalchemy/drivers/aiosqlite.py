@@ -46,7 +46,8 @@ class Aiosqlite(Driver):
     async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         connection = self._connection
         cursor, rows = await connection._execute(_first, connection._conn, shape.sql, arguments, number)
-        return _Cursor(connection, cursor, shape.reader()), shape.reader()(rows)
+        reader = shape.reader()
+        return _Cursor(connection, cursor, reader, ended=len(rows) < number), reader(rows)
 
     async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction."""
@@ -74,16 +75,22 @@ class Aiosqlite(Driver):
 
 
 class _Cursor(Cursor):
-    def __init__(self, connection: t.Any, cursor: sqlite3.Cursor, reader: Reader) -> None:
+    # The errand that comes to the end of the rows closes it.
+
+    def __init__(self, connection: t.Any, cursor: sqlite3.Cursor, reader: Reader, *, ended: bool) -> None:
         self._connection = connection
         self._cursor = cursor
         self._reader = reader
+        self._ended = ended
 
     async def fetch(self, number: int) -> list[Record]:
-        return self._reader(await self._connection._execute(self._cursor.fetchmany, number))
+        rows = await self._connection._execute(_fetched, self._cursor, number)
+        self._ended = len(rows) < number
+        return self._reader(rows)
 
     async def close(self) -> None:
-        await self._connection._execute(self._cursor.close)
+        if not self._ended:
+            await self._connection._execute(self._cursor.close)
 
 
 def _records(connection: sqlite3.Connection, shape: Shape, arguments: t.Any) -> list[Record]:
@@ -126,7 +133,14 @@ def _first(
 ) -> tuple[sqlite3.Cursor, list[t.Any]]:
     # one that the connection's own execute made would not be known to it, and not be closed with it
     cursor = connection.cursor().execute(sql, arguments)
-    return cursor, cursor.fetchmany(number)
+    return cursor, _fetched(cursor, number)
+
+
+def _fetched(cursor: sqlite3.Cursor, number: int) -> list[t.Any]:
+    rows = cursor.fetchmany(number)
+    if len(rows) < number:
+        cursor.close()
+    return rows
 
 
 def _run(connection: sqlite3.Connection, commands: tuple[str, ...]) -> None:
