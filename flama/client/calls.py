@@ -87,7 +87,7 @@ class CallingClient(httpx.AsyncClient):
         ``path`` follows that of the address; it and ``query`` are percent-encoded, names of headers lower-case. A
         redirect is followed if the client follows any, but to no other server.
 
-        :raises ResponseTooLarge: the answer's body is longer than ``limit`` bytes.
+        :raises ResponseTooLarge: the answer's body is longer than ``limit`` bytes, compressed or not.
         :raises httpx.HTTPError: there is no answer, or none that can be read.
         """
         direct, sent = self.direct, headers or []
@@ -157,9 +157,11 @@ async def _read(response: httpx.Response, limit: int | None) -> bytes:
     parts, size = list[bytes](), 0
     async for part in response.aiter_bytes():
         size += len(part)
-        if limit is not None and size > limit:
+        if limit is not None and max(size, response.num_bytes_downloaded) > limit:
             raise ResponseTooLarge(limit)
         parts.append(part)
+    if limit is not None and response.num_bytes_downloaded > limit:  # what it is decompressed to is nothing
+        raise ResponseTooLarge(limit)
     return b"".join(parts)
 
 

@@ -96,10 +96,10 @@ def decoded(answer: Answer, limit: int | None = None) -> Answer:
     :raises httpx.DecodingError: it isn't what its ``Content-Encoding`` says.
     """
     body = answer.body
-    if any(name.lower() == b"content-encoding" for name, _ in answer.headers):
-        body = b"".join(_decompressed(answer, limit))
     if limit is not None and len(body) > limit:
         raise ResponseTooLarge(limit)
+    if any(name.lower() == b"content-encoding" for name, _ in answer.headers):
+        body = b"".join(_decompressed(answer, limit))
     return answer if body is answer.body else answer._replace(body=body)
 
 

@@ -153,6 +153,11 @@ def run():
 
 
 @hypothesis.given(settings=CLIENTS, call=CALLS, answer=ANSWERS)
+@hypothesis.example(
+    settings={"headers": {}},
+    call={"method": "GET", "path": "/", "query": "", "headers": [], "body": b"", "limit": 5},
+    answer={"status": 200, "headers": [], "chunks": [""], "compressed": True, "fails": ""},
+)
 @SETTINGS
 def test_a_call_is_what_the_request_is(app, connect, run, caplog, settings, call, answer):
     # of an answer that is too long and cut off, either is told
