@@ -287,8 +287,12 @@ class _Transaction:
         self.manager = manager
         self._worker = worker
 
+    @property
+    def _has_more_to_end(self) -> bool:
+        return failures.failed(self.begun.connection) or drivers.streaming(self.begun.connection)
+
     def committing(self) -> collections.abc.Awaitable[bool] | None:
-        if failures.failed(self.begun.connection) or drivers.streaming(self.begun.connection):
+        if self._has_more_to_end:
             return None
         answer = self.manager.committing(self.begun)
         return None if answer is None else self._answered(answer)
@@ -302,7 +306,7 @@ class _Transaction:
         return self.manager.leave_at_once(self.begun)
 
     async def leave(self) -> bool:
-        if failures.failed(self.begun.connection) or drivers.streaming(self.begun.connection):
+        if self._has_more_to_end:
             return False
         if not await self._kept(self.manager.commit_last(self.begun)):
             return False

@@ -189,15 +189,15 @@ class Ahead:
         return self._ended_in is not None and self._ended_in is self._adapter._transaction
 
     async def _undone(self, guard: _Guard) -> bool:
-        wanted, self._wanted = self._wanted, False
-        if wanted or self._adapter._transaction is None:  # it didn't begin, so that nothing was undone
+        command, self._wanted = self.undo(), False
+        if command is None or self._adapter._transaction is None:  # it didn't begin, so that nothing was undone
             return False
         if guard == "transaction":
             await self.end("ROLLBACK")
             return True
         self._ended_in = self._adapter._transaction
         try:
-            await self._connection._protocol.query(f"ROLLBACK TO SAVEPOINT flama_{self._number}", None)
+            await self._connection._protocol.query(command, None)
         except InvalidSavepointSpecificationError:  # the transaction had failed before
             return False
         return True

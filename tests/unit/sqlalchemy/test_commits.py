@@ -60,6 +60,20 @@ async def sent(office):
         return [letter["id"] async for letter in office.letters.list()], await office.connection.scalar(PID)
 
 
+async def committing(office):
+    """Give a task that is about to wait for COMMIT."""
+    written = asyncio.Event()
+
+    async def send() -> None:
+        async with office:
+            await office.letters.create({"id": 1})
+            written.set()
+
+    sending = asyncio.create_task(send())
+    await written.wait()
+    return sending
+
+
 @contextlib.contextmanager
 def tasks_counted():
     loop, made = asyncio.get_running_loop(), []
@@ -99,15 +113,7 @@ async def test_an_answer_that_takes_its_time_is_waited_for(office):
 async def test_who_is_cancelled_meanwhile_leaves_when_the_database_has_answered(office):
     await at_commit(office, "PERFORM pg_sleep(0.3);")
     process = (await sent(office))[1]
-    committing = asyncio.Event()
-
-    async def send() -> None:
-        async with office:
-            await office.letters.create({"id": 1})
-            committing.set()
-
-    sending = asyncio.create_task(send())
-    await committing.wait()
+    sending = await committing(office)
     await asyncio.sleep(0.1)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -120,15 +126,7 @@ async def test_who_is_cancelled_meanwhile_leaves_when_the_database_has_answered(
 async def test_what_is_refused_at_the_end_is_told_and_undone(office, caplog, cancelled):
     await at_commit(office, "PERFORM pg_sleep(0.2); RAISE unique_violation;")
     process = (await sent(office))[1]
-    committing = asyncio.Event()
-
-    async def send() -> None:
-        async with office:
-            await office.letters.create({"id": 1})
-            committing.set()
-
-    sending = asyncio.create_task(send())
-    await committing.wait()
+    sending = await committing(office)
     if cancelled:
         await asyncio.sleep(0.1)
         sending.cancel()
@@ -143,15 +141,7 @@ async def test_a_connection_that_is_lost_meanwhile_may_have_committed(office, po
     await at_commit(office, "PERFORM pg_sleep(5);")
     async with office:
         process = await office.connection.scalar(PID)
-    committing = asyncio.Event()
-
-    async def send() -> None:
-        async with office:
-            await office.letters.create({"id": 1})
-            committing.set()
-
-    sending = asyncio.create_task(send())
-    await committing.wait()
+    sending = await committing(office)
     await asyncio.sleep(0.1)
     other = SQLAlchemyModule(postgres_url)
     await other.on_startup()
