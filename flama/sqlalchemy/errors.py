@@ -109,16 +109,18 @@ class translated:
     """Give a driver's error inside the block as the data error it means, with the driver's as its cause.
 
     Without a ``resource``, it is the table that the database names. The tables are asked which columns a constraint
-    is on. What says that the program is wrong, such as a table that isn't there, stays as it is. With ``write``, a
-    lost connection leaves open whether the database did what it was told.
+    is on. What says that the program is wrong, such as a table that isn't there, stays as it is. When a connection was
+    lost, ``leaves_open`` tells whether the database may have done what it was told.
     """
 
-    __slots__ = ("_resource", "_tables", "_write")
+    __slots__ = ("_leaves_open", "_resource", "_tables")
 
-    def __init__(self, resource: str | None, *tables: sa.Table, write: bool = False) -> None:
+    def __init__(
+        self, resource: str | None, *tables: sa.Table, leaves_open: collections.abc.Callable[[], bool] = lambda: False
+    ) -> None:
         self._resource = resource
         self._tables = tables
-        self._write = write
+        self._leaves_open = leaves_open
 
     def __enter__(self) -> None:
         """Watch the block."""
@@ -166,7 +168,7 @@ class translated:
                 detail = "nothing can be written: the transaction, or the database, is for reading"
                 return exceptions.UnavailableError(resource=resource, detail=detail)
             case "unavailable":
-                return exceptions.UnavailableError(resource=resource, maybe_applied=self._write)
+                return exceptions.UnavailableError(resource=resource, maybe_applied=self._leaves_open())
             case outcome:
                 fields = _fields(self._tables, told)
                 kind = None if outcome == "integrity" else outcome

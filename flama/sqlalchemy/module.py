@@ -38,7 +38,10 @@ class ConnectionManager:
 
     async def close(self, connection: AsyncConnection) -> None:
         """Give the connection back; what isn't committed is rolled back."""
-        await drivers.checked_in(connection)
+        try:
+            await drivers.close_streams(connection)  # of lists that were left unfinished
+        finally:
+            await drivers.checked_in(connection)
 
     async def begin(self, connection: AsyncConnection) -> AsyncTransaction:
         """Begin the connection's transaction."""

@@ -43,6 +43,7 @@ class Shape:
 
     def __init__(self, compiled: SQLCompiler, keys: tuple[str, ...], plan: "_Plan") -> None:
         self.compiled = compiled
+        self.dialect: t.Any = compiled.dialect
         self.sql = str(compiled)
         self.writes = compiled.isinsert or compiled.isupdate or compiled.isdelete
         self.only_reads = isinstance(compiled.statement, sa.Select) and compiled.statement._for_update_arg is None

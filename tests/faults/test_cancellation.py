@@ -103,11 +103,13 @@ async def again_and_again(at: int, work) -> tuple[Steps, bool]:
 
 
 async def _as_task(at: int, work, *, always: bool = False, **options) -> tuple[Steps, bool]:
+    loop, times = asyncio.get_running_loop(), itertools.count()
+
     def cancel() -> None:
         if not task.done():
             task.cancel()
-            if always:
-                asyncio.get_running_loop().call_soon(cancel)
+            if always:  # in every turn of the loop, until the database is waited for
+                _ = loop.call_soon(cancel) if next(times) < 20 else loop.call_later(0.001, cancel)
 
     steps = Steps(at, cancel, **options)
     task = asyncio.create_task(steps.run(work()))

@@ -217,7 +217,7 @@ class TableReader(TypedRepository[Record]):
             await manager.hold(lock)
         if fields is not None or lock is not None:
             statement = self._refined(statement, fields, lock)
-        with manager.translated():
+        with manager.reading:
             found = await drivers.records(manager.connection, statement)
         return self._read(found) if fields is None else found
 

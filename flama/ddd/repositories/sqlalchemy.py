@@ -141,7 +141,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
 
         :raises InvalidDataError: there is no such method.
         """
-        with self._table_manager.translated():
+        with self._table_manager.reading:
             return await explanations.explained(
                 self._connection, self._table, verb, lambda: getattr(self, verb)(*args, **options)
             )
@@ -155,7 +155,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         rows = self._rows(data)
         if not rows:
             return []
-        with self._table_manager.translated(write=True):
+        with self._table_manager.writing:
             if self._scope is None:
                 stored = await drivers.inserted(self._connection, self._table, rows)
             else:
@@ -176,7 +176,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         matching = self._bounds + clauses
         if not changes:
             return self._read(await self._table_manager.read(statements.select(self._table, matching, filters)))
-        with self._table_manager.translated(write=True):
+        with self._table_manager.writing:
             if self._scope is None:
                 found = await self._updated(changes, matching, filters, max_affected)
             else:
@@ -202,7 +202,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         if not rows:
             return []
         rules = upserts.Rules(self._version, self._stamps, self._scope)
-        with self._table_manager.translated(write=True):
+        with self._table_manager.writing:
             stored = await upserts.upserted(self._connection, self._table, rows, on=on, set=set, rules=rules)
         return self._read(stored)
 
@@ -216,7 +216,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         :raises SQLAlchemyError: the table has no unique constraint or index on these columns.
         """
         (row,) = self._rows([data])
-        with self._table_manager.translated(write=True):
+        with self._table_manager.writing:
             found, created = await upserts.got_or_created(self._connection, self._table, row, on=on, scope=self._scope)
         (record,) = self._read([found])
         return record, created
@@ -228,21 +228,16 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         :raises MultipleRecordsError: more than one does; nothing is deleted.
         :raises ConflictError: the one record that is asked for by its key is of another version.
         """
-        with self._table_manager.translated(write=True):
-            match await self._deleted(clauses, filters):
-                case 0:
-                    if self._version is not None:
-                        await self._refuse_stale(clauses, filters)
-                    raise self._error(exceptions.NotFoundError, clauses, filters)
-                case 2:
-                    raise self._error(exceptions.MultipleRecordsError, clauses, filters)
+        with self._table_manager.writing:
+            if not await self._deleted(clauses, filters):
+                raise await self._undeletable(clauses, filters)
 
     async def drop(self, *clauses: t.Any, max_affected: int | None = None, **filters: t.Any) -> int:
         """Delete the records that match, and give how many they were.
 
         :raises MultipleRecordsError: more than ``max_affected`` match; none is deleted.
         """
-        with self._table_manager.translated(write=True):
+        with self._table_manager.writing:
             return await self._dropped(self._bounds + clauses, filters, max_affected)
 
     @classmethod
@@ -302,6 +297,16 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         if self._keeps_deleted:
             return self._dropped(self._bounds + clauses, filters, 1)
         return drivers.delete_one(self._connection, self._table, self._bounds + clauses, filters)
+
+    async def _undeletable(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> exceptions.ResourceException:
+        # one that came in between was not there to be deleted
+        if not self._keeps_deleted and await drivers.are_many(
+            self._connection, self._table, self._bounds + clauses, filters
+        ):
+            return self._error(exceptions.MultipleRecordsError, clauses, filters)
+        if self._version is not None:
+            await self._refuse_stale(clauses, filters)
+        return self._error(exceptions.NotFoundError, clauses, filters)
 
     async def _dropped(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], at_most: int | None) -> int:
         table, connection, version = self._table, self._connection, self._version

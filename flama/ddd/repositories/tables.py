@@ -28,7 +28,9 @@ class SQLAlchemyTableManager:
     def __init__(self, table: sa.Table, connection: AsyncConnection) -> None:
         self.table = table
         self.connection = connection
-        self._reading = _reading(table)
+        self.reading = _reading(table)
+        # within a transaction, nothing that was written is there before it is committed
+        self.writing = translated(table.name, table, leaves_open=functools.partial(drivers.autocommits, connection))
 
     @property
     def resource(self) -> str:
@@ -37,20 +39,13 @@ class SQLAlchemyTableManager:
 
     async def read(self, statement: statements.Statement) -> list[_Record]:
         """Give the records that a statement finds."""
-        with self._reading:
+        with self.reading:
             return await drivers.records(self.connection, statement)
 
     async def hold(self, lock: readings.Lock) -> None:
         """Do what has to be done before records can be read and held."""
-        with self.translated(write=True):
+        with self.writing:
             await readings.hold(self.connection, self.table, lock)
-
-    def translated(self, *, write: bool = False) -> translated:
-        """Give what turns a driver's error into a data error about this table."""
-        # within a transaction, nothing that was written is there before it is committed
-        if not write or not drivers.autocommits(self.connection):
-            return self._reading
-        return translated(self.table.name, self.table, write=True)
 
 
 class Records(collections.abc.AsyncIterator[Record]):
@@ -64,37 +59,54 @@ class Records(collections.abc.AsyncIterator[Record]):
         lock: readings.Lock | None,
         listing: collections.abc.Callable[[], query.Query] | None = None,
     ) -> None:
-        self._manager = manager
         self._listing = listing
-        self._sync = manager.connection.sync_connection
         self._stream = drivers.Stream(manager.connection, statement)
-        self._read = read
-        self._lock: readings.Lock | None = lock
-        self._batch: collections.abc.Iterator[Record] = iter(())
+        self._records = _records(manager, self._stream, read, lock)
+        self._stream.is_for(self._records)
 
     @property
     def query(self) -> query.Query | None:
         """What they are found by, to take a page of; None when that can't be said by numbers."""
         return None if self._listing is None else self._listing()
 
-    async def __anext__(self) -> Record:
+    def __aiter__(self) -> collections.abc.AsyncIterator[Record]:
+        """Give what asks for one after the other."""
+        return self._records
+
+    def __anext__(self) -> collections.abc.Awaitable[Record]:
         """Give the next record."""
-        # for every record: that there is a connection is told by one look
-        if (self._sync is None or self._sync._dbapi_connection is None) and self._stream.closed:
-            raise exceptions.SessionClosedError(f"The unit of work of '{self._manager.resource}' has ended")
-        for record in self._batch:
-            return record
-        if self._lock is not None:
-            await self._manager.hold(self._lock)
-            self._lock = None
-        with self._manager.translated():
-            batch = await self._stream.batch()
-        self._batch = iter(self._read(batch))
-        for record in self._batch:
-            return record
-        raise StopAsyncIteration
+        return self._records.__anext__()
 
     async def aclose(self) -> None:
         """Close the cursor."""
-        self._batch = iter(())
+        await self._records.aclose()
         await self._stream.aclose()
+
+
+async def _records(
+    manager: SQLAlchemyTableManager,
+    stream: drivers.Stream,
+    read: collections.abc.Callable[[list[_Record]], list[Record]],
+    lock: readings.Lock | None,
+) -> collections.abc.AsyncGenerator[Record]:
+    # A generator, as that gives a record in half the time that a coroutine takes. It has nothing to do when it is
+    # dropped, which happens in a task of the event loop's.
+    _check(manager, stream)
+    if lock is not None:
+        await manager.hold(lock)
+    while True:
+        with manager.reading:
+            batch = await stream.batch()
+        if not batch:
+            return
+        sync = manager.connection.sync_connection
+        for record in read(batch):
+            yield record
+            # for every record: that there is a connection is told by one look
+            if sync is None or sync._dbapi_connection is None:
+                _check(manager, stream)
+
+
+def _check(manager: SQLAlchemyTableManager, stream: drivers.Stream) -> None:
+    if stream.closed:
+        raise exceptions.SessionClosedError(f"The unit of work of '{manager.resource}' has ended")

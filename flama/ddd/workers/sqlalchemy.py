@@ -343,7 +343,7 @@ class _Transaction:
             with limited(_COMMIT_LIMIT):
                 return await ending
         except BaseException:
-            with translated(None, *self._worker._tables(), write=True):
+            with translated(None, *self._worker._tables(), leaves_open=lambda: True):
                 with limited(_ROLLBACK_LIMIT):
                     await self.begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
                 raise

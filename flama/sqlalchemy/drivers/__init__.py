@@ -16,12 +16,13 @@ from flama.sqlalchemy.drivers.execution import affected, records
 from flama.sqlalchemy.drivers.single import counted, written
 from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way, streaming
 from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, only_read, read_alone, run
-from flama.sqlalchemy.drivers.writes import delete_one, inserted, updated
+from flama.sqlalchemy.drivers.writes import are_many, delete_one, inserted, updated
 
 __all__ = [
     "Late",
     "Stream",
     "affected",
+    "are_many",
     "atomic",
     "autocommits",
     "begin_with",

@@ -41,6 +41,8 @@ class Ahead:
     def __init__(self, adapter: t.Any) -> None:
         self._adapter = adapter
         self._connection = adapter._connection
+        transport = adapter._connection._transport
+        self._write: t.Any = transport.hold if isinstance(transport, Holding) else transport.write
         self._first: tuple[str, ...] = ()  # what comes right after the next BEGIN
         self._alone = False  # a statement before which none was begun needs no BEGIN, and only reads
         self._wanted = False  # a savepoint, before the next statement
@@ -91,12 +93,6 @@ class Ahead:
         """Whether there is a savepoint that has not ended."""
         return self._blocks > 0
 
-    def guard(self) -> None:
-        """Let the next statement be undone if it fails, unless a block has begun meanwhile."""
-        if not self._blocks:
-            self._wanted = self.in_transaction or self._begins_with_more
-            self._guarded = "savepoint" if self._wanted else "transaction"
-
     def savepoint(self) -> bool:
         """Begin a savepoint with the next statement; False when there is one since which something was done."""
         if self._blocks and not self._wanted:
@@ -105,23 +101,27 @@ class Ahead:
         self._wanted = True
         return True
 
-    def release(self) -> bool:
+    def release(self) -> None:
         """End the savepoint, and keep what was done since."""
         self._blocks -= 1
         if self._blocks:  # it is another's, too
-            return True
+            return
         if self._wanted:
             self._wanted = False  # nothing was done
         else:
             self._ended_in = self._adapter._transaction
-        return True
 
     def undo(self) -> str | None:
         """Give the command that undoes what was done since the savepoint; None when nothing was."""
         return None if self._wanted else f"ROLLBACK TO SAVEPOINT flama_{self._number}"
 
-    def send(self) -> bool:
-        """Write what goes ahead of a statement that is written next; tell whether that could be done."""
+    def send(self, *, guarded: bool = False) -> bool:
+        """Write what goes ahead of a statement that is written next; tell whether that could be done.
+
+        One that is ``guarded`` is undone if it fails, unless a block has begun meanwhile.
+        """
+        if guarded and not self._blocks:
+            self._guard()
         ahead = b""
         if self._adapter._transaction is None and self._adapter.isolation_level != "autocommit":
             if self._connection._top_xact is not None or self._connection.is_in_transaction():
@@ -130,7 +130,9 @@ class Ahead:
         elif not self._wanted:
             return True
         self._sent = self._connection._protocol.queries_count
-        self._write(ahead + self._messages(self._savepoints()) if self._wanted else ahead)
+        if self._wanted:
+            ahead += self._messages(self._savepoints())
+        self._write(ahead)
         return True
 
     def succeeded(self) -> None:
@@ -165,8 +167,10 @@ class Ahead:
         finally:
             self._adapter._transaction = None
 
-    async def run(self) -> None:
+    async def run(self, *, guarded: bool = False) -> None:
         """Run what goes ahead of a statement by itself."""
+        if guarded and not self._blocks:
+            self._guard()
         if self._nothing is None:
             self._nothing = await self._connection.prepare("")
         await self._start()
@@ -176,17 +180,17 @@ class Ahead:
         """Run what goes ahead of a statement that may begin a savepoint."""
         if self._first:
             await self._start()
-        released = (_release(self._number),) if self._has_ended else ()
-        self._ended_in = None
+        ended, self._ended_in = self._ended_in, None
+        released = (_release(self._number),) if ended is not None and ended is self._adapter._transaction else ()
         await self._run((*released, *self._savepoints()))
 
     @property
     def _begins_with_more(self) -> bool:
         return bool(self._first) and self._adapter.isolation_level != "autocommit"
 
-    @property
-    def _has_ended(self) -> bool:
-        return self._ended_in is not None and self._ended_in is self._adapter._transaction
+    def _guard(self) -> None:
+        self._wanted = self.in_transaction or self._begins_with_more
+        self._guarded = "savepoint" if self._wanted else "transaction"
 
     async def _undone(self, guard: _Guard) -> bool:
         command, self._wanted = self.undo(), False
@@ -208,13 +212,6 @@ class Ahead:
             first, self._first = self._first, ()
             for command in first:
                 await self._connection.execute(command)
-
-    def _write(self, messages: bytes) -> None:
-        transport: t.Any = self._connection._transport
-        if isinstance(transport, Holding):
-            transport.hold(messages)
-        else:
-            transport.write(messages)
 
     def _messages(self, commands: tuple[str, ...]) -> bytes:
         if (run := self._prepared.get(commands)) is not None:
@@ -241,10 +238,13 @@ class Ahead:
         if not self._wanted:
             return ()
         self._wanted = False
-        last, ended = self._number, self._has_ended
-        self._number, self._ended_in = (last + 1) % (2 * _DEPTH) if ended else 0, None
-        full = ended and self._number % _DEPTH == 0
-        return _released_and_begun(last, self._number) if full else _begun(self._number)
+        ended, self._ended_in = self._ended_in, None
+        if ended is None or ended is not self._adapter._transaction:
+            self._number = 0
+            return _begun(0)
+        last = self._number
+        self._number = number = (last + 1) % (2 * _DEPTH)
+        return _begun(number) if number % _DEPTH else _released_and_begun(last, number)
 
     async def _run(self, commands: tuple[str, ...]) -> None:
         if commands:

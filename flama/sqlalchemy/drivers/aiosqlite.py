@@ -13,8 +13,6 @@ from flama.sqlalchemy.shapes import Reader, Record, Shape
 
 __all__ = ["Aiosqlite"]
 
-_T = t.TypeVar("_T")
-
 
 class Aiosqlite(Driver):
     """A connection of aiosqlite."""
@@ -33,11 +31,15 @@ class Aiosqlite(Driver):
             raise
         return True
 
-    def _records(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[list[Record]]:
-        return self._errand(_records, shape, arguments)
-
-    def _affected(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[int]:
-        return self._errand(_count, shape, arguments)
+    def _run(self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool) -> collections.abc.Awaitable[t.Any]:
+        # what the connection's own _execute() does, but for a coroutine
+        connection = self._connection
+        if not connection._running:
+            raise ValueError("Connection closed")
+        future: asyncio.Future[t.Any] = asyncio.get_running_loop().create_future()
+        errand = functools.partial(_count if counts else _records, connection._connection, shape, arguments)
+        connection._tx.put_nowait((future, errand))
+        return future
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
         connection = self._connection
@@ -58,17 +60,6 @@ class Aiosqlite(Driver):
             await self._broke(connection, "ROLLBACK" if rollback else "COMMIT", error)
             raise
         return True
-
-    def _errand(
-        self, run: collections.abc.Callable[..., _T], shape: Shape, arguments: t.Any
-    ) -> collections.abc.Awaitable[_T]:
-        # what the connection's own _execute() does, but for a coroutine
-        connection = self._connection
-        if not connection._running:
-            raise ValueError("Connection closed")
-        future: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-        connection._tx.put_nowait((future, functools.partial(run, connection._connection, shape, arguments)))
-        return future
 
     async def _tell(self, command: str) -> None:
         await self._connection._execute(_tell, self._connection._conn, command)

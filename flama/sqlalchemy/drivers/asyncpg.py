@@ -14,8 +14,6 @@ from flama.tasks import Begun
 
 __all__ = ["Asyncpg"]
 
-_T = t.TypeVar("_T")
-
 # at which the transaction has no snapshot, as the database calls them, and as asyncpg does
 _NO_SNAPSHOT: t.Final = frozenset(("READ COMMITTED", "READ UNCOMMITTED", "read_committed", "read_uncommitted"))
 
@@ -43,11 +41,6 @@ class Asyncpg(Driver):
     def is_at_its_beginning(self) -> bool:
         """Whether the database was told nothing yet, and will be told nothing with BEGIN."""
         return self._ahead.is_at_the_beginning
-
-    @property
-    def guards(self) -> bool:
-        """Whether a statement can be run guarded now, as it can't within a block."""
-        return not self._ahead.is_in_block
 
     @property
     def idle(self) -> bool:
@@ -110,7 +103,9 @@ class Asyncpg(Driver):
 
     def savepoint_ahead(self) -> bool:
         """Begin a savepoint with the next statement; tell whether this can be done, as it can't within another."""
-        return self._ahead.savepoint()
+        begun = self._ahead.savepoint()
+        self.guards = False  # what fails within it is undone with it
+        return begun
 
     async def savepoint(self, connection: AsyncConnection) -> bool:
         """Leave it to SQLAlchemy to begin a savepoint within another."""
@@ -118,7 +113,9 @@ class Asyncpg(Driver):
 
     def release_ahead(self) -> bool:
         """End the savepoint, and keep what was done since."""
-        return self._ahead.release()
+        self._ahead.release()
+        self.guards = not self._ahead.is_in_block
+        return True
 
     async def undo(self, connection: AsyncConnection) -> bool:
         """End the savepoint, and undo what was done since; tell whether it had begun."""
@@ -126,27 +123,17 @@ class Asyncpg(Driver):
         try:
             return command is None or await self._undone(connection, command)
         finally:
-            self._ahead.release()
+            self.release_ahead()
 
-    def _records(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[list[Record]]:
-        return self._run(shape, arguments, guarded, _read)
-
-    def _affected(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[int]:
-        return self._run(shape, arguments, guarded, _count)
-
-    async def _run(
-        self, shape: Shape, arguments: t.Any, guarded: bool, give: collections.abc.Callable[[Reader, t.Any, bytes], _T]
-    ) -> _T:
+    async def _run(self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool) -> t.Any:
         turns, ahead = self._turns, self._ahead
         if not turns.take():
             await turns.wait()
         try:
-            if guarded:
-                ahead.guard()
             alone = shape.only_reads and self.adapter._transaction is None and self._shows_the_same_alone(shape)
             kept = self._kept(shape)
-            if kept is None or not (alone or ahead.send()):
-                kept = await self._prepared(shape, alone=alone)
+            if kept is None or not (alone or ahead.send(guarded=guarded)):
+                kept = await self._prepared(shape, alone=alone, guarded=guarded)
             statement, reader, _ = kept
             # what the statement's own fetch() does, but for what it does around it
             rows, status, _ = await self._connection._protocol.bind_execute(
@@ -158,7 +145,7 @@ class Asyncpg(Driver):
         finally:
             turns.give_back()
         ahead.succeeded()
-        return give(reader, rows, status)
+        return int(status.rpartition(b" ")[2]) if counts else reader(rows)
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
         async with self._turns:
@@ -177,13 +164,12 @@ class Asyncpg(Driver):
 
     def _kept(self, shape: Shape) -> tuple[t.Any, Reader, float] | None:
         # unless something was changed since in the tables, or the types
-        kept, dialect = self._statements.get(shape), t.cast("t.Any", shape.compiled.dialect)
-        changed = dialect._invalidate_schema_cache_asof
+        kept, changed = self._statements.get(shape), shape.dialect._invalidate_schema_cache_asof
         return kept if kept and kept[2] > changed <= self.adapter._invalidate_schema_cache_asof else None
 
     def _shows_the_same_alone(self, shape: Shape) -> bool:
         """Tell whether a statement that only reads needs no transaction, as there is none yet."""
-        return self._ahead.has_nothing_to_say and _sees_what_is_newest(self.adapter, shape.compiled.dialect)
+        return self._ahead.has_nothing_to_say and _sees_what_is_newest(self.adapter, shape.dialect)
 
     async def _failed(self, error: Exception) -> None:
         if isinstance(error, OutdatedSchemaCacheError):  # what asyncpg does when its own fetch() meets it
@@ -196,11 +182,13 @@ class Asyncpg(Driver):
         undone, self._mended = self._mended, None
         return error is undone or not self.in_transaction
 
-    async def _prepared(self, shape: Shape, *, alone: bool = False) -> tuple[t.Any, Reader, float]:
+    async def _prepared(
+        self, shape: Shape, *, alone: bool = False, guarded: bool = False
+    ) -> tuple[t.Any, Reader, float]:
         if not alone:
-            await self._ahead.run()
-        adapter, dialect = self.adapter, t.cast("t.Any", shape.compiled.dialect)
-        statement, columns = await adapter._prepare(shape.sql, dialect._invalidate_schema_cache_asof)
+            await self._ahead.run(guarded=guarded)
+        adapter = self.adapter
+        statement, columns = await adapter._prepare(shape.sql, shape.dialect._invalidate_schema_cache_asof)
         reader = shape.reader(tuple(column.type.oid for column in columns))
         cache = adapter._prepared_statement_cache
         if cache is None:
@@ -214,14 +202,6 @@ class Asyncpg(Driver):
 def _sees_what_is_newest(adapter: t.Any, dialect: t.Any) -> bool:
     """Tell whether each statement has a snapshot of its own: a transaction around several shows nothing more."""
     return (adapter.isolation_level or dialect.default_isolation_level) in _NO_SNAPSHOT
-
-
-def _read(reader: Reader, rows: t.Any, status: bytes) -> list[Record]:
-    return reader(rows)
-
-
-def _count(reader: Reader, rows: t.Any, status: bytes) -> int:
-    return int(status.rpartition(b" ")[2])
 
 
 class _Cursor(Cursor):

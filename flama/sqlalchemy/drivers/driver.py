@@ -15,8 +15,6 @@ from flama.sqlalchemy.shapes import Arguments, Record, Shape, Shapes
 
 __all__ = ["Cursor", "Driver", "begin_quietly"]
 
-_T = t.TypeVar("_T")
-
 _NO_SAVEPOINT: t.Final = "3B001"
 _Values: t.TypeAlias = collections.abc.Sequence[t.Any]
 
@@ -40,25 +38,34 @@ class Driver(abc.ABC):
     that is lost, or whose statement was cancelled, is given up.
     """
 
+    guards: bool = True
+    """Whether a statement can be run guarded now; it needs no ``atomic()`` then."""
+
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         self.shapes = shapes
         self.adapter = adapter  # SQLAlchemy's, whose state is kept true
         self._connection = adapter._connection
 
-    def records(
-        self, connection: AsyncConnection, shape: Shape, values: _Values, *, guarded: bool = False
-    ) -> collections.abc.Awaitable[list[Record]]:
-        """Run a statement and give the records that it returns.
+    async def execute(
+        self, connection: AsyncConnection, shape: Shape, values: _Values, *, counts: bool, guarded: bool = False
+    ) -> t.Any:
+        """Run a statement and give the records that it returns, or, when it ``counts``, how many it changed.
 
         When one that is ``guarded`` fails, its transaction is as usable as before.
         """
-        return self._one(self._records, connection, shape, values, guarded)
-
-    def affected(
-        self, connection: AsyncConnection, shape: Shape, values: _Values, *, guarded: bool = False
-    ) -> collections.abc.Awaitable[int]:
-        """Run a statement and give how many records it changed."""
-        return self._one(self._affected, connection, shape, values, guarded)
+        sync: t.Any = connection.sync_connection
+        try:
+            arguments = shape.arguments(values, sync)
+        except BaseException as error:
+            await self._refuse(connection, shape, error)
+            raise
+        if sync._transaction is None and not _begun(sync):
+            await greenlet_spawn(sync._autobegin)
+        try:
+            return await self._run(shape, arguments, guarded, counts)
+        except BaseException as error:
+            await self._fail(connection, shape, arguments, error)
+            raise
 
     async def records_of_many(
         self, connection: AsyncConnection, shape: Shape, rows: collections.abc.Iterable[_Values]
@@ -75,11 +82,6 @@ class Driver(abc.ABC):
         """Give a cursor for a statement, which runs when it first fetches."""
         arguments = await self._arguments(connection, shape, (values,))
         return _Watched(self, connection, shape, arguments[0])
-
-    @property
-    def guards(self) -> bool:
-        """Whether a statement can be run guarded now; it needs no ``atomic()`` then."""
-        return True
 
     @property
     def idle(self) -> bool:
@@ -152,10 +154,8 @@ class Driver(abc.ABC):
         return not self.in_transaction
 
     @abc.abstractmethod
-    def _records(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[list[Record]]: ...
-
-    @abc.abstractmethod
-    def _affected(self, shape: Shape, arguments: t.Any, guarded: bool) -> collections.abc.Awaitable[int]: ...
+    def _run(self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool) -> collections.abc.Awaitable[t.Any]:
+        """Run a statement, and give the records that it returns, or count those that it changed."""
 
     @abc.abstractmethod
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]: ...
@@ -185,28 +185,6 @@ class Driver(abc.ABC):
                 return False
             raise
         return True
-
-    async def _one(
-        self,
-        run: collections.abc.Callable[[Shape, t.Any, bool], collections.abc.Awaitable[_T]],
-        connection: AsyncConnection,
-        shape: Shape,
-        values: _Values,
-        guarded: bool,
-    ) -> _T:
-        sync: t.Any = connection.sync_connection
-        try:
-            arguments = shape.arguments(values, sync)
-        except BaseException as error:
-            await self._refuse(connection, shape, error)
-            raise
-        if sync._transaction is None and not _begun(sync):
-            await greenlet_spawn(sync._autobegin)
-        try:
-            return await run(shape, arguments, guarded)
-        except BaseException as error:
-            await self._fail(connection, shape, arguments, error)
-            raise
 
     async def _arguments(
         self, connection: AsyncConnection, shape: Shape, rows: collections.abc.Iterable[_Values]

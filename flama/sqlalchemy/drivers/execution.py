@@ -20,14 +20,15 @@ def records(connection: AsyncConnection, statement: Statement) -> collections.ab
     """Run a statement and give the records that it returns."""
     driver = None if streaming(connection) else driver_of(connection)
     if driver is not None and (shape := driver.shapes.get(statement)) is not None:
-        return driver.records(connection, shape, statement.values)
+        return driver.execute(connection, shape, statement.values, counts=False)
     return _records(connection, statement)
 
 
 async def _records(connection: AsyncConnection, statement: Statement) -> list[_Record]:
     await make_way(connection)
     if (driver := driver_of(connection)) is not None and (shape := driver.shapes.get(statement)) is not None:
-        return await driver.records(connection, shape, statement.values)
+        found: list[_Record] = await driver.execute(connection, shape, statement.values, counts=False)
+        return found
     result = await by_core(connection, statement.build())
     return [dict(zip(statement.keys, row, strict=True)) for row in result.all()]
 
@@ -36,7 +37,7 @@ async def affected(connection: AsyncConnection, statement: Statement) -> int:
     """Run a statement and give how many records it changed."""
     await make_way(connection)
     if (driver := driver_of(connection)) is not None and (shape := driver.shapes.get(statement)) is not None:
-        return await driver.affected(connection, shape, statement.values)
+        return int(await driver.execute(connection, shape, statement.values, counts=True))
     return (await by_core(connection, statement.build())).rowcount
 
 

@@ -12,26 +12,20 @@ __all__ = ["Psycopg"]
 class Psycopg(Driver):
     """A connection of psycopg."""
 
+    guards = False  # a savepoint is a round trip of its own
+
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         super().__init__(adapter, shapes)
         self._names = itertools.count()
-
-    @property
-    def guards(self) -> bool:
-        """Whether a statement can be run guarded now: a savepoint is a round trip of its own."""
-        return False
 
     @property
     def in_transaction(self) -> bool:
         """Whether the database has begun a transaction."""
         return bool(self._connection.info.transaction_status)  # 0 is idle
 
-    async def _records(self, shape: Shape, arguments: t.Any, guarded: bool) -> list[Record]:
+    async def _run(self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool) -> t.Any:
         cursor = await self._connection.execute(shape.sql, arguments)
-        return _reader(shape, cursor)(await cursor.fetchall())
-
-    async def _affected(self, shape: Shape, arguments: t.Any, guarded: bool) -> int:
-        return int((await self._connection.execute(shape.sql, arguments)).rowcount)
+        return int(cursor.rowcount) if counts else _reader(shape, cursor)(await cursor.fetchall())
 
     def _spoils_nothing(self, error: BaseException) -> bool:
         return not self.in_transaction

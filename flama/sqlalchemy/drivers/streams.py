@@ -34,10 +34,20 @@ class Stream:
     def __init__(self, connection: AsyncConnection, statement: collections.abc.Callable[[], Statement]) -> None:
         self._connection = connection
         self._statement = statement
+        self._reader: collections.abc.Callable[[], t.Any] = lambda: None
         self._cursor: Cursor | None = None
         self._ahead: list[_Record] = []
         self._size = _FIRST
         self._ended = False
+
+    def is_for(self, reader: t.Any) -> None:
+        """Tell who asks for the records: once it is gone, they are left."""
+        self._reader = weakref.ref(reader)
+
+    @property
+    def is_left(self) -> bool:
+        """Whether nobody will ask for records any more."""
+        return self._reader() is None
 
     @property
     def closed(self) -> bool:
@@ -87,7 +97,7 @@ class Stream:
                 write_finite(connection)
             cursor = _ByCore(await connection.stream(statement.build()), statement.keys)
         self._cursor = cursor
-        _streams(connection)[cursor] = weakref.ref(self)
+        _streams(connection)[cursor] = self
         return cursor
 
     async def _close(self) -> None:
@@ -113,10 +123,10 @@ async def close_streams(connection: AsyncConnection) -> None:
             await cursor.close()
 
 
-def _streams(connection: AsyncConnection) -> dict[Cursor, weakref.ref[Stream]]:
-    """Give the cursors that are open on the connection, each for a stream that may have been dropped unfinished."""
+def _streams(connection: AsyncConnection) -> dict[Cursor, Stream]:
+    """Give the cursors that are open on the connection, each for a stream that may have been left unfinished."""
     sync: t.Any = connection.sync_connection
-    streams: dict[Cursor, weakref.ref[Stream]] = {} if sync is None else vars(sync).setdefault(_STREAMS, {})
+    streams: dict[Cursor, Stream] = {} if sync is None else vars(sync).setdefault(_STREAMS, {})
     return streams
 
 
@@ -136,9 +146,8 @@ async def make_way(connection: AsyncConnection) -> None:
     if not streaming(connection):
         return
     streams = _streams(connection)
-    for cursor, reference in list(streams.items()):
-        stream = reference()
-        if stream is None:
+    for cursor, stream in list(streams.items()):
+        if stream.is_left:
             del streams[cursor]
             await cursor.close()
         elif connection.dialect.name in _ONE_AT_A_TIME:

@@ -13,7 +13,7 @@ from flama.sqlalchemy.drivers.single import counted, written
 from flama.sqlalchemy.drivers.transactions import atomic
 from flama.sqlalchemy.values import are_plain
 
-__all__ = ["delete_one", "inserted", "may_read_what_it_deletes", "updated"]
+__all__ = ["are_many", "delete_one", "inserted", "may_read_what_it_deletes", "updated"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
@@ -54,22 +54,31 @@ def updated(
     return _updated(connection, table, data, clauses, filters)
 
 
-async def delete_one(
+def delete_one(
+    connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
+) -> collections.abc.Awaitable[int]:
+    """Delete the record that matches if it is the only one; give how many were deleted."""
+    if may_read_what_it_deletes(_dialect(connection)):
+        return counted(connection, statements.delete_one(table, clauses, filters))
+    return _deleted_one(connection, table, clauses, filters)
+
+
+async def are_many(
+    connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
+) -> bool:
+    """Tell whether several records match."""
+    return len(await records(connection, statements.select(table, clauses, filters, limit=2))) > 1
+
+
+async def _deleted_one(
     connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
 ) -> int:
-    """Delete the record that matches if it is the only one; give how many match: 0, 1, or 2 for many."""
-    if may_read_what_it_deletes(_dialect(connection)):
-        if await counted(connection, statements.delete_one(table, clauses, filters)) == 1:
-            return 1
-        # one that came in between was not there to be deleted
-        few = statements.select(table, clauses, filters, limit=2)
-        return 2 if len(await records(connection, few)) == 2 else 0
     async with atomic(connection):
         few = statements.select(table, clauses, filters, limit=2)
         found = (await by_core(connection, few.build().with_for_update())).all()
-        if len(found) == 1:
-            await affected(connection, statements.delete(table, clauses, filters))
-        return len(found)
+        if len(found) != 1:
+            return 0
+        return await affected(connection, statements.delete(table, clauses, filters))
 
 
 async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
