@@ -45,7 +45,7 @@ async def updated(
     if version is not None:
         statement = _counted(statement, table, version)
     for _ in range(_ATTEMPTS):
-        records = await drivers.written(connection, statement)
+        records = await drivers.single(connection, drivers.WRITTEN, lambda: statement)
         if records or await few.is_none():
             return records
     raise exceptions.ConflictError(resource=table.name, retryable=True)
@@ -76,7 +76,7 @@ async def dropped(
             return await drivers.affected(connection, statement)
     statement = few.guarded(statement)
     for _ in range(_ATTEMPTS):
-        number = await drivers.counted(connection, statement)
+        number = await drivers.single(connection, drivers.COUNTED, lambda: statement)
         if number or await few.is_none():
             return number
     raise exceptions.ConflictError(resource=table.name, retryable=True)

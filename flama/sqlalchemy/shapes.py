@@ -131,6 +131,7 @@ class Shapes:
     def __init__(self, dialect: sa.Dialect) -> None:
         self._dialect = dialect
         self._shapes: dict[collections.abc.Hashable, Shape | None] = {}
+        self.known: dict[collections.abc.Hashable, Shape] = {}  # by the signatures of their statements
 
     @classmethod
     def of(cls, pool: sa.Pool, dialect: sa.Dialect) -> "Shapes":
@@ -148,9 +149,21 @@ class Shapes:
             shape = self._shapes[key] = _compiled(statement, self._dialect)
         except TypeError:
             return None
-        if len(self._shapes) > _MOST:
-            del self._shapes[next(iter(self._shapes))]
+        _limit(self._shapes)
         return shape
+
+    def learn(self, statement: statements.Statement, signature: collections.abc.Hashable) -> Shape | None:
+        """Give a statement's shape as :meth:`get` does, and know it by its signature, if it has one."""
+        shape = self.get(statement)
+        if shape is not None and signature is not None:
+            self.known[signature] = shape
+            _limit(self.known)
+        return shape
+
+
+def _limit(shapes: dict[t.Any, t.Any]) -> None:
+    if len(shapes) > _MOST:
+        del shapes[next(iter(shapes))]
 
 
 class _Plan(t.NamedTuple):

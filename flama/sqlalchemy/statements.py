@@ -11,11 +11,13 @@ from sqlalchemy.sql.elements import Grouping
 
 from flama import exceptions, query
 from flama.sqlalchemy.conditions import known, where
-from flama.sqlalchemy.values import are_plain, compared, is_expression
+from flama.sqlalchemy.values import PLAIN, are_plain, compared, is_expression
 
 __all__ = [
+    "NO_SIGNATURE",
     "Clauses",
     "Filters",
+    "Signature",
     "Statement",
     "delete",
     "delete_one",
@@ -28,6 +30,7 @@ __all__ = [
     "record_keys",
     "select",
     "shaped",
+    "signature",
     "tells_one",
     "update",
     "value_name",
@@ -61,6 +64,24 @@ class Statement(t.NamedTuple):
     build: collections.abc.Callable[[], t.Any]
     data: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+
+
+Signature: t.TypeAlias = tuple[collections.abc.Hashable, tuple[t.Any, ...]]
+"""What tells a statement's shape before the statement is made, None when that can't be told, and its values."""
+NO_SIGNATURE: t.Final[Signature] = (None, ())
+
+
+def signature(verb: str, table: sa.Table, data: _Data, clauses: Clauses, filters: Filters) -> Signature:
+    """Give the signature of the statement of a verb that takes no more than this.
+
+    It costs a fraction of what the statement does. With clauses, or with values that have to be looked at one by one,
+    there is none. Of one shape there are several, as the data's types are in it.
+    """
+    values = (*data.values(), *filters.values())
+    types = tuple(map(type, values))
+    if clauses or not PLAIN.issuperset(types):
+        return NO_SIGNATURE
+    return (verb, table, tuple(data), tuple(filters), types), values
 
 
 def value_name(index: int) -> str:

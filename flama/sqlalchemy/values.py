@@ -15,7 +15,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from flama import exceptions, query
 from flama.sqlalchemy.texts import is_text
 
-__all__ = ["are_plain", "compared", "is_expression"]
+__all__ = ["PLAIN", "are_plain", "compared", "is_expression"]
 
 _Names: t.TypeAlias = collections.abc.Iterable[str]
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
@@ -32,11 +32,11 @@ _OPEN: t.Final = (
 )
 _TABLES: t.Final = 1000
 
-# of these, no value is an SQL expression, and each is for the database to judge; all others are looked at
-_PLAIN: t.Final = frozenset(
+PLAIN: t.Final = frozenset(
     (str, int, bool, types.NoneType, bytes, uuid.UUID)
     + (datetime.date, datetime.datetime, datetime.time, datetime.timedelta)
 )
+"""Of these types, no value is an SQL expression, and each is for the database to judge; all others are looked at."""
 
 
 def are_plain(table: sa.Table, names: _Names, values: collections.abc.Collection[t.Any]) -> bool:
@@ -45,7 +45,7 @@ def are_plain(table: sa.Table, names: _Names, values: collections.abc.Collection
     :raises InvalidDataError: a value is one that no column of its kind has, but which one of the drivers or databases
         would store as something else: NaN, which SQLite takes for null, or a list, of which psycopg makes a text.
     """
-    if _PLAIN.issuperset(map(type, values)):
+    if PLAIN.issuperset(map(type, values)):
         return True
     plain = True
     closed = _closed(table)

@@ -2,6 +2,7 @@
 
 import builtins
 import collections.abc
+import functools
 import typing as t
 
 import sqlalchemy as sa
@@ -45,7 +46,7 @@ class TableReader(TypedRepository[Record]):
         :raises NotFoundError: none does.
         :raises MultipleRecordsError: more than one does.
         """
-        found = await self._found(self._few(clauses, filters), fields, lock)
+        found = await self._few(clauses, filters, fields, lock)
         if not found:
             raise self._error(exceptions.NotFoundError, clauses, filters)
         record: Record | _Record = self._only(found, clauses, filters)
@@ -70,7 +71,7 @@ class TableReader(TypedRepository[Record]):
 
         :raises MultipleRecordsError: more than one does.
         """
-        found = await self._found(self._few(clauses, filters), fields, lock)
+        found = await self._few(clauses, filters, fields, lock)
         return self._only(found, clauses, filters) if found else None
 
     @t.overload
@@ -201,8 +202,17 @@ class TableReader(TypedRepository[Record]):
     def _places(self, order_by: pages.OrderBy, order_direction: str) -> Places | None:
         return pages.places(self._table, order_by, order_direction)
 
-    def _few(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> statements.Statement:
-        return statements.select(self._table, self._bounds + clauses, filters, limit=2)
+    async def _few(
+        self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], fields: Columns | None, lock: readings.Lock | None
+    ) -> builtins.list[t.Any]:
+        table, matching = self._table, self._bounds + clauses
+        make = functools.partial(statements.select, table, matching, filters, limit=2)
+        if fields is not None or lock is not None:
+            return await self._found(make(), fields, lock)
+        manager, signature = self._table_manager, statements.signature("few", table, {}, matching, filters)
+        with manager.reading:
+            found = await drivers.single(manager.connection, drivers.READ, make, signature)
+        return self._read(found)
 
     def _only(self, found: builtins.list[t.Any], clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> t.Any:
         if len(found) > 1:

@@ -13,12 +13,15 @@ from flama.sqlalchemy.drivers.connections import (
     left_at_once,
 )
 from flama.sqlalchemy.drivers.execution import affected, records
-from flama.sqlalchemy.drivers.single import counted, written
+from flama.sqlalchemy.drivers.single import COUNTED, READ, WRITTEN, single
 from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way, streaming
 from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, only_read, read_alone, run
 from flama.sqlalchemy.drivers.writes import are_many, delete_one, inserted, updated
 
 __all__ = [
+    "COUNTED",
+    "READ",
+    "WRITTEN",
     "Late",
     "Stream",
     "affected",
@@ -32,7 +35,6 @@ __all__ = [
     "close_streams",
     "committed_last",
     "committing",
-    "counted",
     "delete_one",
     "ended",
     "forget",
@@ -44,7 +46,7 @@ __all__ = [
     "read_alone",
     "records",
     "run",
+    "single",
     "streaming",
     "updated",
-    "written",
 ]

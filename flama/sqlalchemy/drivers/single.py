@@ -1,6 +1,7 @@
-"""One statement that writes: if it fails, its transaction is as usable as before."""
+"""One statement, run at once where its connection is free for it."""
 
 import collections.abc
+import dataclasses
 import typing as t
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -9,35 +10,52 @@ from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.execution import affected, records
 from flama.sqlalchemy.drivers.streams import streaming
 from flama.sqlalchemy.drivers.transactions import atomic
-from flama.sqlalchemy.statements import Statement
+from flama.sqlalchemy.statements import NO_SIGNATURE, Signature, Statement
 
-__all__ = ["counted", "written"]
+__all__ = ["COUNTED", "READ", "WRITTEN", "single"]
 
 _T = t.TypeVar("_T")
 _Record: t.TypeAlias = dict[str, t.Any]
-_Otherwise: t.TypeAlias = collections.abc.Callable[[AsyncConnection, Statement], collections.abc.Awaitable[_T]]
 
 
-def written(connection: AsyncConnection, statement: Statement) -> collections.abc.Awaitable[list[_Record]]:
-    """Run a statement that writes, and give the records that it returns."""
-    return _chosen(connection, statement, records, counts=False)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Outcome(t.Generic[_T]):
+    # what is given of a statement; when one that writes fails, its transaction is as usable as before
+
+    give: collections.abc.Callable[[AsyncConnection, Statement], collections.abc.Awaitable[_T]]
+    writes: bool = True
+    counts: bool = False
 
 
-def counted(connection: AsyncConnection, statement: Statement) -> collections.abc.Awaitable[int]:
-    """Run a statement that writes, and give how many records it changed."""
-    return _chosen(connection, statement, affected, counts=True)
+READ: t.Final[_Outcome[list[_Record]]] = _Outcome(records, writes=False)
+"""The records that a statement finds."""
+WRITTEN: t.Final[_Outcome[list[_Record]]] = _Outcome(records)
+"""The records that a statement has written, as they then are."""
+COUNTED: t.Final[_Outcome[int]] = _Outcome(affected, counts=True)
+"""How many records a statement has written."""
 
 
-def _chosen(
-    connection: AsyncConnection, statement: Statement, otherwise: _Otherwise[_T], *, counts: bool
+def single(
+    connection: AsyncConnection,
+    outcome: _Outcome[_T],
+    make: collections.abc.Callable[[], Statement],
+    signature: Signature = NO_SIGNATURE,
 ) -> collections.abc.Awaitable[_T]:
+    """Run the statement that is made, unless its signature tells what to run, and give this outcome of it."""
     driver = None if streaming(connection) else driver_of(connection)
-    shape = None if driver is None else driver.shapes.get(statement)
-    if driver is None or shape is None or not driver.guards:
-        return _within(atomic(connection), connection, statement, otherwise)
-    return driver.execute(connection, shape, statement.values, counts=counts, guarded=True)
+    if driver is not None and (driver.guards or not outcome.writes):
+        key, values = signature
+        shape = driver.shapes.known.get(key)
+        if shape is None:
+            statement = make()
+            shape, values = driver.shapes.learn(statement, key), statement.values
+        if shape is not None:
+            return driver.execute(connection, shape, values, counts=outcome.counts, guarded=outcome.writes)
+    return _by_itself(connection, outcome, make())
 
 
-async def _within(guard: atomic, connection: AsyncConnection, statement: Statement, run: _Otherwise[_T]) -> _T:
-    async with guard:
-        return await run(connection, statement)
+async def _by_itself(connection: AsyncConnection, outcome: _Outcome[_T], statement: Statement) -> _T:
+    if not outcome.writes:
+        return await outcome.give(connection, statement)
+    async with atomic(connection):
+        return await outcome.give(connection, statement)

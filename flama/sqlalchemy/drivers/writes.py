@@ -1,6 +1,7 @@
 """How each database is told to write, so that it gives what it wrote."""
 
 import collections.abc
+import functools
 import typing as t
 
 import sqlalchemy as sa
@@ -9,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flama.sqlalchemy import statements
 from flama.sqlalchemy.drivers.execution import affected, by_core, records, records_of_many
 from flama.sqlalchemy.drivers.packets import check, chunks
-from flama.sqlalchemy.drivers.single import counted, written
+from flama.sqlalchemy.drivers.single import COUNTED, WRITTEN, single
 from flama.sqlalchemy.drivers.transactions import atomic
 from flama.sqlalchemy.values import are_plain
 
@@ -23,7 +24,8 @@ _Rows: t.TypeAlias = collections.abc.Sequence[_Row]
 def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> collections.abc.Awaitable[list[_Record]]:
     """Insert rows, whichever columns each of them has, all or none, and give them as stored, in their order."""
     if len(rows) == 1 and _dialect(connection).update_returning:  # then INSERT returns what it stores, too
-        return written(connection, statements.insert(table, rows[0]))
+        signature = statements.signature("insert", table, rows[0], (), {})
+        return single(connection, WRITTEN, functools.partial(statements.insert, table, rows[0]), signature)
     return _inserted(connection, table, rows)
 
 
@@ -50,7 +52,8 @@ def updated(
 ) -> collections.abc.Awaitable[list[_Record]]:
     """Change the records that match, and give them as they then are."""
     if _dialect(connection).update_returning:
-        return written(connection, statements.update(table, data, clauses, filters))
+        make = functools.partial(statements.update, table, data, clauses, filters)
+        return single(connection, WRITTEN, make, statements.signature("update", table, data, clauses, filters))
     return _updated(connection, table, data, clauses, filters)
 
 
@@ -59,7 +62,8 @@ def delete_one(
 ) -> collections.abc.Awaitable[int]:
     """Delete the record that matches if it is the only one; give how many were deleted."""
     if may_read_what_it_deletes(_dialect(connection)):
-        return counted(connection, statements.delete_one(table, clauses, filters))
+        make = functools.partial(statements.delete_one, table, clauses, filters)
+        return single(connection, COUNTED, make, statements.signature("delete one", table, {}, clauses, filters))
     return _deleted_one(connection, table, clauses, filters)
 
 
