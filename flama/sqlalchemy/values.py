@@ -32,11 +32,14 @@ _OPEN: t.Final = (
 )
 _TABLES: t.Final = 1000
 
-PLAIN: t.Final = frozenset(
-    (str, int, bool, types.NoneType, bytes, uuid.UUID)
-    + (datetime.date, datetime.datetime, datetime.time, datetime.timedelta)
-)
-"""Of these types, no value is an SQL expression, and each is for the database to judge; all others are looked at."""
+PLAIN: t.Final[set[type]] = {
+    *(str, int, bool, types.NoneType, bytes, uuid.UUID),
+    *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta),
+}
+"""Of these types, no value is an SQL expression, and each is for the database to judge; all others are looked at.
+
+A driver that gives values of types of its own adds them.
+"""
 
 
 def are_plain(table: sa.Table, names: _Names, values: collections.abc.Collection[t.Any]) -> bool:

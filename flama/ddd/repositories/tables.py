@@ -23,7 +23,10 @@ def _reading(table: sa.Table) -> translated:
 
 
 class SQLAlchemyTableManager:
-    """One table on one connection: statements go in, records and data errors come out."""
+    """One table on one connection: statements go in, records and data errors come out.
+
+    What goes wrong in a block of ``with manager.reading``, or ``writing``, is told as a data error about the table.
+    """
 
     def __init__(self, table: sa.Table, connection: AsyncConnection) -> None:
         self.table = table

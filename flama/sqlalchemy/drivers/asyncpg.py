@@ -4,15 +4,19 @@ import collections.abc
 import typing as t
 
 from asyncpg.exceptions import OutdatedSchemaCacheError
+from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy.drivers.ahead import Ahead, Turn
 from flama.sqlalchemy.drivers.driver import Cursor, Driver
 from flama.sqlalchemy.shapes import Reader, Record, Shape, Shapes
 from flama.sqlalchemy.turns import Turns
+from flama.sqlalchemy.values import PLAIN
 from flama.tasks import Begun
 
 __all__ = ["Asyncpg"]
+
+PLAIN.add(UUID)  # which is what it gives, and so what is often asked for
 
 # at which the transaction has no snapshot, as the database calls them, and as asyncpg does
 _NO_SNAPSHOT: t.Final = frozenset(("READ COMMITTED", "READ UNCOMMITTED", "read_committed", "read_uncommitted"))

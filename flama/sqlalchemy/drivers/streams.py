@@ -97,7 +97,7 @@ class Stream:
                 write_finite(connection)
             cursor = _ByCore(await connection.stream(statement.build()), statement.keys)
         self._cursor = cursor
-        _streams(connection)[cursor] = self
+        _streams(connection)[cursor] = weakref.ref(self)
         return cursor
 
     async def _close(self) -> None:
@@ -123,10 +123,10 @@ async def close_streams(connection: AsyncConnection) -> None:
             await cursor.close()
 
 
-def _streams(connection: AsyncConnection) -> dict[Cursor, Stream]:
+def _streams(connection: AsyncConnection) -> dict[Cursor, weakref.ref[Stream]]:
     """Give the cursors that are open on the connection, each for a stream that may have been left unfinished."""
     sync: t.Any = connection.sync_connection
-    streams: dict[Cursor, Stream] = {} if sync is None else vars(sync).setdefault(_STREAMS, {})
+    streams: dict[Cursor, weakref.ref[Stream]] = {} if sync is None else vars(sync).setdefault(_STREAMS, {})
     return streams
 
 
@@ -146,8 +146,9 @@ async def make_way(connection: AsyncConnection) -> None:
     if not streaming(connection):
         return
     streams = _streams(connection)
-    for cursor, stream in list(streams.items()):
-        if stream.is_left:
+    for cursor, reference in list(streams.items()):
+        stream = reference()
+        if stream is None or stream.is_left:
             del streams[cursor]
             await cursor.close()
         elif connection.dialect.name in _ONE_AT_A_TIME:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import uuid
 
 import pytest
 import sqlalchemy as sa
@@ -65,6 +66,36 @@ async def connection(engine):
 
 async def test_a_known_driver_is_spoken_to_directly(connection):
     assert driver_of(connection) is not None
+
+
+async def test_a_statement_whose_signature_is_known_is_not_made_again(connection, monkeypatch):
+    notes, guards = Notes(connection), driver_of(connection).guards  # where it doesn't, a write is a block of its own
+
+    async def each_verb(id):
+        if guards or id == 1:
+            assert await notes.create({"id": id, "text": "a"}) == [{"id": id, "text": "a", "number": None}]
+            assert await notes.update({"text": "b"}, id=id) == [{"id": id, "text": "b", "number": None}]
+        assert await notes.retrieve(id=1) == {"id": 1, "text": "b", "number": None}
+        if guards and id > 1:
+            await notes.delete(id=id)
+
+    await each_verb(1)
+    await each_verb(2)
+    for name in ("insert", "select", "update", "delete_one"):
+        monkeypatch.setattr(statements, name, lambda *_, **__: pytest.fail("it is made"))
+    await each_verb(3)
+
+
+async def test_a_key_of_the_drivers_own_type_is_known(url):
+    table = sa.Table("ticket", sa.MetaData(), sa.Column("id", sa.Uuid, primary_key=True, default=uuid.uuid4))
+    engine = create_async_engine(url)
+    async with engine.connect() as connection:
+        await connection.run_sync(table.create)
+        [ticket] = await type("Tickets", (SQLAlchemyTableRepository,), {"_table": table})(connection).create({})
+
+        assert statements.signature("few", table, {}, (), ticket) != statements.NO_SIGNATURE
+        assert await connection.run_sync(table.drop) is None
+    await engine.dispose()
 
 
 async def test_mariadb_is_left_to_sqlalchemy(mariadb_url):
