@@ -14,9 +14,9 @@ from flama.sqlalchemy.conditions import known, where
 from flama.sqlalchemy.values import PLAIN, are_plain, compared, is_expression
 
 __all__ = [
-    "NO_SIGNATURE",
     "Clauses",
     "Filters",
+    "NO_SIGNATURE",
     "Signature",
     "Statement",
     "delete",

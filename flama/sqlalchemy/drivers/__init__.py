@@ -20,10 +20,10 @@ from flama.sqlalchemy.drivers.writes import are_many, delete_one, inserted, upda
 
 __all__ = [
     "COUNTED",
-    "READ",
-    "WRITTEN",
     "Late",
+    "READ",
     "Stream",
+    "WRITTEN",
     "affected",
     "are_many",
     "atomic",
