@@ -21,11 +21,7 @@ from flama.sqlalchemy import SQLAlchemyModule
 from tests.support import bank
 from tests.support.steps import Steps, stepped
 
-pytestmark = [
-    pytest.mark.anyio,
-    # psycopg warns of a cursor whose connection was given up with it
-    pytest.mark.filterwarnings("ignore:.*AsyncServerCursor.*was deleted while still open:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 
 
 class Transfer(bank.Transfer):
@@ -387,6 +383,8 @@ async def test_a_unit_cancelled_while_it_gets_a_connection_leaves_none_behind(ob
 
 
 @pytest.mark.parametrize("kind", ["by core", "shared"])
+# by Core, a cursor is SQLAlchemy's, and psycopg warns when its connection is given up with it
+@pytest.mark.filterwarnings("ignore:.*AsyncServerCursor.*was deleted while still open:ResourceWarning")
 async def test_a_unit_is_whole_or_absent_however_its_connection_is_used(observer, backend, url, kind):
     if backend == "memory" or (kind, backend) == ("by core", "mariadb"):
         pytest.skip("it is used as ever")

@@ -24,11 +24,7 @@ from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
 from tests.support import bank, writers
 
-pytestmark = [
-    pytest.mark.anyio,
-    # psycopg warns of a cursor whose connection was given up with it
-    pytest.mark.filterwarnings("ignore:.*AsyncServerCursor.*was deleted while still open:ResourceWarning"),
-]
+pytestmark = pytest.mark.anyio
 
 CANCELLATIONS = int(os.environ.get("FLAMA_CANCELLATIONS", "240"))  # in each way, on each database
 PROCESSES = 4

@@ -30,6 +30,9 @@ class Cursor(abc.ABC):
     async def close(self) -> None:
         """Close the cursor."""
 
+    def give_up(self) -> None:  # noqa: B027 - a choice
+        """Forget the cursor, which is lost with its connection."""
+
 
 class Driver(abc.ABC):
     """A driver's connection, on which shapes are run within the transaction that SQLAlchemy has begun or begins.
@@ -244,6 +247,10 @@ class _Watched(Cursor):
         except BaseException as error:
             await self._driver._fail(self._connection, self._shape, self._arguments, error)
             raise
+
+    def give_up(self) -> None:
+        if self._cursor is not None:
+            self._cursor.give_up()
 
 
 class _Run(t.NamedTuple):

@@ -1,5 +1,7 @@
 """PostgreSQL by way of psycopg."""
 
+import collections.abc
+import contextlib
 import itertools
 import typing as t
 
@@ -38,11 +40,8 @@ class Psycopg(Driver):
 
     async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         cursor = self._connection.cursor(f"flama_{next(self._names)}")
-        try:
+        async with _closing(cursor):
             await cursor.execute(shape.sql, arguments)
-        except Exception:
-            await cursor.close()
-            raise
         opened = _Cursor(cursor, _reader(shape, cursor))
         return opened, await opened.fetch(number)
 
@@ -56,15 +55,31 @@ class _Cursor(Cursor):
         self._reader = reader
 
     async def fetch(self, number: int) -> list[Record]:
-        try:
+        async with _closing(self._cursor):
             rows = await self._cursor.fetchmany(number)
-        except Exception:
-            await self.close()
-            raise
         return self._reader(rows)
 
     async def close(self) -> None:
-        await self._cursor.close()
+        try:
+            await self._cursor.close()
+        finally:
+            self.give_up()
+
+    def give_up(self) -> None:
+        self._cursor._close()
+
+
+@contextlib.asynccontextmanager
+async def _closing(cursor: t.Any) -> collections.abc.AsyncGenerator[None]:
+    # when what is done with it fails; one that is cancelled is lost with its connection
+    try:
+        yield
+    except Exception:
+        await cursor.close()
+        raise
+    except BaseException:
+        cursor._close()
+        raise
 
 
 def _reader(shape: Shape, cursor: t.Any) -> Reader:

@@ -119,7 +119,9 @@ async def close_streams(connection: AsyncConnection) -> None:
     streams = _streams(connection)
     while streams:
         cursor, _ = streams.popitem()
-        if not connection.invalidated:
+        if connection.invalidated:
+            cursor.give_up()
+        else:
             await cursor.close()
 
 
