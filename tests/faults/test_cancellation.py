@@ -21,7 +21,11 @@ from flama.sqlalchemy import SQLAlchemyModule
 from tests.support import bank
 from tests.support.steps import Steps, stepped
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    # by Core, a cursor is SQLAlchemy's: psycopg warns when its connection is given up with it, be it in a later test
+    pytest.mark.filterwarnings("ignore:.*AsyncServerCursor.*was deleted while still open:ResourceWarning"),
+]
 
 
 class Transfer(bank.Transfer):
@@ -383,8 +387,6 @@ async def test_a_unit_cancelled_while_it_gets_a_connection_leaves_none_behind(ob
 
 
 @pytest.mark.parametrize("kind", ["by core", "shared"])
-# by Core, a cursor is SQLAlchemy's, and psycopg warns when its connection is given up with it
-@pytest.mark.filterwarnings("ignore:.*AsyncServerCursor.*was deleted while still open:ResourceWarning")
 async def test_a_unit_is_whole_or_absent_however_its_connection_is_used(observer, backend, url, kind):
     if backend == "memory" or (kind, backend) == ("by core", "mariadb"):
         pytest.skip("it is used as ever")
@@ -394,6 +396,7 @@ async def test_a_unit_is_whole_or_absent_however_its_connection_is_used(observer
             sa.event.listen(module.engine.sync_engine, "before_cursor_execute", lambda *_: None)
         for shape in ("nested", "reading"):
             assert await cancelled_everywhere(observer, again_and_again, shape, warm_on(module)) >= HIT[shape]
+    gc.collect()
 
 
 async def test_a_cancellation_that_a_unit_swallows_undoes_it_or_nothing(observer):
