@@ -42,6 +42,7 @@ def single(
     signature: Signature = NO_SIGNATURE,
 ) -> collections.abc.Awaitable[_T]:
     """Run the statement that is made, unless its signature tells what to run, and give this outcome of it."""
+    statement: Statement | None = None
     driver = None if streaming(connection) else driver_of(connection)
     if driver is not None and (driver.guards or not outcome.writes):
         key, values = signature
@@ -51,7 +52,7 @@ def single(
             shape, values = driver.shapes.learn(statement, key), statement.values
         if shape is not None:
             return driver.execute(connection, shape, values, counts=outcome.counts, guarded=outcome.writes)
-    return _by_itself(connection, outcome, make())
+    return _by_itself(connection, outcome, statement or make())
 
 
 async def _by_itself(connection: AsyncConnection, outcome: _Outcome[_T], statement: Statement) -> _T:

@@ -86,6 +86,22 @@ async def test_a_statement_whose_signature_is_known_is_not_made_again(connection
     await each_verb(3)
 
 
+async def test_a_statement_that_is_left_to_sqlalchemy_is_made_once(connection, monkeypatch):
+    made, make = [], statements.update
+
+    def count(*args):
+        made.append(args)
+        return make(*args)
+
+    [note] = await Notes(connection).create({"text": "a"})
+    monkeypatch.setattr(statements, "update", count)
+
+    changed = await Notes(connection).update({"text": sa.func.upper(note_table.c.text)}, id=note["id"])
+
+    assert changed == [{**note, "text": "A"}]
+    assert len(made) == 1
+
+
 async def test_a_key_of_the_drivers_own_type_is_known(url):
     table = sa.Table("ticket", sa.MetaData(), sa.Column("id", sa.Uuid, primary_key=True, default=uuid.uuid4))
     engine = create_async_engine(url)
