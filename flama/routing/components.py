@@ -140,7 +140,7 @@ class BodyComponent(Component):
 
         async def read(scope: types.Scope, receive: types.Receive) -> t.Any:
             if request.content_type(scope) == "application/json":
-                body = await request.read_body(scope, receive, limit)
+                body = await request.read_json(scope, receive, limit)
                 return adapter.decode(body) if body or absent is Parameter.empty else absent
             form = await request.read_form(scope, receive, limit)
             return adapter.convert({name: form.getlist(name) for name in form})

@@ -473,7 +473,7 @@ class TestChoice:
 
 
 async def test_pyreqwest_may_carry_the_calls_instead():
-    transport = pytest.importorskip("pyreqwest.compatibility.httpx").HttpxTransport()
+    transport = pytest.importorskip("flama.client.pyreqwest").PyreqwestTransport()
 
     async with scripted(answer(200, b"body")) as server:
         async with Client(base_url=server.url, transport=transport) as client:

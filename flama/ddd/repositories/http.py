@@ -12,7 +12,7 @@ from flama.ddd.repositories.base import BaseRepository
 from flama.ddd.repositories.dialects import Dialect
 from flama.ddd.repositories.questions import Question, natural
 from flama.ddd.repositories.remote_lists import Records, RemoteListing, backwards, paged, streamed
-from flama.ddd.repositories.resources import HTTPResourceManager, last_segment
+from flama.ddd.repositories.resources import HTTPResourceManager, check_resource, last_segment
 from flama.ddd.repositories.typed import Record, TypedRepository, records, required
 from flama.ddd.workers.http import HTTPWorker
 from flama.exceptions import InvalidResponseError, MultipleRecordsError, NotFoundError
@@ -54,6 +54,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     their ``Idempotency-Key``, so that writes may be repeated.
 
     :raises InvalidResponseError: what the service answers isn't a record of the type.
+    :raises ApplicationError: ``_resource`` has a query.
     """
 
     _resource: t.ClassVar[str]
@@ -74,6 +75,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         cls._records = records(cls._record, None)
         cls._dialect = Dialect(cls._envelope, cls._record_envelope, cls._slash, cls._names)
         if isinstance(resource := getattr(cls, "_resource", None), str):
+            check_resource(resource)
             cls._resource_name = last_segment(resource) if cls._name is None else cls._name
 
     @classmethod
