@@ -104,7 +104,7 @@ class CallingClient(httpx.AsyncClient):
             answer = await self._call_once(call, limit)
             if not is_redirect(answer.status):
                 return answer
-            url = self._merged_url(_url(call.address, call.path, call.query))
+            url = self._build(method, _url(call.address, call.path, call.query)).url
             following = self._find_next(method, url, answer.status, httpx.Headers(answer.headers))
             if following is None:
                 return answer
@@ -119,9 +119,9 @@ class CallingClient(httpx.AsyncClient):
 
         :raises httpx.HTTPError: there is no response, or none that can be read.
         """
-        url = self._merged_url(_url(address, path, query))
+        url: httpx.URL | str = _url(address, path, query)
         for _ in range(self.max_redirects + 1):
-            request = self.build_request(method, url, headers=headers)
+            request = self._build(method, url, headers=headers)
             response = await self.send(request, stream=True, follow_redirects=False)
             async with contextlib.aclosing(response):
                 following = self._find_next(method, request.url, response.status_code, response.headers)
@@ -163,7 +163,7 @@ class CallingClient(httpx.AsyncClient):
         plain = None if direct is None else self._plain_headers(call)
         if plain is None or direct is None:
             url = _url(call.address, call.path, call.query)
-            request = self.build_request(call.method, url, headers=call.headers, content=call.body)
+            request = self._build(call.method, url, headers=call.headers, content=call.body)
             return await self._call_through_httpx(request, limit)
         call = call._replace(headers=plain)
         answer = decompress(await direct.answer(call, timeout=self.timeout, limit=limit), limit)
@@ -181,8 +181,13 @@ class CallingClient(httpx.AsyncClient):
             body = await _read(response, limit)
         return decompress(Answer(response.status_code, response.headers.raw, body), limit)
 
-    def _merged_url(self, url: str) -> httpx.URL:
-        return httpx.AsyncClient.build_request(self, "GET", url).url
+    def _build(self, method: str, url: httpx.URL | str, **options: t.Any) -> httpx.Request:
+        if not self.params:
+            return self.build_request(method, url, **options)
+        # Parameters of the client replace the query of a URL, a filter with it; beside those of a request they stand.
+        whole = httpx.URL(url)
+        bare, parameters = whole.copy_with(query=None), whole.query.decode("ascii")
+        return self.build_request(method, bare, params=parameters, **options)
 
     def _find_next(self, method: str, url: httpx.URL, status: int, headers: httpx.Headers) -> httpx.URL | None:
         return find_next(method, url, status, headers.get("location"), follows_reads=self.follow_redirects)
