@@ -26,7 +26,10 @@ class PyreqwestTransport(HttpxTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return a server's response to a request."""
         with _translated(request):
-            response = await super().handle_async_request(request)
+            try:
+                response = await super().handle_async_request(request)
+            except ValueError as error:  # of headers that are no text
+                raise httpx.RemoteProtocolError(str(error), request=request) from error
         response.stream = _Stream(t.cast("httpx.AsyncByteStream", response.stream), request)
         return response
 
