@@ -227,6 +227,9 @@ class TestMarksAndLastLines:
 
         assert await read(way, Reply(200, body, (NDJSON,)), stream=True) == "ab"
 
+    async def test_the_type_of_a_stream_may_be_in_capitals(self, way):
+        assert await read(way, Reply(200, LINES[0], ("Content-Type: Application/X-NDJSON",)), stream=True) == "a"
+
     @pytest.mark.parametrize("body", [b"", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n", b"\n"])
     async def test_a_stream_without_records_has_none(self, way, body):
         assert await read(way, Reply(200, body, (NDJSON,)), stream=True) == ""

@@ -87,7 +87,7 @@ class Attempts:
         with self._translated():
             async with contextlib.AsyncExitStack() as attempt:
                 response = await attempt.enter_async_context(opening())
-                if not response.is_success or media_type not in response.headers.get("content-type", ""):
+                if not response.is_success or media_type not in response.headers.get("content-type", "").lower():
                     raise self._refusal_of_stream(await _read_error(response), media_type)
                 self._guard.succeeded()
                 stack.push_async_exit(attempt.pop_all())
