@@ -6,13 +6,13 @@ import typing as t
 
 import pytest
 
-from tests.support import databases, server
+from tests.support import databases, loops, server
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """Run every asynchronous test on asyncio."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, t.Any]]:
+    """Run every asynchronous test on the event loop that ``--loop`` chose."""
+    return loops.BACKENDS[loops.chosen()]
 
 
 @pytest.fixture(scope="session")

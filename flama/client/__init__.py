@@ -11,7 +11,7 @@ import httpx
 from flama.client.calls import CallingClient
 from flama.client.lifespan import ASGIApp, LifespanContextManager, shared
 from flama.client.messages import Address, Answer, ResponseTooLarge
-from flama.client.network import HTTPX, NetworkTransport, network_transport, ssl_context
+from flama.client.network import NetworkTransport, network_transport, ssl_context
 from flama.client.pool import Origin
 from flama.client.transport import ASGITransport
 from flama.retry import Guard, Policy
@@ -29,6 +29,7 @@ __all__ = [
     "Policy",
     "Response",
     "ResponseTooLarge",
+    "TimeoutException",
     "TransportError",
     "UnsupportedProtocol",
     "network_transport",
@@ -37,6 +38,7 @@ __all__ = [
 HTTPError = httpx.HTTPError
 HTTPStatusError = httpx.HTTPStatusError
 Response = httpx.Response
+TimeoutException = httpx.TimeoutException
 TransportError = httpx.TransportError
 UnsupportedProtocol = httpx.UnsupportedProtocol
 
@@ -45,6 +47,9 @@ NOT_SENT: t.Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout
 
 
 _POLICY: t.Final = Policy()
+
+#: Arguments with which a client doesn't share a TLS context: they change it, or have no use for it.
+_OWN_CONTEXT: t.Final = ("cert", "http2", "transport")
 
 
 class Client(CallingClient):
@@ -82,7 +87,8 @@ class Client(CallingClient):
             kwargs.setdefault("transport", ASGITransport(app, raise_app_exceptions=raise_app_exceptions, state=state))
         elif (network := network_transport(kwargs)) is not None:
             kwargs["transport"] = network
-        elif not any(map(kwargs.get, HTTPX)):
+        elif kwargs.get("trust_env", True) and not any(map(kwargs.get, _OWN_CONTEXT)):
+            # httpx makes two contexts for a proxy, of 50 ms each
             kwargs.setdefault("verify", ssl_context())
         super().__init__(headers=headers, **kwargs)
         transport = kwargs.get("transport")
