@@ -226,6 +226,33 @@ class TestRepetitions:
             for _ in range(3):
                 assert await things.retrieve("a") == {"id": "a"}
 
+    async def test_timeouts_are_such_failures(self):
+        async def script(asked, writer):
+            await asyncio.sleep(10)
+
+        policy = Policy(attempts=1, failures=3)
+        async with scripted(script) as server, Client(base_url=server.url, policy=policy, timeout=0.05) as client:
+            for _ in range(6):
+                with pytest.raises(exceptions.UnavailableError):
+                    await Things(client).retrieve("a")
+
+        assert len(server.asked) == 3
+
+    async def test_connections_that_end_at_once_are_not_and_the_first_call_after_them_is_made(self):
+        healthy = False
+
+        async def script(asked, writer):
+            writer.write(RECORD) if healthy else writer.transport.abort()
+
+        policy = Policy(attempts=1, failures=3)
+        async with scripted(script) as server, Client(base_url=server.url, policy=policy) as client:
+            for _ in range(6):
+                with pytest.raises(exceptions.UnavailableError):
+                    await Things(client).retrieve("a")
+            healthy = True
+
+            assert await Things(client).retrieve("a") == {"id": "a"}
+
     async def test_what_a_unit_has_learned_the_next_one_knows(self):
         class Shop(HTTPWorker):
             things: Things

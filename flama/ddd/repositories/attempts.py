@@ -5,7 +5,7 @@ import collections.abc
 import contextlib
 import typing as t
 
-from flama.client import NOT_SENT, Answer, HTTPError, TransportError, UnsupportedProtocol
+from flama.client import NOT_SENT, Answer, HTTPError, TimeoutException, TransportError, UnsupportedProtocol
 from flama.exceptions import InvalidResponseError, ResourceException, TooManyRequestsError, UnavailableError
 from flama.limits import limited
 from flama.rest import errors
@@ -77,7 +77,10 @@ class Attempts:
         except UnsupportedProtocol:
             raise
         except TransportError as error:
-            self._guard.failed()
+            # A service that is restarted refuses or ends connections at once. Nobody has to be kept from waiting for
+            # it, and it is to be called again as soon as it is back.
+            if isinstance(error, TimeoutException):
+                self._guard.failed()
             applied = self._writes and not isinstance(error, NOT_SENT)
             raise self._unavailable(str(error) or type(error).__name__, maybe_applied=applied) from error
         except HTTPError as error:
