@@ -53,6 +53,8 @@ class Ahead:
         self._begun: t.Any = None  # the transaction that was last begun with a statement
         self._sent = -1  # how many statements had been sent when something was last sent ahead of one
         self._nothing: t.Any = None  # a statement that does nothing, but is answered
+        self._commit: t.Any = None  # COMMIT, if it is prepared: the server and asyncpg take 6 to 8 % less for a unit
+        self._is_foreign = False  # whether others have run statements since the last end, such as DEALLOCATE ALL
         self._prepared: dict[tuple[str, ...], bytes] = {}  # what runs commands that are known to have been prepared
         self._preparing: dict[tuple[str, ...], bytes] = {}  # or are, if all goes well
         self._names = itertools.count()
@@ -161,9 +163,14 @@ class Ahead:
 
     async def end(self, command: str) -> None:
         """Do what the transaction's own methods come to, be it refused or not."""
-        self._connection._top_xact = None
+        connection, commit = self._connection, self._commit
+        connection._top_xact = None
+        is_foreign, self._is_foreign = self._is_foreign, False
         try:
-            await self._connection._protocol.query(command, None)
+            if commit is None or is_foreign or command != "COMMIT":
+                await connection._protocol.query(command, None)
+            else:
+                await connection._protocol.bind_execute(commit._state, (), "", 0, True, None)
         finally:
             self._adapter._transaction = None
 
@@ -173,11 +180,14 @@ class Ahead:
             self._guard()
         if self._nothing is None:
             self._nothing = await self._connection.prepare("")
+            if self._adapter._prepared_statement_cache is not None:  # where there is none, names are of no use
+                self._commit = await self._connection.prepare("COMMIT")
         await self._start()
         await self._run(self._savepoints())
 
     async def settle(self) -> None:
         """Run what goes ahead of a statement that may begin a savepoint."""
+        self._is_foreign = True
         if self._first:
             await self._start()
         ended, self._ended_in = self._ended_in, None
