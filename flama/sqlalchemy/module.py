@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 
 from flama import exceptions, modules
 from flama.sqlalchemy import drivers, failures
+from flama.sqlalchemy._pool_options import check_pool_options
 from flama.sqlalchemy.disposal import disposed
 from flama.sqlalchemy.leaks import Watch
 from flama.sqlalchemy.metadata import metadata
@@ -190,7 +191,8 @@ def _watched(started: collections.abc.Sequence[_Running], leak_after: float) -> 
 class SQLAlchemyModule(modules.Module):
     """Keeps an engine for as long as the application runs, as ``app.sqlalchemy``.
 
-    ``engine_args`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`. With ``single_connection``, units take
+    ``engine_args`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`; the options of the pool are those of
+    :class:`~flama.sqlalchemy.pool.FairPool`. With ``single_connection``, units take
     turns on one connection. A database in SQLite's memory has one connection by nature: each unit gets it to itself,
     in the order of asking. An SQLite file is opened for a service: write-ahead log, foreign keys enforced, writers
     wait for one another.
@@ -201,8 +203,8 @@ class SQLAlchemyModule(modules.Module):
     ``replicas`` are the URLs of the primary's replicas, PostgreSQL's, which units that only read are served by: see
     :class:`~flama.sqlalchemy.replicas.Replicas`. One has ``patience`` seconds to come to where a reader wants it.
 
-    :raises ApplicationError: the URL is empty, the name can't be an attribute's, ``leak_after`` isn't positive, or
-        replicas are to share a single connection.
+    :raises ApplicationError: the URL is empty, the name can't be an attribute's, ``leak_after`` isn't positive, an
+        option of the pool in ``engine_args`` can't have its value, or replicas are to share a single connection.
     """
 
     name = "sqlalchemy"
@@ -225,6 +227,7 @@ class SQLAlchemyModule(modules.Module):
             raise exceptions.ApplicationError(f"A module can't be named '{name}': no attribute can")
         if leak_after is not None and leak_after <= 0:
             raise exceptions.ApplicationError(f"'leak_after' is a number of seconds above 0, not {leak_after}")
+        check_pool_options(engine_args or {})
         self.name = name
         self.database = database
         self.single_connection = single_connection

@@ -197,6 +197,9 @@ async def test_a_connection_that_was_forgotten_while_idle_is_found_out_by_asking
         start = loop.time()
         await assert_served(module, worker)
 
+        assert relayed.connections - connections == 1  # the one that was used last is used next
+        await fill(module, worker)
+
         assert took < 4
         assert loop.time() - start < 2  # the others were given up with the first
         assert relayed.connections - connections == 4
