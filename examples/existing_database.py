@@ -2,7 +2,7 @@
 
 import anyio
 from pyproj import datadir
-from sqlalchemy import MetaData, Table, create_engine
+from sqlalchemy import MetaData, NullPool, Table, create_engine
 
 from flama import Flama
 from flama.client import Client
@@ -10,12 +10,14 @@ from flama.ddd.repositories.http import HTTPResourceRepository
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.sqlalchemy import SQLAlchemyModule
 
-path = f"file:{datadir.get_data_dir()}/proj.db?mode=ro&uri=true"
-app = Flama(modules=[SQLAlchemyModule(f"sqlite+aiosqlite:///{path}")])
+uri = f"///file:{datadir.get_data_dir()}/proj.db?mode=ro&uri=true"
+app = Flama(modules=[SQLAlchemyModule(f"sqlite+aiosqlite:{uri}")])
 
 
 class EllipsoidRepository(SQLAlchemyTableRepository):
-    _table = Table("ellipsoid", MetaData(), autoload_with=create_engine(f"sqlite:///{path}"), resolve_fks=False)
+    _table = Table(
+        "ellipsoid", MetaData(), resolve_fks=False, autoload_with=create_engine(f"sqlite:{uri}", poolclass=NullPool)
+    )
 
 
 @app.get("/ellipsoid/")

@@ -8,6 +8,7 @@ import typing as t
 
 import httpx
 
+from flama import _distribution
 from flama.client.calls import CallingClient
 from flama.client.lifespan import ASGIApp, LifespanContextManager, shared
 from flama.client.messages import Address, Answer, ResponseTooLarge
@@ -118,4 +119,4 @@ class Client(CallingClient):
 
 @functools.cache
 def _user_agent() -> str:
-    return f"flama/{importlib.metadata.version('flama')}"
+    return f"{_distribution.NAME}/{importlib.metadata.version(_distribution.NAME)}"

@@ -69,7 +69,7 @@ def json_schema(shape: Shape, output: bool, reference: str) -> tuple[dict[str, t
     """Give the JSON Schema of what an annotation asks for, and those of the models in it by name."""
     try:
         schemas, named = msgspec.json.schema_components([shape.whole(_model(shape))], ref_template=reference)
-    except KeyError as error:
+    except KeyError as error:  # msgspec before 0.23, of two Structs that have one name and one module
         raise TypeError(f"{error.args[0]} has the name and the module of another model beside it") from error
     return schemas[0], named
 

@@ -14,10 +14,9 @@ from tests.support import source
 
 def run(name, directory):
     script = source.ROOT / "examples" / name
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", script], cwd=directory, capture_output=True, text=True, timeout=60
-    )
-    assert finished.returncode == 0, finished.stderr
+    command = [sys.executable, "-W", "error", script]
+    finished = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60)
+    assert (finished.returncode, finished.stderr) == (0, "")
     return finished.stdout.splitlines()
 
 

@@ -548,7 +548,7 @@ class TestClient:
         client = Client()
 
         assert client.base_url == "http://localapp"
-        assert client.headers["user-agent"].startswith("flama/")
+        assert client.headers["user-agent"].startswith("flama-data/")
         assert not client.follow_redirects
         assert client.app is None
         assert client.lifespan is None
