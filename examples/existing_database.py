@@ -10,14 +10,12 @@ from flama.ddd.repositories.http import HTTPResourceRepository
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.sqlalchemy import SQLAlchemyModule
 
-uri = f"///file:{datadir.get_data_dir()}/proj.db?mode=ro&uri=true"
-app = Flama(modules=[SQLAlchemyModule(f"sqlite+aiosqlite:{uri}")])
+path = f"file:{datadir.get_data_dir()}/proj.db?mode=ro&uri=true"
+app = Flama(modules=[SQLAlchemyModule(f"sqlite+aiosqlite:///{path}")])
 
 
 class EllipsoidRepository(SQLAlchemyTableRepository):
-    _table = Table(
-        "ellipsoid", MetaData(), resolve_fks=False, autoload_with=create_engine(f"sqlite:{uri}", poolclass=NullPool)
-    )
+    _table = Table("ellipsoid", MetaData(), autoload_with=create_engine(f"sqlite:///{path}", poolclass=NullPool))
 
 
 @app.get("/ellipsoid/")
