@@ -2,11 +2,13 @@
 
 import collections.abc
 import contextlib
+import inspect
 import types as python_types
 import typing as t
 
 import httpx
 
+from flama.client._content import GeneratedContent
 from flama.client.messages import Address, Answer, Call, Headers, ResponseTooLarge, decoded
 from flama.client.transport import BUFFERED
 
@@ -109,6 +111,15 @@ class CallingClient(httpx.AsyncClient):
         :raises httpx.HTTPError: there is no answer, or none that can be read.
         """
         return self._opened(self.build_request(method, _url(address, path, query), headers=headers))
+
+    def build_request(
+        self, method: str, url: httpx.URL | str, *, content: t.Any = None, **kwargs: t.Any
+    ) -> httpx.Request:
+        """Return a request; an asynchronous generator that is its content is closed when it was sent, or wasn't."""
+        request = super().build_request(method, url, content=content, **kwargs)
+        if inspect.isasyncgen(content):
+            request.stream = GeneratedContent(content)
+        return request
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **kwargs: t.Any) -> httpx.Response:
         """Send a request that is built already."""
