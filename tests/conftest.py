@@ -16,9 +16,9 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Generator[str]:
+def postgres_server() -> collections.abc.Generator[str]:
     """Give the address of a PostgreSQL server."""
-    with databases.postgres_server(tmp_path_factory.mktemp("postgres")) as address:
+    with databases.postgres_server() as address:
         yield address
 
 

