@@ -118,7 +118,7 @@ class CallingClient(httpx.AsyncClient):
         """Return a request; an asynchronous generator that is its content is closed when it was sent, or wasn't."""
         request = super().build_request(method, url, content=content, **kwargs)
         if inspect.isasyncgen(content):
-            request.stream = GeneratedContent(content)
+            request.stream = GeneratedContent(t.cast("collections.abc.AsyncGenerator[bytes]", content))
         return request
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **kwargs: t.Any) -> httpx.Response:

@@ -3,6 +3,7 @@
 import collections.abc
 import copy
 import functools
+import inspect
 import ssl
 import typing as t
 import urllib.request
@@ -146,8 +147,9 @@ class _Stream(httpx.AsyncByteStream):
         if connection is None:
             return
         try:
-            if self._chunks is not None and not self._chunks.ag_running:  # else another task reads it
-                await self._chunks.aclose()
+            chunks = self._chunks
+            if inspect.isasyncgen(chunks) and not chunks.ag_running:  # else another task reads it
+                await chunks.aclose()
         finally:
             self._pool.release(connection)
 
