@@ -4,9 +4,14 @@ import collections.abc
 import contextlib
 import typing as t
 
+import hypothesis
 import pytest
 
 from tests.support import databases, server
+
+# How long an example takes says what else the machine does, and whether Python is in its development mode.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(scope="session")
