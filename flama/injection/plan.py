@@ -87,10 +87,16 @@ def _filled(source: str, plan: Plan) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Injector:
-    """Makes plans from components, and from roots: the values that are there at the beginning, by annotation."""
+    """Makes plans from components, and from roots: the values that are there at the beginning, by annotation.
+
+    ``contexts`` are the values that a component is passed in place of the roots, by annotation, by component.
+    """
 
     components: Components
     roots: collections.abc.Mapping[t.Any, str] = dataclasses.field(default_factory=dict)
+    contexts: collections.abc.Mapping[Component, collections.abc.Mapping[t.Any, t.Any]] = dataclasses.field(
+        default_factory=dict
+    )
 
     def plan(self, function: collections.abc.Callable[..., t.Any]) -> Plan:
         """Give the plan that makes this function's arguments.
@@ -132,8 +138,11 @@ class _Lines:
     ) -> str:
         if parameter.annotation is Parameter and asking is not None:
             return self._named("parameter", asking)
+        context = self.injector.contexts.get(path[-1], {}) if path else {}
+        if (value := _get(context, parameter.annotation)) is not None:
+            return self._named("context", value)
         if root := _get(self.injector.roots, parameter.annotation):
-            return root
+            return t.cast(str, root)
         if component := self._found(parameter, function):
             return self._component_value(component, parameter, path)
         if not parameter.required:
@@ -208,7 +217,7 @@ def _key(component: Component, make: collections.abc.Callable[..., t.Any], param
     return component, make
 
 
-def _get(roots: collections.abc.Mapping[t.Any, str], annotation: t.Any) -> str | None:
+def _get(roots: collections.abc.Mapping[t.Any, t.Any], annotation: t.Any) -> t.Any:
     try:
         return roots.get(annotation)
     except TypeError:  # an unhashable annotation is none of the roots

@@ -50,6 +50,10 @@ class Context:
     components: Components
     failed: Failed
     limit: int | None = None
+    roots: collections.abc.Mapping[t.Any, str] = dataclasses.field(default_factory=dict)
+    contexts: collections.abc.Mapping[Component, collections.abc.Mapping[t.Any, t.Any]] = dataclasses.field(
+        default_factory=dict
+    )
 
     def injector(self, path: Path) -> Injector:
         """Give what makes the plans of a path's handlers: the application's components before the built-in ones."""
@@ -58,14 +62,8 @@ class Context:
             ParameterComponent(path),
             BodyComponent(self.limit),
         )
-        roots = {
-            types.Scope: "scope",
-            types.Receive: "receive",
-            types.Send: "send",
-            types.App: "app",
-            type(self.app): "app",
-        }
-        return Injector(Components((*self.components, *built_in)), roots)
+        roots = {**self.roots, types.Scope: "scope", types.Receive: "receive", types.Send: "send"}
+        return Injector(Components((*self.components, *built_in)), roots, self.contexts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,15 +144,7 @@ def _dump(handler: types.Handler) -> collections.abc.Callable[[t.Any], bytes] | 
 
 
 def _handling(plan: Plan, handler: types.Handler, has_schema: bool) -> list[str]:
-    encoded = "dump(result) if not isinstance(result, UNENCODED)" if has_schema else f"json(result) if {_IS_PLAIN}"
-    # what can't be encoded is left to the response, which says why not
-    made = [
-        f"result = {_call(handler)}",
-        "try:",
-        f"    body = {encoded} else None",
-        "except UNENCODABLE:",
-        "    body = None",
-    ]
+    made = [f"result = {_call(handler)}", *(_ENCODED_BY_SCHEMA if has_schema else _ENCODED)]
     if not plan.stacked:
         return ["{lines}", *made, *_WITHOUT_BODY]
     return [*_stacked(plan, ["{lines}", *made, *_STREAMED]), *_WITHOUT_BODY]
@@ -167,6 +157,16 @@ def _call(handler: types.Handler) -> str:
         return "handler({arguments})"
     return "await run_in_thread(handler, {arguments})"
 
+
+# What can't be encoded is left to the response, which says why not. What a schema can't encode is not: without the
+# schema, the response would have the fields that it hides.
+_ENCODED: t.Final = [
+    "try:",
+    f"    body = json(result) if {_IS_PLAIN} else None",
+    "except UNENCODABLE:",
+    "    body = None",
+]
+_ENCODED_BY_SCHEMA: t.Final = ["body = dump(result) if not isinstance(result, UNENCODED) else None"]
 
 _WITHOUT_BODY: t.Final = [
     "if body is None:",

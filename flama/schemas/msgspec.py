@@ -55,6 +55,8 @@ class StructAdapter:
             return msgspec.json.encode(msgspec.convert(_sendable(value, self._type), self._type, from_attributes=True))
         except msgspec.ValidationError as error:
             raise exceptions.SerializationError(invalid([_error(error)])) from error
+        except (TypeError, ValueError, RecursionError) as error:
+            raise exceptions.SerializationError(str(error)) from error
 
     def _result(self, value: t.Any) -> t.Any:
         return plain(value, _fields) if self._plain else value

@@ -76,7 +76,10 @@ class PydanticAdapter:
             valid = self._adapter.validate_python(value, from_attributes=True, by_alias=True, by_name=True)
         except pydantic.ValidationError as error:
             raise exceptions.SerializationError(invalid(_errors(error, inputs=False))) from error
-        return self._adapter.dump_json(valid, by_alias=True, exclude_unset=self._partial)
+        try:
+            return self._adapter.dump_json(valid, by_alias=True, exclude_unset=self._partial)
+        except (pydantic_core.PydanticSerializationError, UnicodeEncodeError) as error:
+            raise exceptions.SerializationError(str(error)) from error
 
 
 def adapter(shape: Shape) -> PydanticAdapter:

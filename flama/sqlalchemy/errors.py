@@ -2,6 +2,7 @@
 
 import collections.abc
 import re
+import traceback
 import types
 import typing as t
 
@@ -149,7 +150,7 @@ class translated:
                 return self._error(_Told("unavailable"))
             case exc.StatementError(orig=refusal) if isinstance(refusal, _REFUSALS):
                 return self._error(_Told("invalid"))
-            case OverflowError() | UnicodeError():
+            case OverflowError() | UnicodeError() if _is_of_a_sent_value(error):
                 return self._error(_Told("invalid"))
         return None
 
@@ -204,6 +205,8 @@ def _outcome_by_class(error: exc.DBAPIError, driver: Exception) -> _Outcome | No
     # what a driver refuses by itself, before the database sees it, has no code
     if error.connection_invalidated:
         return "unavailable"
+    if _is_of_a_stored_value(driver):
+        return None
     if isinstance(error, exc.DataError) or isinstance(driver.__cause__, _REFUSALS):
         return "invalid"
     if isinstance(error, exc.ProgrammingError) and _says_itself(driver):
@@ -212,6 +215,19 @@ def _outcome_by_class(error: exc.DBAPIError, driver: Exception) -> _Outcome | No
         return "invalid"
     # of SQLite, MySQL and MariaDB it is also the class of what is wrong with the program, such as an unknown column
     return "unavailable" if isinstance(error, exc.OperationalError) and not _has_number(driver) else None
+
+
+def _is_of_a_sent_value(error: Exception) -> bool:
+    """Whether a value can't be sent: text that UTF-8 can't hold, an integer that SQLite can't. Others are read."""
+    return isinstance(error, UnicodeEncodeError) or "SQLite" in str(error)
+
+
+def _is_of_a_stored_value(driver: Exception) -> bool:
+    """Whether the driver failed to make a Python object of a value that the database sent: no fault of a request."""
+    if "Could not decode to UTF-8" in str(driver):  # sqlite3, which has no code for it
+        return True
+    frames = traceback.walk_tb(driver.__traceback__)
+    return any("load_row" in frame.f_code.co_name for frame, _ in frames)  # psycopg: of its Transformer
 
 
 def _says_itself(driver: Exception) -> bool:
