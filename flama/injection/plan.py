@@ -144,7 +144,7 @@ class _Lines:
         if root := _get(self.injector.roots, parameter.annotation):
             return t.cast(str, root)
         if component := self._found(parameter, function):
-            return self._component_value(component, parameter, path)
+            return self._component_value(component, parameter, function, path)
         if not parameter.required:
             return self._named("default", parameter.default)
         raise exceptions.ComponentNotFound(
@@ -157,11 +157,25 @@ class _Lines:
         except exceptions.ComponentError as error:
             raise exceptions.ComponentError(f"{error}, in function '{_title(function)}'") from None
 
-    def _component_value(self, component: Component, parameter: Parameter, path: tuple[Component, ...]) -> str:
+    def _provider(
+        self, component: Component, parameter: Parameter, function: collections.abc.Callable[..., t.Any]
+    ) -> collections.abc.Callable[..., t.Any]:
+        try:
+            return component.provider(parameter)
+        except exceptions.ComponentError as error:
+            raise type(error)(f"{error}, in function '{_title(function)}'") from error.__cause__
+
+    def _component_value(
+        self,
+        component: Component,
+        parameter: Parameter,
+        function: collections.abc.Callable[..., t.Any],
+        path: tuple[Component, ...],
+    ) -> str:
         if component in path:
             circle = " → ".join(type(c).__name__ for c in (*path, component))
             raise exceptions.ComponentError(f"Components need one another in a circle: {circle}")
-        make = component.provider(parameter)
+        make = self._provider(component, parameter, function)
         key = _key(component, make, parameter)
         if key not in self._made or not component.cacheable:
             self._made[key] = self._line(make, self.arguments(make, (*path, component), parameter))

@@ -5,6 +5,7 @@ import importlib
 import typing as t
 
 from flama import exceptions, schemas, types
+from flama._annotations import unwrap
 from flama.ddd.components import WorkerComponent
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import AbstractWorker, BaseWorker
@@ -215,7 +216,7 @@ _KEPT: t.Final = ("_version", "_created_at", "_updated_at", "_deleted_at")
 def _of_schema(cls: t.Any) -> None:
     """Set what the schemas tell of a resource."""
     record = getattr(cls.repository, "_record", dict)
-    typed = record if schemas.adapter(record) is not None else None
+    typed = record if schemas.is_model(record) else None
     given, answered = (each or typed for each in _schemas(cls))
     if given is None or answered is None:
         raise exceptions.ResourceSchemaNotFound(
@@ -235,11 +236,11 @@ def _of_schema(cls: t.Any) -> None:
 
 
 def _schemas(cls: t.Any) -> tuple[t.Any, t.Any]:
-    return cls.input_schema or cls.schema, cls.output_schema or cls.schema
+    return unwrap(cls.input_schema or cls.schema), unwrap(cls.output_schema or cls.schema)
 
 
 def _annotations(schema: t.Any) -> dict[str, t.Any]:
-    return t.get_type_hints(schema)
+    return {name: unwrap(annotation) for name, annotation in t.get_type_hints(schema).items()}
 
 
 def _table_repository(cls: t.Any) -> t.Any:

@@ -17,18 +17,26 @@ import typing_extensions as te
 from pydantic_core import core_schema
 
 from flama import exceptions
+from flama._annotations import unwrap
 from flama.schemas.adapter import (
     ERROR_LIMIT,
     INPUT_LIMIT,
     Shape,
+    blanks,
     field_names,
     fields_of_form,
     invalid,
+    is_many,
+    is_model,
+    members,
     plain,
     too_many,
 )
 
-__all__ = ["PydanticAdapter", "adapter", "json_schema", "names", "parameter_reader"]
+__all__ = ["PydanticAdapter", "SCHEMA_ERRORS", "adapter", "annotations", "json_schema", "names", "parameter_reader"]
+
+SCHEMA_ERRORS: t.Final = (pydantic.errors.PydanticUserError,)
+"""What is raised where a type has no schema."""
 
 
 class PydanticAdapter:
@@ -39,18 +47,18 @@ class PydanticAdapter:
         self._adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(shape.whole(model))
         self._validate_json = self._adapter.validator.validate_json
         self._partial = shape.partial
-        self._fields = _annotations(model)
+        self._fields = annotations(model)
         self._is_dataclass = dataclasses.is_dataclass(model)
         self._result = _result(shape, model)
-        self._empty = b"[]" if shape.many else b"{}"
+        self._blanks = blanks(shape)
 
     def decode(self, body: bytes) -> t.Any:
         """Give the validated value of a body of JSON; nothing, or null, counts as an empty object or list."""
         try:
             value = self._validate_json(body)
         except pydantic.ValidationError as error:
-            if body.strip() in (b"", b"null"):
-                return self.decode(self._empty)
+            if (content := self._blanks.get(body.strip())) is not None:
+                return self.decode(content)
             raise _refused(error, len(body)) from error
         return self._result(value)
 
@@ -147,6 +155,12 @@ class _Generator(pydantic.json_schema.GenerateJsonSchema):
                 kind["pattern"] = _NUMBER
         return described
 
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> dict[str, t.Any]:
+        described = super().tagged_union_schema(schema)
+        if self.mode == "validation" and (discriminator := described.get("discriminator")):
+            described["required"] = [discriminator["propertyName"]]  # also where a model has a default for it
+        return described
+
     def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> dict[str, t.Any]:
         if issubclass(schema["cls"], starlette.datastructures.UploadFile):
             return {"type": "string", "format": "binary"}
@@ -168,8 +182,19 @@ def _refused(error: pydantic.ValidationError, size: int) -> exceptions.HTTPExcep
     return exceptions.ValidationError(invalid(errors))
 
 
-def _annotations(model: t.Any) -> dict[str, t.Any]:
-    """The fields' annotations, by each name under which they may be sent."""
+def annotations(model: t.Any) -> dict[str, t.Any]:
+    """The fields' annotations, by each name under which they may be sent; of a union, those of all its models."""
+    found: dict[str, t.Any] = {}
+    for member in members(model):
+        for name, annotation in _field_annotations(member).items():
+            if name not in found or is_many(annotation):
+                found[name] = annotation
+    return found
+
+
+def _field_annotations(model: t.Any) -> dict[str, t.Any]:
+    if not is_model(model):
+        return {}
     if not issubclass(model, pydantic.BaseModel):
         return t.get_type_hints(model)
     named = {name: field.annotation for name, field in model.model_fields.items()}
@@ -255,10 +280,11 @@ def _record(model: t.Any, partial: bool) -> collections.abc.Callable[[t.Any], t.
 def _is_flat(model: t.Any) -> bool:
     """Whether the model's own dictionary is all there is: no model in a field, no extra fields, no root."""
     return (
-        issubclass(model, pydantic.BaseModel)
+        isinstance(model, type)
+        and issubclass(model, pydantic.BaseModel)
         and not issubclass(model, pydantic.RootModel)
         and model.model_config.get("extra") != "allow"
-        and all(_is_scalar(field.annotation) for field in model.model_fields.values())
+        and all(_is_scalar(unwrap(field.annotation)) for field in model.model_fields.values())
     )
 
 

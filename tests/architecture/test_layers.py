@@ -9,6 +9,7 @@ from tests.support import source
 
 # A room imports from rooms of lower layers. Rooms of one layer do not know one another.
 LAYERS = (
+    {"_annotations"},
     {"exceptions", "facade", "types"},
     {"concurrency", "contexts", "limits", "modules", "query", "retry", "schemas", "tasks"},
     {"background", "http", "injection"},
