@@ -111,17 +111,23 @@ class translated:
 
     Without a ``resource``, it is the table that the database names. The tables are asked which columns a constraint
     is on. What says that the program is wrong, such as a table that isn't there, stays as it is. When a connection was
-    lost, ``leaves_open`` tells whether the database may have done what it was told.
+    lost, ``leaves_open`` tells whether the database may have done what it was told. What can't be read back of a write
+    is what was sent; with ``reads``, it is what the database holds, and no data error.
     """
 
-    __slots__ = ("_leaves_open", "_resource", "_tables")
+    __slots__ = ("_leaves_open", "_reads", "_resource", "_tables")
 
     def __init__(
-        self, resource: str | None, *tables: sa.Table, leaves_open: collections.abc.Callable[[], bool] = lambda: False
+        self,
+        resource: str | None,
+        *tables: sa.Table,
+        leaves_open: collections.abc.Callable[[], bool] = lambda: False,
+        reads: bool = False,
     ) -> None:
         self._resource = resource
         self._tables = tables
         self._leaves_open = leaves_open
+        self._reads = reads
 
     def __enter__(self) -> None:
         """Watch the block."""
@@ -142,17 +148,22 @@ class translated:
             case exc.PendingRollbackError():
                 return exceptions.UnavailableError(resource=resource, detail="the unit's connection is lost")
             case exc.DBAPIError(orig=Exception() as driver):
-                told = _told_by_code(driver)
-                return self._error(told if told.outcome else _Told(_outcome_by_class(error, driver)))
+                return self._error(self._told(error, driver))
             case exc.TimeoutError():  # of the pool: who has its connections, in the other lines, is not for everybody
                 return exceptions.UnavailableError(resource=resource, detail=str(error.args[0]).partition("\n")[0])
             case OSError():
                 return self._error(_Told("unavailable"))
             case exc.StatementError(orig=refusal) if isinstance(refusal, _REFUSALS):
                 return self._error(_Told("invalid"))
-            case OverflowError() | UnicodeError() if _is_of_a_sent_value(error):
+            case OverflowError() | UnicodeError() if not self._reads or _is_of_a_sent_value(error):
                 return self._error(_Told("invalid"))
         return None
+
+    def _told(self, error: exc.DBAPIError, driver: Exception) -> _Told:
+        told = _told_by_code(driver)
+        if told.outcome or (self._reads and _is_of_a_stored_value(driver)):
+            return told
+        return _Told(_outcome_by_class(error, driver))
 
     def _error(self, told: _Told) -> Exception | None:
         resource = self._resource or told.table or "database"
@@ -205,8 +216,6 @@ def _outcome_by_class(error: exc.DBAPIError, driver: Exception) -> _Outcome | No
     # what a driver refuses by itself, before the database sees it, has no code
     if error.connection_invalidated:
         return "unavailable"
-    if _is_of_a_stored_value(driver):
-        return None
     if isinstance(error, exc.DataError) or isinstance(driver.__cause__, _REFUSALS):
         return "invalid"
     if isinstance(error, exc.ProgrammingError) and _says_itself(driver):

@@ -19,7 +19,7 @@ _Record: t.TypeAlias = dict[str, t.Any]
 
 @functools.lru_cache(1000)
 def _reading(table: sa.Table) -> translated:
-    return translated(table.name, table)
+    return translated(table.name, table, reads=True)
 
 
 class SQLAlchemyTableManager:

@@ -3,6 +3,7 @@
 import dataclasses
 import datetime
 import enum
+import sys
 import typing as t
 
 import jsonschema
@@ -103,6 +104,24 @@ UNWRAPPED = [
 @pytest.mark.parametrize(("annotation", "expected"), UNWRAPPED, ids=repr)
 def test_an_alias_is_what_it_stands_for(annotation, expected):
     assert unwrap(annotation) == expected
+
+
+STATEMENTS = """
+type Number = int
+type Pair[T] = tuple[T, T]
+type Nested = dict[str, Nested] | Number
+type Swapped[A, B] = dict[B, A]
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the type statement came with Python 3.12")
+def test_a_type_statement_is_what_it_stands_for():
+    names = {}
+    exec(STATEMENTS, names)
+
+    assert unwrap(names["Pair"][names["Number"]]) == tuple[int, int]
+    assert unwrap(names["Swapped"][int, str]) == dict[str, int]
+    assert unwrap(names["Nested"] | None) == dict[str, names["Nested"]] | int | None
 
 
 @pytest.mark.parametrize("annotation", [int, list[int], int | None, dict[str, list[Cat]], t.Annotated[int, []]])
