@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from flama import exceptions
+from flama.sqlalchemy._constraints import constrained_fields
 
 __all__ = ["translated"]
 
@@ -231,30 +232,4 @@ def _fields(tables: collections.abc.Sequence[sa.Table], told: _Told) -> tuple[st
     if told.columns:
         keys = {column.name: column.key for column in table.columns}
         return tuple(keys.get(name, name) for name in told.columns)
-    return _constrained(table, told.constraint) if told.constraint else ()
-
-
-def _constrained(table: sa.Table, name: str) -> tuple[str, ...]:
-    candidates: list[sa.Constraint | sa.Index] = [*table.constraints, *table.indexes]
-    for candidate in candidates:
-        columns = [column for column in getattr(candidate, "columns", ()) if isinstance(column, sa.Column)]
-        if name == candidate.name or (not candidate.name and name in _default_names(candidate, columns)):
-            return tuple(column.key for column in columns)
-    return ()
-
-
-def _default_names(
-    constraint: sa.Constraint | sa.Index, columns: collections.abc.Sequence[sa.Column[t.Any]]
-) -> collections.abc.Sequence[str]:
-    # what PostgreSQL and MySQL call a constraint that the table's definition leaves without a name
-    names = [column.name for column in columns]
-    joined = "_".join([columns[0].table.name, *names]) if columns else ""
-    match constraint:
-        case sa.PrimaryKeyConstraint():
-            return (f"{constraint.table.name}_pkey", "PRIMARY")
-        case sa.UniqueConstraint():
-            return (f"{joined}_key", *names[:1])
-        case sa.ForeignKeyConstraint():
-            return (f"{joined}_fkey",)
-        case _:
-            return (f"{joined}_check",)
+    return constrained_fields(table, told.constraint) if told.constraint else ()
