@@ -48,7 +48,7 @@ async def updated(
         records = await drivers.single(connection, drivers.WRITTEN, lambda: statement)
         if records or await few.is_none():
             return records
-    raise exceptions.ConflictError(resource=table.name, retryable=True)
+    raise drivers.trigger_error(table, "changed")  # there are few enough each time, and none is written
 
 
 async def dropped(
@@ -79,7 +79,7 @@ async def dropped(
         number = await drivers.single(connection, drivers.COUNTED, lambda: statement)
         if number or await few.is_none():
             return number
-    raise exceptions.ConflictError(resource=table.name, retryable=True)
+    raise drivers.trigger_error(table, "deleted")
 
 
 def _deletion(

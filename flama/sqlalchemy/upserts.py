@@ -6,6 +6,7 @@ import secrets
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -96,7 +97,9 @@ async def upserted(
     stored: dict[int, _Record] = {}
     async with rules.atomic(connection, several=len(rows) > 1):
         if new:  # they come first: a savepoint of theirs is not to end after another statement
-            stored.update(zip(new, await drivers.inserted(connection, table, list(new.values())), strict=True))
+            created = await drivers.inserted(connection, table, list(new.values()))
+            drivers.check_stored(table, created, new)
+            stored.update(zip(new, created, strict=True))
         for indexes in _alike(known):
             upserts = [_upsert(table, key, rows[index], changed, rules) for index in indexes]
             stored.update(zip(indexes, await _upserted_alike(connection, upserts), strict=True))
@@ -130,16 +133,7 @@ async def got_or_created(
             record, created = await _by_duplicate_key(connection, upsert)
             rules.check([record])
         return record, created
-    for _ in range(_ATTEMPTS):
-        for record in await drivers.records(connection, upsert.found()):
-            return record, False
-        async with rules.atomic(connection, several=False):
-            for record in await drivers.records(connection, upsert.on_conflict(connection.dialect, update=False)):
-                rules.check([record])
-                return record, True
-        await upsert.refuse_hidden(connection)
-    # each time it was stored by somebody else before it could be, and deleted before it could be read
-    raise exceptions.ConflictError(resource=table.name, retryable=True)
+    return await _found_or_inserted(connection, upsert)
 
 
 def conflict_key(table: sa.Table, on: Columns | None) -> _Keys:
@@ -260,6 +254,33 @@ class _Given:
         return self.current_parameters
 
 
+async def _found_or_inserted(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:
+    for attempt in range(_ATTEMPTS):
+        for record in await drivers.records(connection, upsert.found()):
+            return record, False
+        try:
+            for record in await _inserted(connection, upsert, attempt):
+                return record, True
+        except exc.IntegrityError:
+            if attempt in (0, _ATTEMPTS - 1):
+                raise
+        await upsert.refuse_hidden(connection)
+    # each time it was stored by somebody else before it could be, and deleted before it could be read
+    raise exceptions.ConflictError(resource=upsert.table.name, retryable=True)
+
+
+async def _inserted(connection: AsyncConnection, upsert: _Upsert, attempt: int) -> list[_Record]:
+    """Insert the record, at first unless one is there; then it is refused if one is, or a trigger takes it away."""
+    table = upsert.table
+    insert = statements.insert(table, upsert.row) if attempt else upsert.on_conflict(connection.dialect, update=False)
+    async with upsert.rules.atomic(connection, several=False):
+        stored = await drivers.records(connection, insert)
+        if attempt:
+            drivers.check_stored(table, stored, (upsert.row,))
+        upsert.rules.check(stored)
+    return stored
+
+
 async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.Sequence[_Upsert]) -> list[_Record]:
     if connection.dialect.name in _MYSQL:
         return [(await _by_duplicate_key(connection, upsert))[0] for upsert in upserts]
@@ -269,6 +290,7 @@ async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.
     if by_many and all(statement.key is not None for statement in alike):
         stored = await records_of_many(connection, alike[0], [statement.values for statement in alike])
         if stored is not None:
+            drivers.check_stored(upserts[0].table, stored, alike)
             return stored
     return [await _upserted_one(connection, *each) for each in zip(upserts, alike, strict=True)]
 
@@ -276,7 +298,9 @@ async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.
 async def _upserted_one(connection: AsyncConnection, upsert: _Upsert, statement: statements.Statement) -> _Record:
     for record in await drivers.records(connection, statement):
         return record
-    raise exceptions.IntegrityError(resource=upsert.table.name, kind="unique", fields=upsert.key)
+    if not await drivers.records(connection, upsert.found()):
+        await upsert.refuse_hidden(connection)
+    raise drivers.trigger_error(upsert.table)
 
 
 async def _by_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:

@@ -160,6 +160,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
                 stored = await drivers.inserted(self._connection, self._table, rows)
             else:
                 stored = await self._inside(None, lambda: drivers.inserted(self._connection, self._table, rows))
+        drivers.check_stored(self._table, stored, rows)
         return self._read(stored)
 
     async def update(
@@ -181,6 +182,10 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
                 found = await self._updated(changes, matching, filters, max_affected)
             else:
                 found = await self._inside(changes, lambda: self._updated(changes, matching, filters, max_affected))
+            if not found and await self._is_passed_over(clauses, filters):
+                found = await self._updated(changes, matching, filters, max_affected)
+                if not found:
+                    raise drivers.trigger_error(self._table, "changed")
         if not found and self._version is not None:
             await self._refuse_stale(clauses, filters)
         return self._read(found)
@@ -229,8 +234,13 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         :raises ConflictError: the one record that is asked for by its key is of another version.
         """
         with self._table_manager.writing:
-            if not await self._deleted(clauses, filters):
-                raise await self._undeletable(clauses, filters)
+            if await self._deleted(clauses, filters):
+                return
+            if await self._is_passed_over(clauses, filters):
+                if await self._deleted(clauses, filters):
+                    return
+                raise drivers.trigger_error(self._table, "deleted")
+            raise await self._undeletable(clauses, filters)
 
     async def drop(self, *clauses: t.Any, max_affected: int | None = None, **filters: t.Any) -> int:
         """Delete the records that match, and give how many they were.
@@ -284,6 +294,12 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
             written = await write()
             self._scope.check(written)
         return written
+
+    async def _is_passed_over(self, clauses: t.Any, filters: dict[str, t.Any]) -> bool:
+        """Whether the record that a write has not found is there: stored meanwhile, or taken away by a trigger."""
+        if not statements.tells_one(self._table, filters) or not drivers.may_pass_over(self._connection.dialect):
+            return False
+        return await self.exists(*clauses, **filters)
 
     def _updated(
         self, changes: _Data, clauses: t.Any, filters: dict[str, t.Any], at_most: int | None

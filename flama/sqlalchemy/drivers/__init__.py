@@ -16,7 +16,15 @@ from flama.sqlalchemy.drivers.execution import affected, records
 from flama.sqlalchemy.drivers.single import COUNTED, READ, WRITTEN, single
 from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way, streaming
 from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, only_read, read_alone, run
-from flama.sqlalchemy.drivers.writes import are_many, delete_one, inserted, updated
+from flama.sqlalchemy.drivers.writes import (
+    are_many,
+    check_stored,
+    delete_one,
+    inserted,
+    may_pass_over,
+    trigger_error,
+    updated,
+)
 
 __all__ = [
     "COUNTED",
@@ -30,6 +38,7 @@ __all__ = [
     "autocommits",
     "begin_with",
     "begun",
+    "check_stored",
     "checked_in",
     "checked_out",
     "close_streams",
@@ -42,11 +51,13 @@ __all__ = [
     "late",
     "left_at_once",
     "make_way",
+    "may_pass_over",
     "only_read",
     "read_alone",
     "records",
     "run",
     "single",
     "streaming",
+    "trigger_error",
     "updated",
 ]

@@ -73,7 +73,7 @@ class Driver(abc.ABC):
     async def records_of_many(
         self, connection: AsyncConnection, shape: Shape, rows: collections.abc.Iterable[_Values]
     ) -> list[Record]:
-        """Run a statement once for each row of values, and give the record that each of them returns, in order."""
+        """Run a statement once for each row of values, and give the records that they return, in order."""
         arguments = await self._arguments(connection, shape, rows)
         try:
             return await self._records_of_many(shape, arguments)

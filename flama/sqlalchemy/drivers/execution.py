@@ -44,7 +44,9 @@ async def affected(connection: AsyncConnection, statement: Statement) -> int:
 async def records_of_many(
     connection: AsyncConnection, first: Statement, values: collections.abc.Sequence[tuple[t.Any, ...]]
 ) -> list[_Record] | None:
-    """Run statements of one shape, whose values these are, and give the record that each returns, in order.
+    """Run statements of one shape, whose values these are, and give the records that they return, in order.
+
+    Each returns one, or none where a trigger took its record away.
 
     None when SQLAlchemy has to run them.
     """

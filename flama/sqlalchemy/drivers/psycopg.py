@@ -36,7 +36,8 @@ class Psycopg(Driver):
         cursor = self._connection.cursor()
         await cursor.executemany(shape.sql, rows, returning=True)
         reader = _reader(shape, cursor)
-        return reader([await cursor.fetchone() async for _ in cursor.results()])
+        found = [await cursor.fetchone() async for _ in cursor.results()]
+        return reader([row for row in found if row is not None])
 
     async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         cursor = self._connection.cursor(f"flama_{next(self._names)}")

@@ -1,12 +1,15 @@
 """How each database is told to write, so that it gives what it wrote."""
 
 import collections.abc
+import contextlib
 import functools
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flama import exceptions
 from flama.sqlalchemy import statements
 from flama.sqlalchemy.drivers.execution import affected, by_core, records, records_of_many
 from flama.sqlalchemy.drivers.packets import check, chunks
@@ -14,15 +17,56 @@ from flama.sqlalchemy.drivers.single import COUNTED, WRITTEN, single
 from flama.sqlalchemy.drivers.transactions import atomic
 from flama.sqlalchemy.values import are_plain
 
-__all__ = ["are_many", "delete_one", "inserted", "may_read_what_it_deletes", "updated"]
+__all__ = [
+    "are_many",
+    "check_stored",
+    "delete_one",
+    "inserted",
+    "may_pass_over",
+    "may_read_what_it_deletes",
+    "trigger_error",
+    "updated",
+]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Rows: t.TypeAlias = collections.abc.Sequence[_Row]
 
 
+def trigger_error(table: sa.Table, done: str = "stored") -> exceptions.IntegrityError:
+    """Return the error for a record that the database passed over without a word, as a trigger may have it do."""
+    detail = f"nothing was {done}: a trigger or a rule of the database took the record away"
+    return exceptions.IntegrityError(resource=table.name, detail=detail)
+
+
+def may_pass_over(dialect: sa.Dialect) -> bool:
+    """Whether a trigger of the database can have it pass over a record without an error."""
+    return dialect.name in ("postgresql", "sqlite")
+
+
+def check_stored(table: sa.Table, stored: collections.abc.Sized, rows: collections.abc.Sized) -> None:
+    """Make sure that each of the rows was stored.
+
+    :raises IntegrityError: one wasn't.
+    """
+    if len(stored) < len(rows):
+        raise trigger_error(table)
+
+
+async def are_many(
+    connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
+) -> bool:
+    """Tell whether several records match."""
+    return len(await records(connection, statements.select(table, clauses, filters, limit=2))) > 1
+
+
 def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> collections.abc.Awaitable[list[_Record]]:
-    """Insert rows, whichever columns each of them has, all or none, and give them as stored, in their order."""
+    """Insert rows, whichever columns each of them has, all or none, and give them as stored, in their order.
+
+    A single row that the database passes over gives none; of several, it is an error.
+
+    :raises IntegrityError: a trigger took one of several away; none is stored.
+    """
     if len(rows) == 1 and _dialect(connection).update_returning:  # then INSERT returns what it stores, too
         signature = statements.signature("insert", table, rows[0], (), {})
         return single(connection, WRITTEN, functools.partial(statements.insert, table, rows[0]), signature)
@@ -35,10 +79,13 @@ async def _inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -
         for index, row in enumerate(rows):
             groups.setdefault(tuple(row), []).append(index)
         if len(groups) == 1:
-            return await _inserted_alike(connection, table, rows)
+            alike = await _inserted_alike(connection, table, rows)
+            check_stored(table, alike, rows)
+            return alike
         stored: dict[int, _Record] = {}
         for indexes in groups.values():
             alike = await _inserted_alike(connection, table, [rows[index] for index in indexes])
+            check_stored(table, alike, indexes)
             stored.update(zip(indexes, alike, strict=True))
         return [stored[index] for index in range(len(rows))]
 
@@ -67,13 +114,6 @@ def delete_one(
     return _deleted_one(connection, table, clauses, filters)
 
 
-async def are_many(
-    connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
-) -> bool:
-    """Tell whether several records match."""
-    return len(await records(connection, statements.select(table, clauses, filters, limit=2))) > 1
-
-
 async def _deleted_one(
     connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
 ) -> int:
@@ -88,13 +128,13 @@ async def _deleted_one(
 async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     await check(connection, table, *rows)
     if not connection.dialect.insert_returning:
-        return [await _inserted_and_read(connection, table, row) for row in rows]
+        return [record for row in rows for record in await _inserted_and_read(connection, table, row)]
     first = statements.insert(table, rows[0])
     if len(rows) == 1:
         return await records(connection, first)
     values = statements.values_of_all(table, rows)
     if not rows[0] or values is None or _has_key_taken_for_none(connection, table, rows):
-        return [(await records(connection, statements.insert(table, row)))[0] for row in rows]
+        return [record for row in rows for record in await records(connection, statements.insert(table, row))]
     stored = await records_of_many(connection, first, values)
     return stored if stored is not None else await _inserted_by_core(connection, table, rows)
 
@@ -114,19 +154,30 @@ async def _inserted_by_core(connection: AsyncConnection, table: sa.Table, rows: 
     for some in await chunks(connection, rows):
         if in_order:
             returning = insert.returning(*table.columns, sort_by_parameter_order=True)
-            stored.extend((await by_core(connection, returning, some)).all())
+            with _translated_count(table):
+                stored.extend((await by_core(connection, returning, some)).all())
         else:
             alike = insert.values([dict(row) for row in some]).returning(*table.columns)
             stored.extend((await by_core(connection, alike)).all())
     return [dict(zip(keys, row, strict=True)) for row in stored]
 
 
-async def _inserted_and_read(connection: AsyncConnection, table: sa.Table, row: _Row) -> _Record:
+@contextlib.contextmanager
+def _translated_count(table: sa.Table) -> collections.abc.Generator[None]:
+    try:
+        yield
+    except exc.InvalidRequestError as error:  # SQLAlchemy can't tell which of the rows are missing
+        if "correct number of rows" not in str(error):
+            raise
+        raise trigger_error(table) from error
+
+
+async def _inserted_and_read(connection: AsyncConnection, table: sa.Table, row: _Row) -> list[_Record]:
     are_plain(table, tuple(row), tuple(row.values()))
     keys = statements.keys_of(table)
     result = await by_core(connection, sa.insert(table).values(row))
     same = [key == value for key, value in zip(keys, result.inserted_primary_key or (), strict=True)]
-    return (await _read(connection, table, *same))[0]
+    return await _read(connection, table, *same)
 
 
 async def _updated(
