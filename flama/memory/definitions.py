@@ -46,6 +46,7 @@ class Kind(t.NamedTuple):
     operand: collections.abc.Callable[[t.Any], t.Any]
     is_text: bool = False
     takes_collections: bool = False
+    null: t.Any = None  # what is kept for a null that isn't SQL's, and is given as None as well
 
 
 class Sparse(dict[str, t.Any]):

@@ -39,7 +39,7 @@ def _kind(name: str, keep: _Convert, operand: _Convert | None = None, give: _Con
 
 def _or_null(convert: _Convert) -> _Convert:
     def converted(value: t.Any) -> t.Any:
-        return None if value is None else convert(_plain(value))
+        return None if value is None or isinstance(value, elements.Null) else convert(_plain(value))
 
     return converted
 
@@ -63,12 +63,18 @@ def _decorated(type: sa.types.TypeDecorator[t.Any]) -> Kind:
     give = inner.give or _only
     return Kind(
         inner.name,
-        lambda value: inner.keep(bind(_plain(value), _DIALECT)),
+        _unless_null(lambda value: inner.keep(bind(_plain(value), _DIALECT))),
         lambda value: result(give(value), _DIALECT),
-        lambda value: inner.operand(bind(_plain(value), _DIALECT)),
+        _unless_null(lambda value: inner.operand(bind(_plain(value), _DIALECT))),
         is_text=inner.is_text,
         takes_collections=True,
+        null=inner.null,
     )
+
+
+def _unless_null(convert: _Convert) -> _Convert:
+    # SQL's own null is no value of the type
+    return lambda value: None if isinstance(value, elements.Null) else convert(value)
 
 
 def _same(value: t.Any, dialect: t.Any) -> t.Any:
@@ -220,7 +226,7 @@ def _json(type: sa.JSON) -> Kind:
             return None
         return json.dumps(None if value is sa.JSON.NULL else _plain(value), allow_nan=False)
 
-    return Kind("JSON", keep, _or_null(json.loads), keep, takes_collections=True)
+    return Kind("JSON", keep, _or_null(json.loads), keep, takes_collections=True, null="null")
 
 
 def _uuid(value: t.Any) -> uuid.UUID:

@@ -14,7 +14,7 @@ from flama.resources.records import PortableRecords, Records, TableRecords, has_
 from flama.resources.resource import Resource
 from flama.resources.schemas import Input, Output, TableInput
 from flama.rest import pages, values
-from flama.rest.filters import Allowed, filterable
+from flama.rest.filters import NULLABLE, Allowed, filterable
 
 __all__ = ["RESTResource", "workers_of"]
 
@@ -99,10 +99,13 @@ class RESTResource(Resource):
             )
         fields, cls._settable = cls._filters, tuple(_annotations(cls._input.schema))
         cls._filters = _granted(cls.__name__, fields, cls.filters)
-        cls._ordering = tuple(fields if cls.ordering is None else cls.ordering)
+        orderable = [name for name, field in fields.items() if field is not NULLABLE]
+        cls._ordering = tuple(orderable if cls.ordering is None else cls.ordering)
         cls._order = orders(cls.order_by)
-        if unknown := [name for name in (*cls._ordering, *(each.field for each in cls._order)) if name not in fields]:
-            raise _unknown(cls.__name__, "is ordered by", unknown, fields)
+        if unknown := [
+            name for name in (*cls._ordering, *(each.field for each in cls._order)) if name not in orderable
+        ]:
+            raise _unknown(cls.__name__, "is ordered by", unknown, orderable)
 
     @classmethod
     def records(cls, repository: t.Any) -> Records:
@@ -264,5 +267,7 @@ def _granted(owner: str, fields: Allowed, granted: t.Any) -> Allowed:
     }
 
 
-def _unknown(owner: str, what: str, names: list[str], fields: Allowed) -> exceptions.ResourceFilterInvalid:
+def _unknown(
+    owner: str, what: str, names: list[str], fields: collections.abc.Iterable[str]
+) -> exceptions.ResourceFilterInvalid:
     return exceptions.ResourceFilterInvalid(f"{owner} {what} {names}: there are {', '.join(fields)}")

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from flama.exceptions import ResourceModelInvalid, ResourcePrimaryKeyInvalid, ResourcePrimaryKeyNotFound
 from flama.resources.keys import IDS, Key
 from flama.rest import filters, values
+from flama.sqlalchemy._nulls import holds_json
 from flama.sqlalchemy.columns import python_types, unique_columns
 
 __all__ = ["fields", "input_schema", "key", "output_schema", "required", "resets", "unique_columns"]
@@ -43,11 +44,13 @@ def key(owner: str, table: t.Any) -> Key:
 def fields(table: sa.Table, names: collections.abc.Container[str]) -> dict[str, filters.Filterable]:
     """Give those of the columns that records can be asked for by, with all operators that mean something there."""
     kinds = python_types(table)
-    return {
+    found = {
         name: _filterable(table.columns[name].type, kind)
         for name, kind in kinds.items()
         if name in names and values.has_text(kind)
     }
+    nullable = {name for name, column in table.columns.items() if name in names and holds_json(column.type)}
+    return {**found, **dict.fromkeys(sorted(nullable), filters.NULLABLE)}
 
 
 def output_schema(name: str, table: sa.Table) -> type[pydantic.BaseModel]:

@@ -16,7 +16,7 @@ from flama.query import OPERATORS, And, Beyond, Comparison, Condition, Not, Or, 
 from flama.rest.names import FILTER, RESERVED
 from flama.rest.values import Reader, pattern, reader, text
 
-__all__ = ["Allowed", "Filterable", "decode", "encode", "filterable", "group_schema", "schema"]
+__all__ = ["NULLABLE", "Allowed", "Filterable", "decode", "encode", "filterable", "group_schema", "schema"]
 
 _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
 
@@ -31,6 +31,9 @@ class Filterable(t.NamedTuple):
     operators: frozenset[str]
     pattern: str
 
+
+NULLABLE: t.Final = Filterable(reader(str), frozenset({"isnull"}), "")
+"""What a field may be asked for that is compared with nothing."""
 
 Allowed: t.TypeAlias = collections.abc.Mapping[str, Filterable]
 """The fields that may be asked for, by name."""
@@ -53,7 +56,8 @@ def filterable(annotation: t.Any, operators: collections.abc.Collection[str] | N
 
 def schema(field: Filterable) -> dict[str, t.Any]:
     """Give the JSON Schema of what a field's own parameter may say."""
-    values = f"(({'|'.join(_valued(field.operators - _TEXTUAL))}):)({field.pattern})"
+    valued = "|".join(_valued(field.operators - _TEXTUAL))
+    values = f"(({valued}):)({field.pattern})" if valued else ""
     texts = f"({'|'.join(sorted(field.operators & _TEXTUAL))}):[^\\x00\\\\]*" if field.operators & _TEXTUAL else ""
     null = "isnull" if "isnull" in field.operators else ""
     return {"type": "string", "pattern": f"^(not:)?({'|'.join(filter(None, (values, texts, null)))})$", "maxLength": 99}

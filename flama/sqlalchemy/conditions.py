@@ -11,6 +11,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 
 from flama import exceptions, query
 from flama.sqlalchemy import texts
+from flama.sqlalchemy._nulls import is_null, is_null_value
 from flama.sqlalchemy.values import compared
 
 __all__ = ["NEVER", "Place", "beyond", "go_as_rows", "known", "ordered", "places", "where"]
@@ -115,6 +116,8 @@ def _where(table: sa.Table, condition: query.Condition, names: _Names) -> _Eleme
 
 
 def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
+    if test.operator == "eq" and is_null_value(column, test.operand):
+        return is_null(column, test.operand)
     textual = query.OPERATORS[test.operator].pattern is not None
     if textual and not texts.is_text(column.type):
         detail = f"'{column.key}' is no text: {test.operator} can't be asked of it"
@@ -125,7 +128,7 @@ def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
     binds = [sa.bindparam(next(names), value, kind) for value, kind in zip(test.values, kinds, strict=True)]
     match test.operator, binds:
         case "isnull", _:
-            return column.is_(None)
+            return is_null(column)
         case "in", []:
             return NEVER
         case (("eq" | "in"), _):

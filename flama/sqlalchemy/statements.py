@@ -10,6 +10,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import Grouping
 
 from flama import exceptions, query
+from flama.sqlalchemy._nulls import is_null, is_null_value
 from flama.sqlalchemy.conditions import known, where
 from flama.sqlalchemy.values import PLAIN, are_plain, compared, is_expression
 
@@ -290,10 +291,12 @@ def _columns_of(table: sa.Table) -> tuple[frozenset[str], tuple[str, ...]]:
 
 def _equal(table: sa.Table, key: str, value: t.Any, name: str) -> sa.ColumnElement[bool]:
     column = table.columns[key]
+    if is_null_value(column, value):
+        return is_null(column, value)
     compared(column, value)
     # a value of another kind than the column's is compared as what it is: that depends on the value
     as_column = column.type.coerce_compared_value(operators.eq, value) is column.type
-    named = value is not None and as_column and not is_expression(value)
+    named = as_column and not is_expression(value)
     return column == (sa.bindparam(name, value, column.type) if named else value)
 
 
