@@ -102,8 +102,12 @@ class _RowWise(texts.Dialected):
 
 def _where(table: sa.Table, condition: query.Condition, names: _Names) -> _Element:
     match condition:
-        case query.Comparison():
-            return _test(table.columns[condition.field], condition, names)
+        case query.Comparison(name, "isnull"):
+            return is_null(table.columns[name])
+        case query.Comparison(name, "eq", value) if is_null_value(table.columns[name], value):
+            return is_null(table.columns[name], value)
+        case query.Comparison(name):
+            return _test(table.columns[name], condition, names)
         case query.And():
             return sa.and_(*[_where(table, part, names) for part in condition.parts])
         case query.Or():
@@ -116,8 +120,6 @@ def _where(table: sa.Table, condition: query.Condition, names: _Names) -> _Eleme
 
 
 def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
-    if test.operator == "eq" and is_null_value(column, test.operand):
-        return is_null(column, test.operand)
     textual = query.OPERATORS[test.operator].pattern is not None
     if textual and not texts.is_text(column.type):
         detail = f"'{column.key}' is no text: {test.operator} can't be asked of it"
@@ -127,8 +129,6 @@ def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
     kinds = [texts.PatternType(test.operator) if textual else _kind(column, value) for value in test.values]
     binds = [sa.bindparam(next(names), value, kind) for value, kind in zip(test.values, kinds, strict=True)]
     match test.operator, binds:
-        case "isnull", _:
-            return is_null(column)
         case "in", []:
             return NEVER
         case (("eq" | "in"), _):

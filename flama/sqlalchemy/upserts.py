@@ -9,10 +9,12 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from flama import exceptions, query
 from flama.sqlalchemy import drivers, pages, statements
-from flama.sqlalchemy.columns import Columns, column_keys, unique_columns
+from flama.sqlalchemy.columns import Columns, column_keys, index_condition, partial_index, unique_columns
 from flama.sqlalchemy.drivers.execution import by_core, records_of_many
 from flama.sqlalchemy.drivers.packets import check
 from flama.sqlalchemy.scopes import Scope
@@ -91,6 +93,7 @@ async def upserted(
     """
     key = conflict_key(table, on)
     changed = None if set is None else column_keys(table, set)
+    partial = partial_index(table, frozenset(key), connection.dialect.name)
     new = {index: row for index, row in enumerate(rows) if on is None and not row.keys() >= frozenset(key)}
     known = {index: row for index, row in enumerate(rows) if index not in new}
     _distinct(table, key, known.values())
@@ -101,7 +104,7 @@ async def upserted(
             drivers.check_stored(table, created, new)
             stored.update(zip(new, created, strict=True))
         for indexes in _alike(known):
-            upserts = [_upsert(table, key, rows[index], changed, rules) for index in indexes]
+            upserts = [_upsert(table, key, rows[index], changed, rules=rules, index=partial) for index in indexes]
             stored.update(zip(indexes, await _upserted_alike(connection, upserts), strict=True))
         rules.check(stored.values())
     return [stored[index] for index in range(len(rows))]
@@ -127,7 +130,7 @@ async def got_or_created(
     if nulls := [name for name in key if row[name] is None]:
         raise exceptions.InvalidDataError(resource=table.name, detail=f"no record is meant by null as {_named(nulls)}")
     rules = Rules(scope=scope)
-    upsert = _Upsert(table, key, row, (), {}, rules)
+    upsert = _Upsert(table, key, row, (), {}, rules, partial_index(table, frozenset(key), connection.dialect.name))
     if connection.dialect.name in _MYSQL:
         async with rules.atomic(connection, several=False):
             record, created = await _by_duplicate_key(connection, upsert)
@@ -158,13 +161,20 @@ class _Upsert(t.NamedTuple):
     changed: _Keys
     touched: _Row  # what Python gives for other columns of a record that changes
     rules: Rules
+    index: sa.Index | None  # a partial one, outside of which no record is meant
 
     def found(self) -> statements.Statement:
-        return statements.select(self.table, self.rules.conditions, self._same)
+        return self._indexed(statements.select(self.table, self.rules.conditions, self._same))
+
+    def _indexed(self, statement: statements.Statement) -> statements.Statement:
+        if (index := self.index) is None:
+            return statement
+        key = None if statement.key is None else (statement.key, index)
+        return statement._replace(key=key, build=lambda: statement.build().where(_Condition(index)))
 
     async def refuse_hidden(self, connection: AsyncConnection) -> None:
         # a record is there that the database holds to be the one that is meant, and it can't be seen
-        hidden = pages.exists(self.table, (), self._same)
+        hidden = self._indexed(pages.exists(self.table, (), self._same))
         if self.rules.conditions and await drivers.records(connection, hidden):
             raise exceptions.IntegrityError(resource=self.table.name, kind="unique", fields=self.key)
 
@@ -173,7 +183,8 @@ class _Upsert(t.NamedTuple):
             raise exceptions.SQLAlchemyError(f"Nothing is known here of how {dialect.name} writes what may be there")
         names, given = tuple(self.row), (*self.row.values(), *self.touched.values())
         plain = are_plain(self.table, (*names, *self.touched), given)
-        shape = ("upsert", dialect.name, update, self.table, names, self.key, self.changed, tuple(self.touched))
+        meant = self.key if self.index is None else self.index
+        shape = ("upsert", dialect.name, update, self.table, names, meant, self.changed, tuple(self.touched))
         where = self.rules.conditions if update else ()
         told = (self.rules.version, *[condition.shape for condition in where])
         return statements.Statement(
@@ -199,14 +210,16 @@ class _Upsert(t.NamedTuple):
 
     def _on_conflict(self, insert: t.Any, *, update: bool) -> t.Any:
         columns = self.table.columns
-        target = [columns[name] for name in self.key]
+        target = {"index_elements": [columns[name] for name in self.key]}
+        if self.index is not None:
+            target["index_where"] = _Condition(self.index)
         if not update:
-            return insert.on_conflict_do_nothing(index_elements=target).returning(*columns)
+            return insert.on_conflict_do_nothing(**target).returning(*columns)
         # what sets the key to what it is gives the record back, which doing nothing doesn't
         changes = dict(self._changes(insert.excluded)) or {self.key[0]: insert.excluded[self.key[0]]}
         set = {columns[name]: value for name, value in changes.items()}
         within = sa.and_(*self._within()) if self.rules.conditions else None
-        return insert.on_conflict_do_update(index_elements=target, set_=set, where=within).returning(*columns)
+        return insert.on_conflict_do_update(**target, set_=set, where=within).returning(*columns)
 
     def _changes(self, sent: t.Any) -> collections.abc.Iterator[tuple[str, t.Any]]:
         if not self.changed:
@@ -228,11 +241,31 @@ class _Upsert(t.NamedTuple):
         return {name: self.row[name] for name in self.key}
 
 
-def _upsert(table: sa.Table, key: _Keys, row: _Row, changed: _Keys | None, rules: Rules) -> _Upsert:
+class _Condition(sa.ColumnElement[bool]):
+    """The condition of a partial index as it stands in the index's definition: its values are no parameters.
+
+    PostgreSQL has to know them to find the index.
+    """
+
+    inherit_cache = False
+
+    def __init__(self, index: sa.Index) -> None:
+        self.index = index
+
+
+@compiles(_Condition)
+def _compiled(element: _Condition, compiler: SQLCompiler, **options: t.Any) -> str:
+    options |= {"include_table": False, "literal_binds": True}
+    return f"({compiler.process(index_condition(element.index, compiler.dialect.name), **options)})"
+
+
+def _upsert(
+    table: sa.Table, key: _Keys, row: _Row, changed: _Keys | None, *, rules: Rules, index: sa.Index | None
+) -> _Upsert:
     kept = {*key, *rules.fixed, *(() if changed is not None else (column.key for column in table.primary_key))}
     names = tuple(name for name in (row if changed is None else changed) if name not in kept)
     touched = {**_touched(table, row, {*names, *kept}), **rules.touched} if names else {}
-    return _Upsert(table, key, row, names, touched, rules)
+    return _Upsert(table, key, row, names, touched, rules, index)
 
 
 def _touched(table: sa.Table, row: _Row, others: collections.abc.Set[str]) -> _Record:
