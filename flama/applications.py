@@ -4,7 +4,8 @@ import collections.abc
 import contextlib
 import typing as t
 
-from flama import concurrency, exceptions, types
+from flama import _background, concurrency, exceptions, types
+from flama._background import AFTER_RESPONSE
 from flama.injection import Component, Components, Injector
 from flama.middleware import ErrorHandlers, Middleware, wrapped
 from flama.modules import Module, Modules
@@ -94,6 +95,9 @@ class Flama(Routes):
         :raises ApplicationError: the application has not been started, or has been shut down.
         """
         scope["app"] = self
+        after_response: list[_background.Work] | None = None  # of an application that is mounted, the outermost one's
+        if AFTER_RESPONSE not in scope:
+            scope[AFTER_RESPONSE] = after_response = []
         endpoint = None
         try:
             endpoints = self._static.get(scope["path"])
@@ -103,7 +107,11 @@ class Flama(Routes):
             pass
         if endpoint is None:
             endpoint = self._live if scope["type"] == "lifespan" else self._find(scope)
-        await endpoint(scope, receive, send)
+        try:
+            await endpoint(scope, receive, send)
+        finally:
+            if after_response:
+                await _background.run(after_response)
 
     def __getattr__(self, name: str) -> t.Any:
         modules = vars(self).get("modules", {})
@@ -337,6 +345,7 @@ class Flama(Routes):
         for part in parts:
             await part.on_startup()
             stack.push_async_callback(part.on_shutdown)
+        stack.push_async_callback(_background.settle, self)
         for call in self._calls["startup"]:
             await call()
         for call in self._calls["shutdown"]:
