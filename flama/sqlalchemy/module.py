@@ -6,13 +6,14 @@ import contextlib
 import dataclasses
 import functools
 import keyword
+import logging
 import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction, create_async_engine
 
 from flama import exceptions, modules
-from flama.sqlalchemy import drivers, failures
+from flama.sqlalchemy import _outages, drivers, failures
 from flama.sqlalchemy.disposal import disposed
 from flama.sqlalchemy.leaks import Watch
 from flama.sqlalchemy.metadata import metadata
@@ -20,6 +21,11 @@ from flama.sqlalchemy.pool import FairPool
 from flama.sqlalchemy.replicas import Replicas
 
 __all__ = ["ConnectionManager", "SQLAlchemyModule", "SharedConnectionManager"]
+
+# SQLAlchemy keeps its own loggers to warnings, unless they are told otherwise; the pool's is named after its class
+_pool_logger = logging.getLogger(f"{FairPool.__module__}.{FairPool.__qualname__}")
+if _pool_logger.level == logging.NOTSET:
+    _pool_logger.setLevel(logging.WARNING)
 
 
 class ConnectionManager:
@@ -229,6 +235,7 @@ def _start(url: sa.URL, single_connection: bool, given: collections.abc.Mapping[
         dispose = functools.partial(disposed, engine)
     if url.get_backend_name() in ("postgresql", "mysql", "mariadb"):
         failures.watch(engine)
+        _outages.watch(engine)
     manager = SharedConnectionManager if single_connection else ConnectionManager
     return _Running(engine, manager(engine), dispose)
 
