@@ -4,8 +4,7 @@ import collections.abc
 import contextlib
 import typing as t
 
-from flama import _background, concurrency, exceptions, types
-from flama._background import AFTER_RESPONSE
+from flama import concurrency, exceptions, tasks, types
 from flama.injection import Component, Components, Injector
 from flama.middleware import ErrorHandlers, Middleware, wrapped
 from flama.modules import Module, Modules
@@ -95,9 +94,9 @@ class Flama(Routes):
         :raises ApplicationError: the application has not been started, or has been shut down.
         """
         scope["app"] = self
-        after_response: list[_background.Work] | None = None  # of an application that is mounted, the outermost one's
-        if AFTER_RESPONSE not in scope:
-            scope[AFTER_RESPONSE] = after_response = []
+        after_response: list[tasks.Work] | None = None  # of an application that is mounted, the outermost one's
+        if tasks.AFTER_RESPONSE not in scope:
+            scope[tasks.AFTER_RESPONSE] = after_response = []
         endpoint = None
         try:
             endpoints = self._static.get(scope["path"])
@@ -111,7 +110,7 @@ class Flama(Routes):
             await endpoint(scope, receive, send)
         finally:
             if after_response:
-                await _background.run(after_response)
+                await tasks.run_all(after_response)
 
     def __getattr__(self, name: str) -> t.Any:
         modules = vars(self).get("modules", {})
@@ -345,7 +344,7 @@ class Flama(Routes):
         for part in parts:
             await part.on_startup()
             stack.push_async_callback(part.on_shutdown)
-        stack.push_async_callback(_background.settle, self)
+        stack.push_async_callback(tasks.settle, self)
         for call in self._calls["startup"]:
             await call()
         for call in self._calls["shutdown"]:

@@ -4,8 +4,8 @@ import collections.abc
 import typing as t
 
 from flama import exceptions, injection, types
-from flama._background import AFTER_RESPONSE
 from flama.ddd.workers import base
+from flama.tasks import AFTER_RESPONSE
 
 __all__ = ["WorkerComponent"]
 

@@ -10,7 +10,7 @@ import types as python_types
 import typing as t
 import uuid
 
-from flama import _background, contexts, exceptions, types
+from flama import contexts, exceptions, tasks, types
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.database import Database
 from flama.ddd.workers.declarations import Declarations, Declared
@@ -144,7 +144,7 @@ class BaseWorker(AbstractWorker, Backend):
         self._kept: _Kept | None = None  # while an application runs
         self._applications = 0  # that run
         self._served: dict[str, type[AbstractRepository]] | None = None  # instead of those it declares
-        self._after_response: list[_background.Work] | None = None  # what runs then, in a request
+        self._after_response: list[tasks.Work] | None = None  # what runs then, in a request
 
     async def on_startup(self) -> None:
         """Begin to keep what is costly to open anew for each unit."""
@@ -293,11 +293,11 @@ class BaseWorker(AbstractWorker, Backend):
         self._begun.add(unit)
         _units.set({**_units.get({}), self: unit})
 
-    def _start(self, work: _background.Work) -> None:
+    def _start(self, work: tasks.Work) -> None:
         if self._after_response is not None:
             self._after_response.append(work)
         else:
-            _background.start(work, self._app)
+            tasks.start(work, self._app)
 
     async def _leave(self, error: BaseException | None) -> None:
         unit = self._unit()

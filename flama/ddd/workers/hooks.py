@@ -7,7 +7,7 @@ import inspect
 import logging
 import typing as t
 
-from flama._background import Work
+from flama.tasks import Work
 
 __all__ = ["Committed", "Hook", "Hooks"]
 

@@ -6,9 +6,9 @@ import collections.abc
 import contextlib
 import typing as t
 
-from flama._background import Work
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.hooks import Hooks
+from flama.tasks import Work
 
 __all__ = ["Backend", "Part", "RolledBack", "Transaction", "Unit"]
 

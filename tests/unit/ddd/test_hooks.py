@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from flama import Flama, _background, exceptions, tasks
+from flama import Flama, exceptions, tasks
 from flama.client import Client
 from flama.ddd import WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
@@ -265,7 +265,7 @@ async def test_in_a_request_a_hook_that_fails_changes_no_answer(tmp_path, caplog
 
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_an_application_that_stops_waits_for_hooks_in_the_background(tmp_path, monkeypatch, caplog, hangs):
-    monkeypatch.setattr(_background.settle, "__defaults__", (0.1,))
+    monkeypatch.setattr(tasks.settle, "__defaults__", (0.1,))
     events = []
     app = service(tmp_path, events)
 
