@@ -74,9 +74,8 @@ def partial_index(table: sa.Table, keys: frozenset[str], dialect: str) -> sa.Ind
     """
     constraints = [each for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
     indexes = [index for index in table.indexes if index.unique and _is_on_columns(index)]
-    unique: list[t.Any] = [
-        each for each in (table.primary_key, *constraints, *indexes) if {column.key for column in each.columns} == keys
-    ]
+    candidates: list[t.Any] = [table.primary_key, *constraints, *indexes]
+    unique = [each for each in candidates if {column.key for column in each.columns} == keys]
     partial = [each for each in unique if index_condition(each, dialect) is not None]
     if len(partial) < len(unique):
         return None

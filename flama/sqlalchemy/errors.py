@@ -10,6 +10,7 @@ from sqlalchemy import exc
 
 from flama import exceptions
 from flama.sqlalchemy._constraints import constrained_fields
+from flama.sqlalchemy._stale import is_stale
 
 __all__ = ["translated"]
 
@@ -104,6 +105,7 @@ class _Told(t.NamedTuple):
     table: str | None = None
     constraint: str | None = None
     columns: collections.abc.Sequence[str] = ()
+    detail: str = ""
 
 
 class translated:
@@ -148,10 +150,10 @@ class translated:
                 return exceptions.UnavailableError(resource=resource, detail=str(error.args[0]).partition("\n")[0])
             case OSError():
                 return self._error(_Told("unavailable"))
-            case exc.StatementError(orig=refusal) if isinstance(refusal, _REFUSALS):
+            case _ if _is_refusal(error):
                 return self._error(_Told("invalid"))
-            case OverflowError() | UnicodeError():
-                return self._error(_Told("invalid"))
+            case Exception() if hasattr(error, "sqlstate"):  # asyncpg's own, of a cursor of SQLAlchemy's that fetches
+                return self._error(_told_by_code(error))
         return None
 
     def _error(self, told: _Told) -> Exception | None:
@@ -162,7 +164,7 @@ class translated:
             case "invalid":
                 return exceptions.InvalidDataError(resource=resource)
             case "conflict":
-                return exceptions.ConflictError(resource=resource, retryable=True)
+                return exceptions.ConflictError(resource=resource, detail=told.detail, retryable=True)
             case "failed":
                 return exceptions.SQLAlchemyError("An earlier statement of the unit failed: PostgreSQL runs no other")
             case "read_only":
@@ -178,13 +180,23 @@ class translated:
                 )
 
 
+def _is_refusal(error: BaseException) -> bool:
+    if isinstance(error, exc.StatementError):
+        return isinstance(error.orig, _REFUSALS)
+    return isinstance(error, (OverflowError, UnicodeError))
+
+
 def _told_by_code(driver: Exception) -> _Told:
     match driver.args:
         case (int(number), str(message), *_):
             return _read(_BY_NUMBER.get(number), _MYSQL_NAMES, message)
     result, state = getattr(driver, "sqlite_errorcode", None), getattr(driver, "sqlstate", None)
     if result is not None:
-        return _read(_BY_RESULT.get(result) or _BY_RESULT.get(result & 0xFF), _SQLITE_NAMES, str(driver))
+        told = _read(_BY_RESULT.get(result) or _BY_RESULT.get(result & 0xFF), _SQLITE_NAMES, str(driver))
+        # SQLite's own words, "database is locked" for one, in which no value can stand
+        return told._replace(detail=str(driver)) if told.outcome == "conflict" else told
+    if is_stale(driver) or is_stale(driver.__cause__):
+        return _Told("conflict")
     if state is None:
         return _Told(None)
     details: t.Any = getattr(driver, "diag", None) or driver.__cause__  # psycopg, asyncpg

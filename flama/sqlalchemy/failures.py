@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from flama.sqlalchemy._stale import is_stale
+
 __all__ = ["failed", "is_lost", "loses", "mend", "watch"]
 
 # what MySQL and MariaDB answer by rolling back the whole transaction
@@ -61,14 +63,22 @@ def _open(connection: sa.Connection) -> list[sa.engine.Transaction]:
 
 
 def _fail(context: sa.ExceptionContext) -> None:
+    connection, driver = context.connection, context.original_exception
+    if is_stale(driver) or is_stale(driver.__cause__):
+        _prepare_anew(context.dialect)
     # without a code, it was the driver that refused, and the server knows nothing of it
-    connection = context.connection
     if connection is None or not getattr(context.original_exception, "sqlstate", None):
         return
     # a savepoint that can't be released can't be rolled back to either: SQLAlchemy takes it for ended
     ended = (context.statement or "").startswith("RELEASE SAVEPOINT sa_")
     for transaction in _open(connection)[ended : ended + 1]:
         vars(connection)[_FAILED] = transaction
+
+
+def _prepare_anew(dialect: t.Any) -> None:
+    # psycopg does by itself when the transaction is rolled back
+    if dialect.driver == "asyncpg":
+        dialect._invalidate_schema_cache()
 
 
 def _lose(context: sa.ExceptionContext) -> None:

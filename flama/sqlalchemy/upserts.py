@@ -161,13 +161,13 @@ class _Upsert(t.NamedTuple):
     changed: _Keys
     touched: _Row  # what Python gives for other columns of a record that changes
     rules: Rules
-    index: sa.Index | None  # a partial one, outside of which no record is meant
+    partial: sa.Index | None  # the index outside of which no record is meant
 
     def found(self) -> statements.Statement:
         return self._indexed(statements.select(self.table, self.rules.conditions, self._same))
 
     def _indexed(self, statement: statements.Statement) -> statements.Statement:
-        if (index := self.index) is None:
+        if (index := self.partial) is None:
             return statement
         key = None if statement.key is None else (statement.key, index)
         return statement._replace(key=key, build=lambda: statement.build().where(_Condition(index)))
@@ -183,7 +183,7 @@ class _Upsert(t.NamedTuple):
             raise exceptions.SQLAlchemyError(f"Nothing is known here of how {dialect.name} writes what may be there")
         names, given = tuple(self.row), (*self.row.values(), *self.touched.values())
         plain = are_plain(self.table, (*names, *self.touched), given)
-        meant = self.key if self.index is None else self.index
+        meant = self.key if self.partial is None else self.partial
         shape = ("upsert", dialect.name, update, self.table, names, meant, self.changed, tuple(self.touched))
         where = self.rules.conditions if update else ()
         told = (self.rules.version, *[condition.shape for condition in where])
@@ -210,9 +210,9 @@ class _Upsert(t.NamedTuple):
 
     def _on_conflict(self, insert: t.Any, *, update: bool) -> t.Any:
         columns = self.table.columns
-        target = {"index_elements": [columns[name] for name in self.key]}
-        if self.index is not None:
-            target["index_where"] = _Condition(self.index)
+        target: dict[str, t.Any] = {"index_elements": [columns[name] for name in self.key]}
+        if self.partial is not None:
+            target["index_where"] = _Condition(self.partial)
         if not update:
             return insert.on_conflict_do_nothing(**target).returning(*columns)
         # what sets the key to what it is gives the record back, which doing nothing doesn't

@@ -13,7 +13,7 @@ from flama.sqlalchemy.drivers.connections import (
     left_at_once,
 )
 from flama.sqlalchemy.drivers.execution import affected, records
-from flama.sqlalchemy.drivers.single import COUNTED, READ, WRITTEN, single
+from flama.sqlalchemy.drivers.single import COUNTED, READ, WRITTEN, first_batch, read, single
 from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way, streaming
 from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, only_read, read_alone, run
 from flama.sqlalchemy.drivers.writes import (
@@ -46,6 +46,7 @@ __all__ = [
     "committing",
     "delete_one",
     "ended",
+    "first_batch",
     "forget",
     "inserted",
     "late",
@@ -53,6 +54,7 @@ __all__ = [
     "make_way",
     "may_pass_over",
     "only_read",
+    "read",
     "read_alone",
     "records",
     "run",

@@ -43,6 +43,8 @@ class Driver(abc.ABC):
 
     guards: bool = True
     """Whether a statement can be run guarded now; it needs no ``atomic()`` then."""
+    guards_reads: bool = False
+    """Whether the simplest of reads are run guarded too, as the server may refuse a value of theirs."""
 
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         self.shapes = shapes

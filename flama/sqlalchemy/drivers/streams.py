@@ -1,6 +1,7 @@
 """How the records of a statement are read while it goes on."""
 
 import collections.abc
+import functools
 import typing as t
 import weakref
 
@@ -32,13 +33,18 @@ class Stream:
     """
 
     def __init__(self, connection: AsyncConnection, statement: collections.abc.Callable[[], Statement]) -> None:
-        self._connection = connection
-        self._statement = statement
+        self.connection = self._connection = connection
+        self._make = statement
         self._reader: collections.abc.Callable[[], t.Any] = lambda: None
         self._cursor: Cursor | None = None
         self._ahead: list[_Record] = []
         self._size = _FIRST
         self._ended = False
+
+    @functools.cached_property
+    def statement(self) -> Statement:
+        """What it runs, made when it is first needed."""
+        return self._make()
 
     def is_for(self, reader: t.Any) -> None:
         """Tell who asks for the records: once it is gone, they are left."""
@@ -86,7 +92,7 @@ class Stream:
         self._ahead = ahead
 
     async def _open(self) -> Cursor:
-        connection, statement = self._connection, self._statement()
+        connection, statement = self._connection, self.statement
         await make_way(connection)
         driver = driver_of(connection)
         shape = driver.shapes.get(statement) if driver is not None else None
