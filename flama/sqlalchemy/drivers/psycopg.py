@@ -7,6 +7,7 @@ import itertools
 import typing as t
 
 import psycopg
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy._stale import is_stale
 from flama.sqlalchemy.drivers.driver import Cursor, Driver
@@ -31,6 +32,7 @@ class Psycopg(Driver):
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         super().__init__(adapter, shapes)
         self._names = itertools.count()
+        self._began_with_more = False  # than BEGIN
         self._guard = asyncio.Lock()  # of one statement at a time: savepoints end in the reverse order
 
     @property
@@ -41,9 +43,9 @@ class Psycopg(Driver):
     async def _run(
         self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool, *, is_repeated: bool = False
     ) -> t.Any:
-        is_first = not self._connection.pgconn.transaction_status
+        is_first = self._has_nothing_to_lose(shape.dialect)
         try:
-            if is_first and shape.only_reads and self._shows_the_same_alone(shape.dialect):
+            if shape.only_reads and not self.in_transaction and self._shows_the_same_alone(shape.dialect):
                 cursor = await self._run_alone(shape, arguments)
             elif guarded and not is_first:
                 cursor = await self._run_guarded(shape, arguments)
@@ -55,13 +57,28 @@ class Psycopg(Driver):
                 raise
         return await self._run(shape, arguments, guarded, counts, is_repeated=True)
 
+    async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
+        """Leave it to SQLAlchemy to run commands first; they would be lost if the transaction were rolled back."""
+        self._began_with_more = True
+        return False
+
+    def _has_nothing_to_lose(self, dialect: t.Any) -> bool:
+        """Whether the transaction may be rolled back as a whole: it has not begun, or reads without a snapshot."""
+        if not self.in_transaction:
+            self._began_with_more = False
+            return True
+        return bool(self._connection.read_only) and not self._began_with_more and self._sees_what_is_newest(dialect)
+
+    def _sees_what_is_newest(self, dialect: t.Any) -> bool:
+        level = self._connection.isolation_level
+        return (dialect.default_isolation_level if level is None else level.name) in _NO_SNAPSHOT
+
     def _shows_the_same_alone(self, dialect: t.Any) -> bool:
         """Whether a statement that only reads needs no transaction, as there is none yet."""
         connection = self._connection
         if connection.read_only is not None or connection.deferrable is not None:
             return False
-        level = connection.isolation_level
-        return (dialect.default_isolation_level if level is None else level.name) in _NO_SNAPSHOT
+        return self._sees_what_is_newest(dialect)
 
     async def _run_alone(self, shape: Shape, arguments: t.Any) -> t.Any:
         # It saves the round trips of BEGIN and ROLLBACK. The connection's lock is held for both, as the statement of
@@ -108,7 +125,7 @@ class Psycopg(Driver):
     async def _cursor(
         self, shape: Shape, arguments: t.Any, number: int, *, is_repeated: bool = False
     ) -> tuple[Cursor, list[Record]]:
-        is_first = not self.in_transaction
+        is_first = self._has_nothing_to_lose(shape.dialect)
         try:
             if is_first:
                 return await self._opened(shape, arguments, number)
