@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flama.sqlalchemy._stale import is_stale
 
-__all__ = ["failed", "is_lost", "loses", "mend", "watch"]
+__all__ = ["failed", "is_lost", "loses", "mend", "prepare_anew", "watch"]
 
 # what MySQL and MariaDB answer by rolling back the whole transaction
 _TRANSACTION_LOST: t.Final = frozenset((1020, 1213))
@@ -64,8 +64,7 @@ def _open(connection: sa.Connection) -> list[sa.engine.Transaction]:
 
 def _fail(context: sa.ExceptionContext) -> None:
     connection, driver = context.connection, context.original_exception
-    if is_stale(driver) or is_stale(driver.__cause__):
-        _prepare_anew(context.dialect)
+    prepare_anew(context.dialect, driver)
     # without a code, it was the driver that refused, and the server knows nothing of it
     if connection is None or not getattr(context.original_exception, "sqlstate", None):
         return
@@ -75,9 +74,10 @@ def _fail(context: sa.ExceptionContext) -> None:
         vars(connection)[_FAILED] = transaction
 
 
-def _prepare_anew(dialect: t.Any) -> None:
+def prepare_anew(dialect: t.Any, error: BaseException) -> None:
+    """Have SQLAlchemy prepare all statements anew if the error is that one is stale."""
     # psycopg does by itself when the transaction is rolled back
-    if dialect.driver == "asyncpg":
+    if dialect.driver == "asyncpg" and (is_stale(error) or is_stale(error.__cause__)):
         dialect._invalidate_schema_cache()
 
 

@@ -7,6 +7,7 @@ import weakref
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult
 
+from flama.sqlalchemy import failures
 from flama.sqlalchemy.drivers.asyncmy import write_finite
 from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.connections import opened
@@ -101,7 +102,11 @@ class Stream:
         else:
             if connection.dialect.driver == "asyncmy":
                 write_finite(connection)
-            cursor = _ByCore(await connection.stream(statement.build()), statement.keys)
+            try:
+                cursor = _ByCore(await connection.stream(statement.build()), statement.keys)
+            except Exception as error:  # of asyncpg's cursors, SQLAlchemy tells those who listen nothing
+                failures.prepare_anew(connection.dialect, error)
+                raise
         self._cursor = cursor
         _streams(connection)[cursor] = weakref.ref(self)
         return cursor

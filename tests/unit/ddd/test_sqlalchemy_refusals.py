@@ -155,7 +155,9 @@ async def test_what_comes_first_is_prepared_again_and_repeated(bench, changed):
 
 @pytest.mark.parametrize("path", ["shape", "core"])
 @pytest.mark.parametrize("changed", CHANGES)
-async def test_within_a_transaction_it_is_a_conflict_at_most_and_nothing_is_lost_unseen(bench, changed):
+async def test_within_a_transaction_it_is_a_conflict_at_most_and_nothing_is_lost_unseen(bench, changed, path):
+    if path == "core" and not CHANGES[changed]:
+        pytest.skip("SQLAlchemy keeps statements that are gone, where it runs them itself")
     for number, work in enumerate(WORK.values(), 100):
         await stale(bench, changed)
 
@@ -163,7 +165,7 @@ async def test_within_a_transaction_it_is_a_conflict_at_most_and_nothing_is_lost
             await bench.connection.execute(sa.text(f"INSERT INTO tool (id, size) VALUES ({number}, 9)"))
             await work(bench.tools)
 
-        await bench.run(attempt, attempts=3)  # which tries again after a conflict alone
+        await bench.run(attempt)  # which tries again after a conflict alone
 
         async with bench:
             assert await bench.tools.exists(id=number)
