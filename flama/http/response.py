@@ -18,6 +18,7 @@ from starlette.responses import (
 )
 
 from flama import concurrency, exceptions, schemas
+from flama._numbers import spell_infinite
 
 __all__ = [
     "APIErrorResponse",
@@ -34,6 +35,7 @@ __all__ = [
     "ServerSentEventResponse",
     "StreamingResponse",
     "answer",
+    "finite_json",
     "json",
 ]
 
@@ -60,12 +62,26 @@ def _builtin(value: t.Any) -> t.Any:
     raise TypeError(f"{type(value).__qualname__} has no form in JSON")
 
 
-json: t.Final = msgspec.json.Encoder(enc_hook=_builtin).encode
-"""Give the JSON of a value.
+finite_json: t.Final = msgspec.json.Encoder(enc_hook=_builtin).encode
+"""Give the JSON of a value without floats, or with finite ones alone: as :func:`json` does, but for its look at them."""
 
-Dates, times and UUIDs become the strings of RFC 3339 and RFC 9562, a ``Decimal`` a string of all its digits, a
-``timedelta`` an ISO 8601 duration, bytes base64, an enum its value; models, dataclasses and Structs become objects.
-"""
+
+def json(value: t.Any) -> bytes:
+    """Give the JSON of a value.
+
+    Dates, times and UUIDs become the strings of RFC 3339 and RFC 9562, a ``Decimal`` a string of all its digits, a
+    ``timedelta`` an ISO 8601 duration, bytes base64, an enum its value; models, dataclasses and Structs become objects.
+    A float that JSON has no form for becomes the string ``"Infinity"``, ``"-Infinity"`` or ``"NaN"``.
+    """
+    body = finite_json(value)
+    # msgspec writes null for such a float, so that without any null there is none
+    return body if b"null" not in body else _spelled(value, body)
+
+
+def _spelled(value: t.Any, body: bytes) -> bytes:
+    plain = msgspec.to_builtins(value, enc_hook=_builtin)
+    spelled = spell_infinite(plain)
+    return body if spelled is plain else finite_json(spelled)
 
 
 class JSONResponse(Response):

@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql import elements
 
+from flama._moments import in_utc, refuse_offset
 from flama.memory.definitions import Kind, anything
 
 __all__ = ["kind"]
 
 _Convert: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
-_Time = t.TypeVar("_Time", datetime.datetime, datetime.time)
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
 
 _DIALECT: t.Final = DefaultDialect()
@@ -169,12 +169,11 @@ def _finite(value: t.Any) -> t.Any:
 
 def _moment(timezone: bool) -> _Convert:
     def moment(value: t.Any) -> datetime.datetime:
-        if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-            value = datetime.datetime(value.year, value.month, value.day)  # noqa: DTZ001
-        found: datetime.datetime = _instance(datetime.datetime)(value)
         if timezone:
-            return found.astimezone(datetime.UTC)  # without a zone, it is local time
-        return _without_zone(found)
+            return t.cast("datetime.datetime", in_utc(_instance(datetime.date)(value)))
+        if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+            return datetime.datetime(value.year, value.month, value.day)  # noqa: DTZ001
+        return t.cast("datetime.datetime", refuse_offset(_instance(datetime.datetime)(value)))
 
     return moment
 
@@ -185,16 +184,10 @@ def _day(value: t.Any) -> datetime.date:
 
 def _time(timezone: bool) -> _Convert:
     def time(value: t.Any) -> datetime.time:
-        found: datetime.time = _instance(datetime.time)(value)
-        return found if timezone else _without_zone(found)
+        found = _instance(datetime.time)(value)
+        return t.cast("datetime.time", in_utc(found) if timezone else refuse_offset(found))
 
     return time
-
-
-def _without_zone(value: _Time) -> _Time:
-    if value.tzinfo is not None:
-        raise ValueError("it has a time zone, and the column has none")
-    return value
 
 
 def _instance(type: type) -> _Convert:

@@ -6,7 +6,7 @@ import typing as t
 
 from flama import exceptions, schemas, types
 from flama.http import request
-from flama.http.response import json
+from flama.http.response import finite_json, json
 
 __all__ = ["Input", "Output", "TableInput"]
 
@@ -150,11 +150,13 @@ class Output:
 
     schema: t.Any
     is_made: bool = False
+    is_finite: bool = False  # whether no column holds a number that JSON has no form for
 
     def __post_init__(self) -> None:
         one, many = _adapters(self.schema)
-        object.__setattr__(self, "one", json if self.is_made else one.encode)
-        object.__setattr__(self, "many", json if self.is_made else many.encode)
+        encode = finite_json if self.is_finite else json
+        object.__setattr__(self, "one", encode if self.is_made else one.encode)
+        object.__setattr__(self, "many", encode if self.is_made else many.encode)
 
     one: collections.abc.Callable[[t.Any], bytes] = dataclasses.field(init=False)
     many: collections.abc.Callable[[t.Any], bytes] = dataclasses.field(init=False)

@@ -9,11 +9,12 @@ import pydantic
 import sqlalchemy as sa
 
 from flama.exceptions import ResourceModelInvalid, ResourcePrimaryKeyInvalid, ResourcePrimaryKeyNotFound
+from flama.resources._scalars import has_numbers, scalar
 from flama.resources.keys import IDS, Key
 from flama.rest import filters, values
 from flama.sqlalchemy.columns import python_types, unique_columns
 
-__all__ = ["fields", "input_schema", "key", "output_schema", "required", "resets", "unique_columns"]
+__all__ = ["fields", "input_schema", "is_finite", "key", "output_schema", "required", "resets", "unique_columns"]
 
 _CLOSED: t.Final = pydantic.ConfigDict(json_schema_extra={"additionalProperties": False})  # as a resource sees to
 _RANGES: t.Final = {sa.SmallInteger: 2**15, sa.BigInteger: 2**63, sa.Integer: 2**31}
@@ -53,7 +54,7 @@ def fields(table: sa.Table, names: collections.abc.Container[str]) -> dict[str, 
 def output_schema(name: str, table: sa.Table) -> type[pydantic.BaseModel]:
     """Give a model of a table's records as they are answered."""
     found: dict[str, t.Any] = {
-        key: (_nullable(column, _plain(column.type)), ...) for key, column in table.columns.items()
+        key: (_nullable(column, _answered(column.type)), ...) for key, column in table.columns.items()
     }
     return pydantic.create_model(name, **found)
 
@@ -92,6 +93,11 @@ def resets(table: sa.Table, without: collections.abc.Container[str] = ()) -> dic
     return found
 
 
+def is_finite(table: sa.Table) -> bool:
+    """Return whether no column of a table may hold a number that JSON has no form for."""
+    return not any(has_numbers(column.type) for column in table.columns)
+
+
 def _absent() -> t.Any:
     return pydantic.Field(default=None, json_schema_extra=_without_default)
 
@@ -116,6 +122,8 @@ def _nullable(column: sa.Column[t.Any], kind: t.Any) -> t.Any:
 
 
 def _filterable(kind: sa.types.TypeEngine[t.Any], annotation: t.Any) -> filters.Filterable:
+    if (known := scalar(kind)) is not None and known.filterable is not None:
+        return known.filterable
     made = filters.filterable(annotation)
     if isinstance(kind, sa.Enum) and annotation is str:
         labels = "|".join(map(re.escape, kind.enums))
@@ -133,7 +141,13 @@ def _finite(given: str) -> float:
 _read_float: t.Final = values.reader(float)
 
 
+def _answered(kind: sa.types.TypeEngine[t.Any]) -> t.Any:
+    return _plain(kind) if (known := scalar(kind)) is None else known.answered
+
+
 def _limited(kind: sa.types.TypeEngine[t.Any]) -> t.Any:
+    if (known := scalar(kind)) is not None:
+        return known.sent
     if _plain(kind) is bytes:
         return pydantic.Base64Bytes  # as they are answered
     limit = _limit(kind)

@@ -37,6 +37,7 @@ Allowed: t.TypeAlias = collections.abc.Mapping[str, Filterable]
 
 _TEXTUAL: t.Final = frozenset(name for name, operator in OPERATORS.items() if operator.pattern is not None)
 _NOT: t.Final = "not:"
+_GROUPS: t.Final[msgspec.json.Decoder[t.Any]] = msgspec.json.Decoder(float_hook=str)  # with all their digits
 
 # What every database takes: the parser of SQLite, for one, bears no more than 100 nested expressions.
 _DEEPEST: t.Final = 16
@@ -194,7 +195,7 @@ def _group(condition: Condition) -> t.Any:
 
 def _parsed(value: str) -> t.Any:
     try:
-        return msgspec.json.decode(value)
+        return _GROUPS.decode(value)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ValueError(f"{FILTER} is JSON: {error}") from None
 

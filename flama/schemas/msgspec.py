@@ -7,6 +7,7 @@ import typing as t
 import msgspec
 
 from flama import exceptions
+from flama._numbers import spell_infinite
 from flama.schemas.adapter import Shape, field_names, fields_of_form, invalid, plain
 
 __all__ = ["StructAdapter", "adapter", "json_schema", "names"]
@@ -52,9 +53,15 @@ class StructAdapter:
     def encode(self, value: t.Any) -> bytes:
         """Give the JSON of a value, under the names that the struct has for its fields."""
         try:
-            return msgspec.json.encode(msgspec.convert(_sendable(value, self._type), self._type, from_attributes=True))
+            valid = msgspec.convert(_sendable(value, self._type), self._type, from_attributes=True)
         except msgspec.ValidationError as error:
             raise exceptions.SerializationError(invalid([_error(error)])) from error
+        body = msgspec.json.encode(valid)
+        if b"null" not in body:  # which msgspec writes for a float that JSON has no form for
+            return body
+        plain = msgspec.to_builtins(valid)
+        spelled = spell_infinite(plain)
+        return body if spelled is plain else msgspec.json.encode(spelled)
 
     def _result(self, value: t.Any) -> t.Any:
         return plain(value, _fields) if self._plain else value

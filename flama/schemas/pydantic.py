@@ -7,6 +7,7 @@ import itertools
 import operator
 import typing as t
 
+import msgspec
 import pydantic
 import pydantic.errors
 import pydantic.fields
@@ -17,6 +18,8 @@ import typing_extensions as te
 from pydantic_core import core_schema
 
 from flama import exceptions
+from flama._numbers import find_infinite, spell_infinite
+from flama.schemas._decimals import quote_decimals, shape as shape_of_decimals
 from flama.schemas.adapter import (
     ERROR_LIMIT,
     INPUT_LIMIT,
@@ -38,6 +41,8 @@ class PydanticAdapter:
         model = _model(shape)
         self._adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(shape.whole(model))
         self._validate_json = self._adapter.validator.validate_json
+        self._has_floats = _mentions(self._adapter.core_schema, _may_be_infinite)
+        self._decimals = shape_of_decimals(shape.whole(model), _sent_annotations)
         self._partial = shape.partial
         self._fields = _annotations(model)
         self._is_dataclass = dataclasses.is_dataclass(model)
@@ -47,11 +52,13 @@ class PydanticAdapter:
     def decode(self, body: bytes) -> t.Any:
         """Give the validated value of a body of JSON; nothing, or null, counts as an empty object or list."""
         try:
-            value = self._validate_json(body)
+            value = self._validate_json(quote_decimals(body, self._decimals) if self._decimals else body)
         except pydantic.ValidationError as error:
             if body.strip() in (b"", b"null"):
                 return self.decode(self._empty)
             raise _refused(error, len(body)) from error
+        if self._has_floats:
+            _check_finite(value)
         return self._result(value)
 
     def names(self, body: bytes) -> list[str]:
@@ -64,10 +71,12 @@ class PydanticAdapter:
     def convert(self, form: collections.abc.Mapping[str, list[t.Any]]) -> t.Any:
         """Give the validated value of a form."""
         try:
-            return self._result(self._adapter.validate_python(fields_of_form(form, self._fields)))
+            value = self._adapter.validate_python(fields_of_form(form, self._fields))
         except pydantic.ValidationError as error:
             inputs = all(isinstance(value, str) for values in form.values() for value in values)  # none of files
             raise exceptions.ValidationError(invalid(_errors(error, inputs=inputs))) from error
+        _check_finite(value)
+        return self._result(value)
 
     def encode(self, value: t.Any) -> bytes:
         """Give the JSON of a value, under the fields' aliases."""
@@ -76,7 +85,15 @@ class PydanticAdapter:
             valid = self._adapter.validate_python(value, from_attributes=True, by_alias=True, by_name=True)
         except pydantic.ValidationError as error:
             raise exceptions.SerializationError(invalid(_errors(error, inputs=False))) from error
-        return self._adapter.dump_json(valid, by_alias=True, exclude_unset=self._partial)
+        body = self._adapter.dump_json(valid, by_alias=True, exclude_unset=self._partial)
+        if not self._has_floats or b"null" not in body:  # which pydantic writes for a float that JSON has no form for
+            return body
+        dumped, source = (
+            self._adapter.dump_python(valid, mode=mode, by_alias=True, exclude_unset=self._partial)
+            for mode in ("json", "python")
+        )
+        spelled = spell_infinite(dumped, source)
+        return body if spelled is dumped else msgspec.json.encode(spelled)
 
 
 def adapter(shape: Shape) -> PydanticAdapter:
@@ -171,6 +188,39 @@ def _annotations(model: t.Any) -> dict[str, t.Any]:
         return t.get_type_hints(model)
     named = {name: field.annotation for name, field in model.model_fields.items()}
     return named | {field.alias: field.annotation for field in model.model_fields.values() if field.alias}
+
+
+def _sent_annotations(model: t.Any) -> dict[str, t.Any] | None:
+    """The annotations of a model's fields, by each name under which they may be sent; None of another type."""
+    if not (isinstance(model, type) and (issubclass(model, pydantic.BaseModel) or hasattr(model, "__annotations__"))):
+        return None
+    if not issubclass(model, pydantic.BaseModel):
+        return t.get_type_hints(model) if dataclasses.is_dataclass(model) or hasattr(model, "__total__") else None
+    return {
+        name: field.annotation
+        for key, field in model.model_fields.items()
+        for name in _sent_names(key, field.validation_alias, True)
+    }
+
+
+def _mentions(schema: t.Any, holds: collections.abc.Callable[[dict[str, t.Any]], bool]) -> bool:
+    """Whether a core schema, or one in it, is of a kind."""
+    match schema:
+        case dict():
+            return holds(schema) or any(_mentions(each, holds) for each in schema.values())
+        case list() | tuple():
+            return any(_mentions(each, holds) for each in schema)
+    return False
+
+
+def _may_be_infinite(schema: dict[str, t.Any]) -> bool:
+    return schema.get("type") == "any" or (schema.get("type") == "float" and schema.get("allow_inf_nan", True))
+
+
+def _check_finite(value: t.Any) -> None:
+    if (where := find_infinite(value)) is not None:
+        error = {"type": "finite_number", "loc": where, "msg": "Input should be a finite number"}
+        raise exceptions.ValidationError(invalid([error]))
 
 
 def _infos(model: t.Any) -> dict[str, pydantic.fields.FieldInfo]:

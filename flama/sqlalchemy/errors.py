@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from flama import exceptions
+from flama._moments import UnfitValue
 
 __all__ = ["translated"]
 
@@ -147,6 +148,8 @@ class translated:
                 return exceptions.UnavailableError(resource=resource, detail=str(error.args[0]).partition("\n")[0])
             case OSError():
                 return self._error(_Told("unavailable"))
+            case exc.StatementError(orig=UnfitValue() as refusal):
+                return exceptions.InvalidDataError(resource=resource, detail=str(refusal))
             case exc.StatementError(orig=refusal) if isinstance(refusal, _REFUSALS):
                 return self._error(_Told("invalid"))
             case OverflowError() | UnicodeError():

@@ -16,6 +16,7 @@ from flama.ddd.repositories.tables import SQLAlchemyTableManager
 from flama.ddd.repositories.typed import Record, records
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import drivers, explanations, guarded, scopes, stamps, statements, upserts, versions
+from flama.sqlalchemy._dialects import use_portable
 from flama.sqlalchemy.columns import Columns, json_columns
 
 __all__ = ["SQLAlchemyRepository", "SQLAlchemyTableManager", "SQLAlchemyTableRepository"]
@@ -34,6 +35,7 @@ class SQLAlchemyRepository(BaseRepository):
 
     def __init__(self, connection: AsyncConnection, *args: t.Any, **kwargs: t.Any) -> None:
         super().__init__(*args, **kwargs)
+        use_portable(connection)
         self._connection = connection
 
     def __eq__(self, other: object) -> bool:

@@ -6,6 +6,7 @@ import weakref
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult
 
+from flama.sqlalchemy._dialects import use_portable
 from flama.sqlalchemy.drivers.asyncmy import write_finite
 from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.connections import opened
@@ -142,6 +143,7 @@ async def make_way(connection: AsyncConnection) -> None:
 
     One that is to be checked out when it is first used is checked out.
     """
+    use_portable(connection)
     sync = connection.sync_connection
     if sync is not None and sync._dbapi_connection is None:
         await opened(connection)
