@@ -63,7 +63,7 @@ def _builtin(value: t.Any) -> t.Any:
 
 
 finite_json: t.Final = msgspec.json.Encoder(enc_hook=_builtin).encode
-"""Give the JSON of a value without floats, or with finite ones alone: as :func:`json` does, but for its look at them."""
+"""Return the JSON of a value whose floats, if it has any, are finite: :func:`json` without its look at them."""
 
 
 def json(value: t.Any) -> bytes:

@@ -1,6 +1,5 @@
 """Columns of moments and numbers over HTTP: how their values are sent, answered and filtered by."""
 
-import collections.abc
 import datetime
 import typing as t
 

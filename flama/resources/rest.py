@@ -174,7 +174,11 @@ def _of_table(cls: t.Any) -> None:
     given, answered = _schemas(cls)
     made = tables.output_schema(cls.__name__, cls._table) if answered is None else answered
     cls._output = Output(made, answered is None, tables.is_finite(cls._table))
-    cls._input = _table_input(cls, tables) if given is None else Input(given, cls._called, _names(cls))
+    cls._input = (
+        _table_input(cls, tables)
+        if given is None
+        else Input(given, cls._called, _names(cls), tables.check_offsets(cls._table))
+    )
     cls._filters, cls._kinds = tables.fields(cls._table, _annotations(made)), {}
     cls._unique = tables.unique_columns(cls._table)
 

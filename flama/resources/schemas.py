@@ -17,11 +17,19 @@ class Input:
     """What requests bring: records of a schema, of which errors tell by a name.
 
     A field that the schema doesn't have, and by the name of which records are ``answered``, is the resource's own: what
-    is sent of it is passed over. Any other is refused, unless the schema says itself what becomes of others.
+    is sent of it is passed over. Any other is refused, unless the schema says itself what becomes of others. ``check``
+    raises what is wrong with a record that the schema lets pass.
     """
 
-    def __init__(self, schema: t.Any, name: str, answered: collections.abc.Iterable[str]) -> None:
+    def __init__(
+        self,
+        schema: t.Any,
+        name: str,
+        answered: collections.abc.Iterable[str],
+        check: collections.abc.Callable[[_Record], None] = lambda record: None,
+    ) -> None:
         self.schema = schema
+        self._check = check
         self._name = name
         self._one, self._many = _adapters(self.annotation())
         self._part, self._parts = _adapters(self.annotation(partial=True))
@@ -79,7 +87,10 @@ class Input:
             raise exceptions.DecodeError("The body is a list of records, and there is none")
         if self._fields is not None and (unknown := [name for name in adapter.names(body) if name not in self._known]):
             raise exceptions.UnknownColumnError(resource=self._name, names=unknown, columns=self._fields)
-        return adapter.decode(body)
+        found = adapter.decode(body)
+        for record in found if isinstance(found, list) else (found,):
+            self._check(record)
+        return found
 
 
 class TableInput(Input):

@@ -1,6 +1,7 @@
 """What a SQL table says of a resource: its key, its fields, schemas of its records."""
 
 import collections.abc
+import datetime
 import math
 import re
 import typing as t
@@ -8,15 +9,34 @@ import typing as t
 import pydantic
 import sqlalchemy as sa
 
-from flama.exceptions import ResourceModelInvalid, ResourcePrimaryKeyInvalid, ResourcePrimaryKeyNotFound
+from flama._moments import has_offset
+from flama.exceptions import (
+    ResourceModelInvalid,
+    ResourcePrimaryKeyInvalid,
+    ResourcePrimaryKeyNotFound,
+    ValidationError,
+)
 from flama.resources._scalars import has_numbers, scalar
 from flama.resources.keys import IDS, Key
 from flama.rest import filters, values
+from flama.schemas.adapter import invalid
+from flama.sqlalchemy._dialects import has_moments, has_zone
 from flama.sqlalchemy.columns import python_types, unique_columns
 
-__all__ = ["fields", "input_schema", "is_finite", "key", "output_schema", "required", "resets", "unique_columns"]
+__all__ = [
+    "check_offsets",
+    "fields",
+    "input_schema",
+    "is_finite",
+    "key",
+    "output_schema",
+    "required",
+    "resets",
+    "unique_columns",
+]
 
 _CLOSED: t.Final = pydantic.ConfigDict(json_schema_extra={"additionalProperties": False})  # as a resource sees to
+_MOMENTS: t.Final = (datetime.datetime, datetime.time)
 _RANGES: t.Final = {sa.SmallInteger: 2**15, sa.BigInteger: 2**63, sa.Integer: 2**31}
 
 
@@ -91,6 +111,22 @@ def resets(table: sa.Table, without: collections.abc.Container[str] = ()) -> dic
         elif column.nullable and not _has_default(column):
             found[key] = None
     return found
+
+
+def check_offsets(table: sa.Table) -> collections.abc.Callable[[dict[str, t.Any]], None]:
+    """Return what makes sure that moments which requests bring have an offset where their columns keep a time zone.
+
+    It raises :class:`ValidationError`.
+    """
+    names = [key for key, column in table.columns.items() if has_moments(column.type) and has_zone(column.type)]
+
+    def check(record: dict[str, t.Any]) -> None:
+        naive = [name for name in names if isinstance(record.get(name), _MOMENTS) and not has_offset(record[name])]
+        if naive:
+            errors = [{"type": "timezone_aware", "loc": [name], "msg": "Input should have an offset"} for name in naive]
+            raise ValidationError(invalid(errors))
+
+    return check
 
 
 def is_finite(table: sa.Table) -> bool:

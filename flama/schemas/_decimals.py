@@ -10,14 +10,17 @@ import msgspec
 __all__ = ["Shape", "quote_decimals", "shape"]
 
 Shape: t.TypeAlias = dict[t.Any, t.Any] | None
-"""Where decimals are in a value: under which keys; those of :data:`EACH` are of each item. None for a decimal itself."""
+"""Where decimals are in a value: under which keys, or with ``_EACH`` in each item. None for a decimal itself."""
 
 _EACH: t.Final = object()
 _LONG: t.Final = re.compile(rb"[0-9][0-9.]{15}")
 _OBJECT: t.Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _ARRAY: t.Final = msgspec.json.Decoder(list[msgspec.Raw])
-_COLLECTIONS: t.Final = (list, set, frozenset, tuple, collections.abc.Sequence, collections.abc.Iterable)
 _MAPPINGS: t.Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
+_CONTAINERS: t.Final = (
+    *(list, set, frozenset, tuple, collections.abc.Sequence, collections.abc.Collection, collections.abc.Iterable),
+    *_MAPPINGS,
+)
 
 _Fields: t.TypeAlias = collections.abc.Callable[[t.Any], collections.abc.Mapping[str, t.Any] | None]
 
@@ -25,7 +28,7 @@ _Fields: t.TypeAlias = collections.abc.Callable[[t.Any], collections.abc.Mapping
 def shape(annotation: t.Any, fields: _Fields) -> Shape:
     """Return where decimals are in values of a type, ``{}`` if nowhere.
 
-    ``fields`` returns the annotations of a model's fields, by each name under which they are sent; None of another type.
+    ``fields`` returns the annotations of a model's fields by each name under which they are sent, None of no model.
     """
     return _shape(annotation, fields, {})
 
@@ -44,34 +47,36 @@ def quote_decimals(body: bytes, where: Shape) -> bytes:
 
 
 def _shape(annotation: t.Any, fields: _Fields, known: dict[t.Any, dict[t.Any, t.Any]]) -> Shape:
-    if hasattr(annotation, "__metadata__"):
-        return _shape(t.get_args(annotation)[0], fields, known)
-    if hasattr(annotation, "__value__"):  # of an alias of PEP 695
-        return _shape(annotation.__value__, fields, known)
     if annotation is decimal.Decimal:
         return None
-    origin = t.get_origin(annotation)
-    arguments = [each for each in t.get_args(annotation) if each not in (type(None), ...)]
-    if origin in _MAPPINGS and len(arguments) == 2:
-        return _each(_shape(arguments[1], fields, known))
-    if origin in _COLLECTIONS:
-        return _each(_shape(arguments[0], fields, known)) if len(arguments) == 1 else {}
-    if origin is not None:
-        # of several types, which is meant is told by the value: a text may mean another than the number
-        return _shape(arguments[0], fields, known) if len(arguments) == 1 else {}
-    if annotation in known:
-        return known[annotation]
-    if (named := fields(annotation)) is None:
+    if hasattr(annotation, "__value__"):  # an alias of PEP 695
+        return _shape(annotation.__value__, fields, known)
+    if (origin := t.get_origin(annotation)) is None:
+        return _shape_of_model(annotation, fields, known)
+    arguments = _types_in(annotation)
+    if origin in _MAPPINGS:
+        del arguments[:1]
+    if len(arguments) != 1:  # which of several is meant is told by the value, and a text may mean another
         return {}
-    found = known[annotation] = {}
-    for name, inner in named.items():
+    inner = _shape(arguments[0], fields, known)
+    return inner if inner == {} or origin not in _CONTAINERS else {_EACH: inner}
+
+
+def _types_in(annotation: t.Any) -> list[t.Any]:
+    """Return the arguments of a generic type that are types of values: not what annotates them, not None."""
+    arguments = t.get_args(annotation)
+    several = arguments[:1] if hasattr(annotation, "__metadata__") else arguments
+    return [each for each in several if each not in (type(None), ...)]
+
+
+def _shape_of_model(model: t.Any, fields: _Fields, known: dict[t.Any, dict[t.Any, t.Any]]) -> dict[t.Any, t.Any]:
+    if model in known:
+        return known[model]
+    found = known[model] = {}  # it may be in itself
+    for name, inner in (fields(model) or {}).items():
         if (where := _shape(inner, fields, known)) != {} or where is found:
             found[name] = where
     return found
-
-
-def _each(inner: Shape) -> Shape:
-    return {} if inner == {} else {_EACH: inner}
 
 
 def _quote(raw: bytes, where: Shape) -> bytes:

@@ -1,10 +1,10 @@
 """SQLAlchemy's dialects with one meaning of moments and numbers, whichever the database.
 
-SQLite and MariaDB drop the offset of a moment, asyncpg takes a moment without one for the process's local time, psycopg
-leaves it to the session's time zone. A type that a dialect chooses for a column is therefore wrapped: what is bound to a
-column with ``timezone=True`` is the instant in UTC, and what is read from there is aware, in UTC; what is bound to a
-column without is refused if it has an offset. Since the dialect chooses the types, this holds for types within types
-(decorators, variants, arrays), and for statements of the program's own on a repository's connection.
+SQLite and MariaDB drop the offset of a moment. A moment without one is in the process's time zone to asyncpg, and in
+the session's to psycopg. So the types that a dialect chooses for columns are wrapped. What is bound to a column with
+``timezone=True`` is the instant in UTC, and what is read from there is aware, in UTC. What is bound to a column without
+is refused if it has an offset. As the dialect chooses the types, this holds for types within types (decorators,
+variants, arrays), and for statements of the program's own on a repository's connection.
 """
 
 import collections.abc
@@ -132,6 +132,22 @@ class _Moment(_Wrapped):
         return in_utc if self.timezone and dialect.driver not in _ANSWERS_IN_UTC else None
 
 
+class _Timestamp(_Moment):
+    """A TIMESTAMP of MySQL or MariaDB, which they write and read in the session's time zone."""
+
+    dialects = ("mysql", "mariadb")
+
+    def bind_expression(self, bindvalue: t.Any) -> t.Any:
+        return sa.func.convert_tz(bindvalue, _UTC, _SESSION) if self.timezone else bindvalue
+
+    def column_expression(self, colexpr: t.Any) -> t.Any:
+        return sa.func.convert_tz(colexpr, _SESSION, _UTC, type_=self) if self.timezone else colexpr
+
+
+_UTC: t.Final[sa.ColumnElement[str]] = sa.literal_column("'+00:00'")
+_SESSION: t.Final[sa.ColumnElement[str]] = sa.literal_column("@@session.time_zone")
+
+
 class _TimeOfDay(_Moment):
     def _to_return(self, dialect: sa.Dialect) -> _Convert | None:
         return in_utc if self.timezone and dialect.name in _NAIVE_ONLY else None  # others return it as it was stored
@@ -158,6 +174,7 @@ class _StoredAsFloat(_Wrapped):
 
 # the first that fits
 _WRAPPERS: t.Final[tuple[tuple[tuple[type[t.Any], ...], type[_Wrapped]], ...]] = (
+    ((sa.TIMESTAMP,), _Timestamp),
     ((sa.DateTime,), _Moment),
     ((sa.Time,), _TimeOfDay),
     (

@@ -148,10 +148,9 @@ class translated:
                 return exceptions.UnavailableError(resource=resource, detail=str(error.args[0]).partition("\n")[0])
             case OSError():
                 return self._error(_Told("unavailable"))
-            case exc.StatementError(orig=UnfitValue() as refusal):
-                return exceptions.InvalidDataError(resource=resource, detail=str(refusal))
             case exc.StatementError(orig=refusal) if isinstance(refusal, _REFUSALS):
-                return self._error(_Told("invalid"))
+                detail = str(refusal) if isinstance(refusal, UnfitValue) else ""
+                return exceptions.InvalidDataError(resource=resource, detail=detail)
             case OverflowError() | UnicodeError():
                 return self._error(_Told("invalid"))
         return None
