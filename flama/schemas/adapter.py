@@ -193,7 +193,7 @@ def _library(schema: t.Any) -> t.Any:
         raise exceptions.ApplicationError(
             f"{schema!r} is no schema: a pydantic model, msgspec Struct, dataclass or TypedDict would do"
         )
-    return _module("msgspec" if hasattr(schema, "__struct_fields__") or _is_typed_dict(schema) else "pydantic")
+    return _module("msgspec" if hasattr(schema, "__struct_fields__") or _is_plain_typed_dict(schema) else "pydantic")
 
 
 def _library_of(annotation: t.Any) -> t.Any:
@@ -207,6 +207,11 @@ def _mentions_struct(annotation: t.Any) -> bool:
 
 def _is_typed_dict(annotation: t.Any) -> bool:
     return hasattr(annotation, "__required_keys__")  # also those of typing_extensions, another class before 3.12
+
+
+def _is_plain_typed_dict(annotation: t.Any) -> bool:
+    """Whether it is a TypedDict that isn't set up for pydantic."""
+    return _is_typed_dict(annotation) and not hasattr(annotation, "__pydantic_config__")
 
 
 def _module(library: str) -> t.Any:

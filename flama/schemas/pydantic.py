@@ -1,4 +1,4 @@
-"""Models that pydantic validates as schemas: its own, dataclasses."""
+"""Models that pydantic validates as schemas: its own, dataclasses, TypedDicts with a ``__pydantic_config__``."""
 
 import collections.abc
 import copy
@@ -178,7 +178,14 @@ def _infos(model: t.Any) -> dict[str, pydantic.fields.FieldInfo]:
     if hasattr(model, "__pydantic_fields__"):
         return t.cast("dict[str, pydantic.fields.FieldInfo]", model.__pydantic_fields__)
     hints = t.get_type_hints(model, include_extras=True)
+    if not dataclasses.is_dataclass(model):
+        return {name: pydantic.fields.FieldInfo.from_annotation(_value_type(hint)) for name, hint in hints.items()}
     return {field.name: _info(field, hints[field.name]) for field in dataclasses.fields(model) if field.init}
+
+
+def _value_type(hint: t.Any) -> t.Any:
+    """Return the type of a key of a TypedDict, whether it is required or not."""
+    return t.get_args(hint)[0] if t.get_origin(hint) in (te.Required, te.NotRequired) else hint
 
 
 def _info(field: dataclasses.Field[t.Any], annotation: t.Any) -> pydantic.fields.FieldInfo:
