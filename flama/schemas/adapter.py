@@ -22,6 +22,7 @@ __all__ = [
     "names",
     "parameter_reader",
     "plain",
+    "to_jsonable",
     "too_many",
     "without_none",
 ]
@@ -98,6 +99,11 @@ def parameter_reader(annotation: t.Any, *, many: bool = False) -> collections.ab
     It raises :class:`ValueError` with the library's errors; :func:`invalid` makes the answer from them.
     """
     return t.cast(collections.abc.Callable[[t.Any], t.Any], _module("pydantic").parameter_reader(annotation, many=many))
+
+
+def to_jsonable(value: t.Any) -> t.Any:
+    """Return what pydantic makes of a value of a type that it knows for JSON: dictionaries, lists, texts, numbers."""
+    return _module("pydantic").to_jsonable(value)
 
 
 def json_schema(annotation: t.Any, *, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:

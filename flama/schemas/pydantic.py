@@ -3,6 +3,7 @@
 import collections.abc
 import copy
 import dataclasses
+import functools
 import itertools
 import operator
 import typing as t
@@ -28,7 +29,7 @@ from flama.schemas.adapter import (
     too_many,
 )
 
-__all__ = ["PydanticAdapter", "adapter", "json_schema", "names", "parameter_reader"]
+__all__ = ["PydanticAdapter", "adapter", "json_schema", "names", "parameter_reader", "to_jsonable"]
 
 
 class PydanticAdapter:
@@ -113,6 +114,17 @@ def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callab
 
     members = {str(member): member for member in t.get_args(bare)} if is_literal else {}
     return (lambda text: read(members.get(text, text))) if members else read
+
+
+def to_jsonable(value: t.Any) -> t.Any:
+    """Return what a value of a type that pydantic knows is in JSON, under the aliases of its fields."""
+    return _serializer(type(value)).to_python(value, mode="json", by_alias=True)
+
+
+@functools.lru_cache(1000)
+def _serializer(kind: type) -> t.Any:
+    found = vars(kind).get("__pydantic_serializer__")  # which a model has already
+    return pydantic.TypeAdapter(kind).serializer if found is None else found
 
 
 def json_schema(shape: Shape, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
