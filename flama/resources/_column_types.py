@@ -1,7 +1,6 @@
 """Types of columns over HTTP: how their values are sent, answered and filtered by, one row for each kind of type."""
 
 import collections.abc
-import decimal
 import enum
 import ipaddress
 import math
