@@ -10,13 +10,14 @@ import typing as t
 import uuid
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql import elements
 
 from flama._moments import in_utc, refuse_offset
 from flama.memory.definitions import Kind, anything
 
-__all__ = ["kind"]
+__all__ = ["integer_bounds", "kind"]
 
 _Convert: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
@@ -117,20 +118,42 @@ def _truth(value: t.Any) -> bool:
     return bool(value)
 
 
+def integer_bounds(type: sa.Integer) -> tuple[int, int]:
+    """Return the least and the greatest integer that a type holds, on whichever database holds the most."""
+    several = [each for each in (type, *type._variant_mapping.values()) if isinstance(each, sa.Integer)]
+    bounds = [_bounds(each) for each in several]
+    return min(low for low, _ in bounds), max(high for _, high in bounds)
+
+
+def _bounds(type: sa.Integer) -> tuple[int, int]:
+    bits = next(bits for known, bits in _BITS if isinstance(type, known))
+    if getattr(type, "unsigned", False) or getattr(type, "zerofill", False):  # of MySQL, where the one means the other
+        return 0, 2**bits - 1
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
+_BITS: t.Final = (
+    (mysql.TINYINT, 8),
+    (sa.SmallInteger, 16),
+    (mysql.MEDIUMINT, 24),
+    (sa.BigInteger, 64),
+    (sa.Integer, 32),
+)
+
+
 def _whole_numbers(type: sa.Integer) -> Kind:
-    bits = {True: 32, isinstance(type, sa.SmallInteger): 16, isinstance(type, sa.BigInteger): 64}[True]
-    most = 2 ** (bits - 1)
+    low, high = integer_bounds(type)
 
     def keep(value: t.Any) -> int:
         number = operator.index(value)
-        if not -most <= number < most:
+        if not low <= number <= high:
             raise ValueError("it is out of range")
         return number
 
     def operand(value: t.Any) -> t.Any:
         return _finite(value) if isinstance(value, float | decimal.Decimal) else keep(_plain(value))
 
-    return _kind(f"a whole number of {bits} bits", keep, operand)
+    return _kind(f"a whole number from {low} to {high}", keep, operand)
 
 
 def _numbers(type: sa.Float[t.Any]) -> Kind:

@@ -1,4 +1,4 @@
-"""Columns of moments and numbers over HTTP: how their values are sent, answered and filtered by."""
+"""Moments and floats over HTTP: how values of their columns are sent, answered and filtered by."""
 
 import datetime
 import typing as t
@@ -7,64 +7,41 @@ import pydantic
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
+from flama._numbers import SPELLED
 from flama.rest import filters, moments, values
 from flama.sqlalchemy._dialects import has_zone, kept_type
 
-__all__ = ["Scalar", "has_numbers", "scalar"]
+__all__ = ["ANSWERED_FLOAT", "answered_float", "may_be_infinite", "moment", "moment_filter"]
 
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
 
 _MYSQL: t.Final = (mysql.DOUBLE, mysql.FLOAT, mysql.REAL)  # which hold no infinity
-_BESIDE_NUMBERS: t.Final = {"type": "string", "enum": ["Infinity", "-Infinity", "NaN"]}
+_FINITE: t.Final = (
+    *(sa.String, sa.Integer, sa.Boolean, sa.DateTime, sa.Date, sa.Time, sa.Interval),
+    *(sa.LargeBinary, sa.Uuid, *_MYSQL),
+)
+
+_number_or_text: t.Final = {"anyOf": [{"type": "number"}, {"type": "string", "enum": [*SPELLED]}]}
+ANSWERED_FLOAT: t.Final = t.Annotated[float, pydantic.WithJsonSchema(_number_or_text, mode="serialization")]
+"""A float in a response: a number, or the text that stands for one that JSON has no form for."""
 
 
-class Scalar(t.NamedTuple):
-    """How values of a column look over HTTP: the annotations of what is sent and answered, and what it is filtered by.
+def moment(kind: _Type) -> t.Any:
+    """Return the annotation of moments, or times of the day, as a column of this type takes and gives them."""
+    python, zone = _python_type(kind), has_zone(kind)
 
-    ``filterable`` is None where it is as the type of its values says.
-    """
-
-    sent: t.Any
-    answered: t.Any
-    filterable: filters.Filterable | None = None
-
-
-def scalar(kind: _Type) -> Scalar | None:
-    """Return how the values of a type look over HTTP; None where it holds neither moments nor floats."""
-    match kept_type(kind):
-        case sa.DateTime():
-            return _moment(datetime.datetime, has_zone(kind))
-        case sa.Time():
-            return _moment(datetime.time, has_zone(kind))
-        case (sa.Numeric() | sa.Float()) as number if not number.asdecimal:
-            return _FINITE if isinstance(number, _MYSQL) else _FLOAT
-    return None
-
-
-def has_numbers(kind: _Type) -> bool:
-    """Return whether a value of a type may hold a number that JSON has no form for."""
-    match kept_type(kind):
-        case (sa.Numeric() | sa.Float()) as number:
-            return not number.asdecimal
-        case sa.String() | sa.Integer() | sa.Boolean() | sa.DateTime() | sa.Date() | sa.Time() | sa.Uuid():
-            return False
-        case sa.LargeBinary() | sa.Interval():
-            return False
-    return True
-
-
-def _moment(python: moments.Kind, zone: bool) -> Scalar:
     def read(value: t.Any) -> t.Any:
         return moments.read(python, value, zone=zone)
 
-    schema = pydantic.WithJsonSchema(moments.schema(python, zone=zone))
-    annotation = t.Annotated[python, pydantic.PlainValidator(read), schema]
-    return Scalar(annotation, annotation, _filterable(python, zone))
+    return t.Annotated[
+        python, pydantic.PlainValidator(read), pydantic.WithJsonSchema(moments.schema(python, zone=zone))
+    ]
 
 
-def _filterable(python: moments.Kind, zone: bool) -> filters.Filterable:
-    made = filters.filterable(python)
-    end = "with" if zone else "without"
+def moment_filter(kind: _Type) -> filters.Filterable:
+    """Return what a column of moments, or times of the day, can be filtered by."""
+    python, zone = _python_type(kind), has_zone(kind)
+    made, end = filters.filterable(python), "with" if zone else "without"
 
     def read(text: str) -> t.Any:
         value = made.read(text)
@@ -75,8 +52,18 @@ def _filterable(python: moments.Kind, zone: bool) -> filters.Filterable:
     return made._replace(read=read, pattern=f"{values.pattern(python)}Z" if zone else values.pattern(python))
 
 
-_answered_float: t.Final = t.Annotated[
-    float, pydantic.WithJsonSchema({"anyOf": [{"type": "number"}, _BESIDE_NUMBERS]}, mode="serialization")
-]
-_FINITE: t.Final = Scalar(pydantic.FiniteFloat, pydantic.FiniteFloat)
-_FLOAT: t.Final = Scalar(pydantic.FiniteFloat, _answered_float)
+def answered_float(kind: _Type) -> t.Any:
+    """Return the annotation of floats as a column of this type gives them."""
+    return pydantic.FiniteFloat if isinstance(kept_type(kind), _MYSQL) else ANSWERED_FLOAT
+
+
+def may_be_infinite(kind: _Type) -> bool:
+    """Return whether a value that a column of this type gives may hold a number that JSON has no form for."""
+    match kind:
+        case sa.Numeric() | sa.Float():
+            return not kind.asdecimal and not isinstance(kind, _MYSQL)
+    return not isinstance(kind, _FINITE)
+
+
+def _python_type(kind: _Type) -> moments.Kind:
+    return datetime.datetime if isinstance(kept_type(kind), sa.DateTime) else datetime.time

@@ -80,6 +80,7 @@ class RESTResource(Resource):
     _locks: t.ClassVar[bool] = False
     _kinds: t.ClassVar[collections.abc.Mapping[str, t.Any]] = {}  # by which places are told, where no table does
     _unique: t.ClassVar[tuple[frozenset[str], ...] | None] = None  # what none can be alike in, where it is known
+    _generated: t.ClassVar[frozenset[str]] = frozenset()  # what the database alone sets
     _settable: t.ClassVar[tuple[str, ...]]  # what changes in a record that is there
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: t.Any) -> None:
@@ -97,7 +98,8 @@ class RESTResource(Resource):
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__} keeps answers by their key, for which its repository has to be one of a table"
             )
-        fields, cls._settable = cls._filters, tuple(_annotations(cls._input.schema))
+        fields = cls._filters
+        cls._settable = tuple(name for name in _annotations(cls._input.schema) if name not in cls._generated)
         cls._filters = _granted(cls.__name__, fields, cls.filters)
         cls._ordering = tuple(fields if cls.ordering is None else cls.ordering)
         cls._order = orders(cls.order_by)
@@ -108,7 +110,7 @@ class RESTResource(Resource):
     def records(cls, repository: t.Any) -> Records:
         """Give what the resource asks of its repository."""
         if cls._is_table():
-            return TableRecords(repository, cls._id.name, cls._kinds)
+            return TableRecords(repository, cls._id.name, cls._kinds, cls._generated)
         return PortableRecords(repository, cls._id.name, cls._called, cls._sliceable, cls._kinds, cls._locks)
 
     @classmethod
@@ -172,22 +174,26 @@ def _of_table(cls: t.Any) -> None:
     cls._id, cls._called = tables.key(cls.__name__, cls._table), cls._table.name
     cls._repository = cls.repository or _table_repository(cls)
     given, answered = _schemas(cls)
-    made = tables.output_schema(cls.__name__, cls._table) if answered is None else answered
-    cls._output = Output(made, answered is None, tables.is_finite(cls._table))
+    if answered is None:
+        answered = tables.output_schema(cls.__name__, cls._table)
+        cls._output = Output(answered, tables.encoders(cls._table), is_finite=tables.is_finite(cls._table))
+    else:
+        cls._output = Output(answered)
+    cls._generated = tables.generated_columns(cls._table)
     cls._input = (
         _table_input(cls, tables)
         if given is None
         else Input(given, cls._called, _names(cls), tables.check_offsets(cls._table))
     )
-    cls._filters, cls._kinds = tables.fields(cls._table, _annotations(made)), {}
+    cls._filters, cls._kinds = tables.fields(cls._table, _annotations(answered)), {}
     cls._unique = tables.unique_columns(cls._table)
 
 
 def _table_input(cls: t.Any, tables: t.Any) -> TableInput:
-    kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None}
-    described, taken = (
-        tables.input_schema(f"{cls.__name__}Input", cls._table, kept, nulls=nulls) for nulls in (False, True)
-    )
+    kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None} | cls._generated
+    described = tables.input_schema(f"{cls.__name__}Input", cls._table, kept)
+    # a key that the database generates tells all the same which record is meant
+    taken = tables.input_schema(f"{cls.__name__}Input", cls._table, kept - {cls._id.name}, nulls=True)
     return TableInput(
         described,
         taken,

@@ -22,6 +22,7 @@ __all__ = [
     "names",
     "parameter_reader",
     "plain",
+    "to_jsonable",
     "too_many",
     "without_none",
 ]
@@ -98,6 +99,11 @@ def parameter_reader(annotation: t.Any, *, many: bool = False) -> collections.ab
     It raises :class:`ValueError` with the library's errors; :func:`invalid` makes the answer from them.
     """
     return t.cast(collections.abc.Callable[[t.Any], t.Any], _module("pydantic").parameter_reader(annotation, many=many))
+
+
+def to_jsonable(value: t.Any) -> t.Any:
+    """Return what pydantic makes of a value of a type that it knows for JSON: dictionaries, lists, texts, numbers."""
+    return _module("pydantic").to_jsonable(value)
 
 
 def json_schema(annotation: t.Any, *, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
@@ -193,7 +199,7 @@ def _library(schema: t.Any) -> t.Any:
         raise exceptions.ApplicationError(
             f"{schema!r} is no schema: a pydantic model, msgspec Struct, dataclass or TypedDict would do"
         )
-    return _module("msgspec" if hasattr(schema, "__struct_fields__") or _is_typed_dict(schema) else "pydantic")
+    return _module("msgspec" if hasattr(schema, "__struct_fields__") or _is_plain_typed_dict(schema) else "pydantic")
 
 
 def _library_of(annotation: t.Any) -> t.Any:
@@ -207,6 +213,11 @@ def _mentions_struct(annotation: t.Any) -> bool:
 
 def _is_typed_dict(annotation: t.Any) -> bool:
     return hasattr(annotation, "__required_keys__")  # also those of typing_extensions, another class before 3.12
+
+
+def _is_plain_typed_dict(annotation: t.Any) -> bool:
+    """Whether it is a TypedDict that isn't set up for pydantic."""
+    return _is_typed_dict(annotation) and not hasattr(annotation, "__pydantic_config__")
 
 
 def _module(library: str) -> t.Any:

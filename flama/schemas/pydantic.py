@@ -1,8 +1,9 @@
-"""Models that pydantic validates as schemas: its own, dataclasses."""
+"""Models that pydantic validates as schemas: its own, dataclasses, TypedDicts with a ``__pydantic_config__``."""
 
 import collections.abc
 import copy
 import dataclasses
+import functools
 import itertools
 import operator
 import typing as t
@@ -31,7 +32,7 @@ from flama.schemas.adapter import (
     too_many,
 )
 
-__all__ = ["PydanticAdapter", "adapter", "json_schema", "names", "parameter_reader"]
+__all__ = ["PydanticAdapter", "adapter", "json_schema", "names", "parameter_reader", "to_jsonable"]
 
 
 class PydanticAdapter:
@@ -132,6 +133,17 @@ def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callab
     return (lambda text: read(members.get(text, text))) if members else read
 
 
+def to_jsonable(value: t.Any) -> t.Any:
+    """Return what a value of a type that pydantic knows is in JSON, under the aliases of its fields."""
+    return _serializer(type(value)).to_python(value, mode="json", by_alias=True)
+
+
+@functools.lru_cache(1000)
+def _serializer(kind: type) -> t.Any:
+    found = vars(kind).get("__pydantic_serializer__")  # which a model has already
+    return pydantic.TypeAdapter(kind).serializer if found is None else found
+
+
 def json_schema(shape: Shape, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
     """Give the JSON Schema of what an annotation asks for, and those of the models in it by name."""
     mode: t.Literal["serialization", "validation"] = "serialization" if output else "validation"
@@ -228,7 +240,14 @@ def _infos(model: t.Any) -> dict[str, pydantic.fields.FieldInfo]:
     if hasattr(model, "__pydantic_fields__"):
         return t.cast("dict[str, pydantic.fields.FieldInfo]", model.__pydantic_fields__)
     hints = t.get_type_hints(model, include_extras=True)
+    if not dataclasses.is_dataclass(model):
+        return {name: pydantic.fields.FieldInfo.from_annotation(_value_type(hint)) for name, hint in hints.items()}
     return {field.name: _info(field, hints[field.name]) for field in dataclasses.fields(model) if field.init}
+
+
+def _value_type(hint: t.Any) -> t.Any:
+    """Return the type of a key of a TypedDict, whether it is required or not."""
+    return t.get_args(hint)[0] if t.get_origin(hint) in (te.Required, te.NotRequired) else hint
 
 
 def _info(field: dataclasses.Field[t.Any], annotation: t.Any) -> pydantic.fields.FieldInfo:

@@ -8,7 +8,15 @@ import sqlalchemy as sa
 
 from flama.sqlalchemy.conditions import known
 
-__all__ = ["Columns", "column_keys", "json_columns", "python_types", "unique_columns"]
+__all__ = [
+    "Columns",
+    "column_keys",
+    "generated_columns",
+    "json_columns",
+    "python_type",
+    "python_types",
+    "unique_columns",
+]
 
 Columns: t.TypeAlias = str | sa.Column[t.Any] | collections.abc.Iterable[str | sa.Column[t.Any]]
 """One column of a table, or several: the columns, or their keys."""
@@ -36,10 +44,32 @@ def json_columns(table: sa.Table) -> frozenset[str]:
     return frozenset(key for key, column in table.columns.items() if _takes_json(column.type))
 
 
+def python_type(type: sa.types.TypeEngine[t.Any]) -> t.Any:
+    """Return the type of what a column holds, None where it is unknown.
+
+    A TypeDecorator that says nothing of it holds what its ``impl`` does.
+    """
+    try:
+        found = type.python_type
+    except NotImplementedError:
+        found = object
+    if found is not object:
+        return found
+    if isinstance(type, sa.types.TypeDecorator) and not isinstance(type, sa.PickleType):
+        return python_type(type.impl_instance)
+    return None
+
+
 @functools.lru_cache(_TABLES)
 def python_types(table: sa.Table) -> dict[str, t.Any]:
     """Give the types of what the columns hold, by key, as far as they are known."""
-    return {key: kind for key, column in table.columns.items() if (kind := _python_type(column.type)) is not None}
+    return {key: kind for key, column in table.columns.items() if (kind := python_type(column.type)) is not None}
+
+
+@functools.lru_cache(_TABLES)
+def generated_columns(table: sa.Table) -> frozenset[str]:
+    """Return the keys of the columns whose values the database alone sets."""
+    return frozenset(key for key, column in table.columns.items() if _is_generated(column))
 
 
 @functools.lru_cache(_TABLES)
@@ -72,11 +102,8 @@ def _takes_json(type: sa.types.TypeEngine[t.Any]) -> bool:
             return _takes_json(type.item_type)
         case sa.types.TypeDecorator():
             return False
-    return _python_type(type) in (str, int, bool)
+    return python_type(type) in (str, int, bool)
 
 
-def _python_type(type: sa.types.TypeEngine[t.Any]) -> t.Any:
-    try:
-        return type.python_type
-    except NotImplementedError:
-        return None
+def _is_generated(column: sa.Column[t.Any]) -> bool:
+    return column.computed is not None or (column.identity is not None and bool(column.identity.always))

@@ -31,6 +31,7 @@ _BY_STATE: t.Final[dict[str, _Outcome]] = {
     "25P02": "failed",
     "40001": "conflict",
     "40P01": "conflict",
+    "428C9": "invalid",
     "42804": "invalid",
     "42846": "invalid",
     "42883": "invalid",
@@ -77,7 +78,7 @@ _BY_NUMBER: t.Final[dict[int, _Outcome]] = {
     **dict.fromkeys((1152, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1317, 1927, 1969, 3024, 4031), "unavailable"),
     **dict.fromkeys(range(2000, 2100), "unavailable"),  # the client's own
     **dict.fromkeys((1290, 1792, 1836), "read_only"),
-    **dict.fromkeys((1153, 1264, 1265, 1292, 1366, 1367, 1406, 1411, 1426, 1690, 3140), "invalid"),
+    **dict.fromkeys((1153, 1264, 1265, 1292, 1366, 1367, 1406, 1411, 1426, 1690, 1906, 3105, 3140), "invalid"),
 }
 
 # The code tells the kind. Which constraint, which columns: SQLite, MySQL and MariaDB tell in their message alone, in a
@@ -210,7 +211,7 @@ def _outcome_by_class(error: exc.DBAPIError, driver: Exception) -> _Outcome | No
         return "invalid"
     if isinstance(error, exc.ProgrammingError) and _says_itself(driver):
         return "invalid"
-    if "binding parameter" in str(driver):  # sqlite3
+    if "binding parameter" in str(driver) or "generated column" in str(driver):  # sqlite3
         return "invalid"
     # of SQLite, MySQL and MariaDB it is also the class of what is wrong with the program, such as an unknown column
     return "unavailable" if isinstance(error, exc.OperationalError) and not _has_number(driver) else None

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from flama import exceptions, query
 from flama.sqlalchemy import drivers, pages, statements
 from flama.sqlalchemy.columns import Columns, column_keys, unique_columns
+from flama.sqlalchemy.drivers._generations import generations, self_references
 from flama.sqlalchemy.drivers.execution import by_core, records_of_many
 from flama.sqlalchemy.drivers.packets import check
 from flama.sqlalchemy.scopes import Scope
@@ -97,7 +98,7 @@ async def upserted(
     async with rules.atomic(connection, several=len(rows) > 1):
         if new:  # they come first: a savepoint of theirs is not to end after another statement
             stored.update(zip(new, await drivers.inserted(connection, table, list(new.values())), strict=True))
-        for indexes in _alike(known):
+        for indexes in _in_order(table, known):
             upserts = [_upsert(table, key, rows[index], changed, rules) for index in indexes]
             stored.update(zip(indexes, await _upserted_alike(connection, upserts), strict=True))
         rules.check(stored.values())
@@ -310,6 +311,17 @@ async def _by_key(connection: AsyncConnection, upsert: _Upsert) -> _Record:
         await upsert.refuse_hidden(connection)
         raise exceptions.IntegrityError(resource=upsert.table.name, kind="unique")
     return found[0]
+
+
+def _in_order(table: sa.Table, rows: collections.abc.Mapping[int, _Row]) -> collections.abc.Iterator[list[int]]:
+    """Yield the places of rows that have the same columns, behind those of rows of their table that they refer to."""
+    if len(rows) == 1 or not self_references(table):
+        yield from _alike(rows)
+        return
+    places = list(rows)
+    ordered, cycles = generations(table, list(rows.values()))
+    for generation in [*ordered, cycles]:
+        yield from _alike({places[index]: rows[places[index]] for index in generation})
 
 
 def _alike(rows: collections.abc.Mapping[int, _Row]) -> collections.abc.Iterable[list[int]]:

@@ -313,8 +313,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
     async def _dropped(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], at_most: int | None) -> int:
         table, connection, version = self._table, self._connection, self._version
         if at_most is None and not self._keeps_deleted:
-            make = functools.partial(statements.delete, table, clauses, filters)
-            return await drivers.single(connection, drivers.COUNTED, make)
+            return await drivers.dropped(connection, table, clauses, filters)
         marks = self._stamps.deletion() if self._stamps is not None and self._keeps_deleted else None
         return await guarded.dropped(connection, table, clauses, filters, at_most=at_most, marks=marks, version=version)
 

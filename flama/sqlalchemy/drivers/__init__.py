@@ -16,7 +16,7 @@ from flama.sqlalchemy.drivers.execution import affected, records
 from flama.sqlalchemy.drivers.single import COUNTED, READ, WRITTEN, single
 from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way, streaming
 from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, only_read, read_alone, run
-from flama.sqlalchemy.drivers.writes import are_many, delete_one, inserted, updated
+from flama.sqlalchemy.drivers.writes import are_many, delete_one, dropped, inserted, updated
 
 __all__ = [
     "COUNTED",
@@ -36,6 +36,7 @@ __all__ = [
     "committed_last",
     "committing",
     "delete_one",
+    "dropped",
     "ended",
     "forget",
     "inserted",

@@ -1,6 +1,7 @@
 """How each database is told to write, so that it gives what it wrote."""
 
 import collections.abc
+import contextlib
 import functools
 import typing as t
 
@@ -8,17 +9,29 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy import statements
+from flama.sqlalchemy.drivers._generations import generations, self_references
 from flama.sqlalchemy.drivers.execution import affected, by_core, records, records_of_many
 from flama.sqlalchemy.drivers.packets import check, chunks
 from flama.sqlalchemy.drivers.single import COUNTED, WRITTEN, single
 from flama.sqlalchemy.drivers.transactions import atomic
 from flama.sqlalchemy.values import are_plain
 
-__all__ = ["are_many", "delete_one", "inserted", "may_read_what_it_deletes", "updated"]
+__all__ = [
+    "are_many",
+    "checks_each_deletion",
+    "delete_one",
+    "dropped",
+    "inserted",
+    "may_read_what_it_deletes",
+    "updated",
+]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Rows: t.TypeAlias = collections.abc.Sequence[_Row]
+
+_MYSQL: t.Final = ("mysql", "mariadb")
+_KEYS: t.Final = 1_000  # in one statement
 
 
 def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> collections.abc.Awaitable[list[_Record]]:
@@ -31,16 +44,39 @@ def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> colle
 
 async def _inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     async with atomic(connection, several=len(rows) > 1):
-        groups: dict[tuple[str, ...], list[int]] = {}
-        for index, row in enumerate(rows):
-            groups.setdefault(tuple(row), []).append(index)
-        if len(groups) == 1:
-            return await _inserted_alike(connection, table, rows)
-        stored: dict[int, _Record] = {}
-        for indexes in groups.values():
-            alike = await _inserted_alike(connection, table, [rows[index] for index in indexes])
-            stored.update(zip(indexes, alike, strict=True))
-        return [stored[index] for index in range(len(rows))]
+        if len(rows) == 1 or not self_references(table):
+            return await _inserted_in_groups(connection, table, rows)
+        found, stored = generations(table, rows), dict[int, _Record]()
+        for places in found.ordered:  # a driver may check each record before the next one
+            alike = await _inserted_in_groups(connection, table, [rows[place] for place in places])
+            stored.update(zip(places, alike, strict=True))
+        if found.cycles:
+            together = await _inserted_at_once(connection, table, [rows[place] for place in found.cycles])
+            stored.update(zip(found.cycles, together, strict=True))
+        return [stored[place] for place in range(len(rows))]
+
+
+async def _inserted_in_groups(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(tuple(row), []).append(index)
+    if len(groups) == 1:
+        return await _inserted_alike(connection, table, rows)
+    stored: dict[int, _Record] = {}
+    for indexes in groups.values():
+        alike = await _inserted_alike(connection, table, [rows[index] for index in indexes])
+        stored.update(zip(indexes, alike, strict=True))
+    return [stored[index] for index in range(len(rows))]
+
+
+async def _inserted_at_once(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+    """Insert rows by one statement, at the end of which alone some databases check what they refer to."""
+    if not connection.dialect.insert_returning or len({frozenset(row) for row in rows}) > 1:
+        return await _inserted_in_groups(connection, table, rows)
+    statements.values_of_all(table, rows)  # looks at each of them
+    insert = sa.insert(table).values([dict(row) for row in rows]).returning(*table.columns)
+    keys = statements.record_keys(table)
+    return [dict(zip(keys, row, strict=True)) for row in (await by_core(connection, insert)).all()]
 
 
 def updated(
@@ -65,6 +101,54 @@ def delete_one(
         make = functools.partial(statements.delete_one, table, clauses, filters)
         return single(connection, COUNTED, make, statements.signature("delete one", table, {}, clauses, filters))
     return _deleted_one(connection, table, clauses, filters)
+
+
+def dropped(
+    connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
+) -> collections.abc.Awaitable[int]:
+    """Delete the records that match; return how many they were."""
+    if checks_each_deletion(connection, table):
+        return _dropped_in_generations(connection, table, clauses, filters)
+    return single(connection, COUNTED, functools.partial(statements.delete, table, clauses, filters))
+
+
+def checks_each_deletion(connection: AsyncConnection, table: sa.Table) -> bool:
+    """Return whether a database refuses to delete a record before those of its table that refer to it."""
+    return bool(self_references(table)) and _dialect(connection).name in _MYSQL
+
+
+async def _dropped_in_generations(
+    connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
+) -> int:
+    with contextlib.suppress(sa.exc.IntegrityError):  # perhaps none refers to another
+        delete = functools.partial(statements.delete, table, clauses, filters)
+        return await single(connection, COUNTED, delete)
+    columns = {key: table.columns[key] for referring in self_references(table) for keys in referring for key in keys}
+    columns.update({column.key: column for column in statements.keys_of(table)})
+    matching = statements.matching(table, clauses, filters)
+    async with atomic(connection, several=True):
+        found = (await by_core(connection, sa.select(*columns.values()).where(*matching).with_for_update())).all()
+        rows = [dict(zip(columns, row, strict=True)) for row in found]
+        ordered, cycles = generations(table, rows)
+        if cycles:
+            await _break_cycles(connection, table, [rows[place] for place in cycles])
+        for places in ([*ordered, cycles] if cycles else ordered)[::-1]:
+            await _by_keys(connection, table, sa.delete(table), [rows[place] for place in places])
+        return len(rows)
+
+
+async def _break_cycles(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> None:
+    """Let records refer to no others of their table, as far as their columns can be null."""
+    nulls = {key: None for columns, _ in self_references(table) for key in columns if table.columns[key].nullable}
+    if nulls:
+        await _by_keys(connection, table, sa.update(table).values(nulls), rows)
+
+
+async def _by_keys(connection: AsyncConnection, table: sa.Table, write: t.Any, rows: _Rows) -> None:
+    keys = statements.keys_of(table)
+    for start in range(0, len(rows), _KEYS):
+        some = [tuple(row[key.key] for key in keys) for row in rows[start : start + _KEYS]]
+        await by_core(connection, write.where(sa.tuple_(*keys).in_(some)))
 
 
 async def are_many(
@@ -102,7 +186,7 @@ async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _R
 def _has_key_taken_for_none(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> bool:
     """Tell whether a record may get another key than its own, by which it would not be known again."""
     counted = table.autoincrement_column
-    if counted is None or _dialect(connection).name not in ("mysql", "mariadb"):
+    if counted is None or _dialect(connection).name not in _MYSQL:
         return False
     return any(row.get(counted.key) == 0 for row in rows)
 
@@ -180,4 +264,4 @@ async def _read(connection: AsyncConnection, table: sa.Table, *conditions: t.Any
 
 def may_read_what_it_deletes(dialect: sa.Dialect) -> bool:
     """Tell whether a DELETE may look at its own table in a subquery: MySQL's may not."""
-    return dialect.name not in ("mysql", "mariadb") or bool(getattr(dialect, "is_mariadb", False))
+    return dialect.name not in _MYSQL or bool(getattr(dialect, "is_mariadb", False))
