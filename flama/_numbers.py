@@ -5,7 +5,7 @@ import dataclasses
 import math
 import typing as t
 
-__all__ = ["SPELLED", "find_infinite", "spell_infinite"]
+__all__ = ["SPELLED", "find_infinite", "read_infinite", "spell_infinite"]
 
 SPELLED: t.Final = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 """The texts that stand in responses for numbers which JSON doesn't have."""
@@ -38,6 +38,17 @@ def spell_infinite(value: t.Any, source: t.Any = ...) -> t.Any:
             items = [spell_infinite(item, of) for item, of in zip(value, source, strict=True)]
             return value if all(new is item for new, item in zip(items, value, strict=True)) else items
     return value
+
+
+def read_infinite(records: list[dict[str, t.Any]], names: collections.abc.Iterable[str]) -> list[dict[str, t.Any]]:
+    """Return records with the numbers that :func:`spell_infinite` spelled, in the fields of these names."""
+    return [
+        {
+            **record,
+            **{name: SPELLED[text] for name in names if isinstance(text := record.get(name), str) and text in SPELLED},
+        }
+        for record in records
+    ]
 
 
 def _items(value: t.Any) -> collections.abc.Iterable[tuple[t.Any, t.Any]]:

@@ -175,7 +175,7 @@ def _decimals(type: sa.Numeric[t.Any]) -> Kind:
         number = operand(value)
         if step is not None:
             number = number.quantize(step, decimal.ROUND_HALF_UP, _EXACT)
-        if most is not None and abs(number) >= most:
+        if most is not None and number.copy_abs() >= most:  # abs() would round it
             raise ValueError("it is out of range")
         return number
 

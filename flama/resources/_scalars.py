@@ -44,7 +44,7 @@ def moment_filter(kind: _Type) -> filters.Filterable:
     made, end = filters.filterable(python), "with" if zone else "without"
 
     def read(text: str) -> t.Any:
-        value = made.read(text)
+        value = made.read(text.upper())  # "z", too, is an offset
         if (value.utcoffset() is not None) is not zone:
             raise ValueError(f"{text[:40]!r} has to be {end} an offset")
         return value

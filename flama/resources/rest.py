@@ -76,6 +76,7 @@ class RESTResource(Resource):
     _filters: t.ClassVar[Allowed]
     _ordering: t.ClassVar[tuple[str, ...]]
     _order: t.ClassVar[tuple[Order, ...]]
+    _floats: t.ClassVar[tuple[str, ...]] = ()  # columns whose numbers may be spelled in responses of a made schema
     _sliceable: t.ClassVar[bool] = True
     _locks: t.ClassVar[bool] = False
     _kinds: t.ClassVar[collections.abc.Mapping[str, t.Any]] = {}  # by which places are told, where no table does
@@ -177,6 +178,7 @@ def _of_table(cls: t.Any) -> None:
     if answered is None:
         answered = tables.output_schema(cls.__name__, cls._table)
         cls._output = Output(answered, tables.encoders(cls._table), is_finite=tables.is_finite(cls._table))
+        cls._floats = tables.floats(cls._table)
     else:
         cls._output = Output(answered)
     cls._generated = tables.generated_columns(cls._table)

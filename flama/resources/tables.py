@@ -21,12 +21,13 @@ from flama.resources.keys import IDS, Key
 from flama.rest import filters
 from flama.schemas.adapter import invalid
 from flama.sqlalchemy._dialects import has_moments, has_zone
-from flama.sqlalchemy.columns import generated_columns, python_types, unique_columns
+from flama.sqlalchemy.columns import generated_columns, python_type, python_types, unique_columns
 
 __all__ = [
     "check_offsets",
     "encoders",
     "fields",
+    "floats",
     "generated_columns",
     "input_schema",
     "is_finite",
@@ -130,6 +131,11 @@ def check_offsets(table: sa.Table) -> collections.abc.Callable[[dict[str, t.Any]
             raise ValidationError(invalid(errors))
 
     return check
+
+
+def floats(table: sa.Table) -> tuple[str, ...]:
+    """Return the columns of floats, of which one that JSON has no form for is spelled."""
+    return tuple(key for key, column in table.columns.items() if python_type(column.type) is float)
 
 
 def is_finite(table: sa.Table) -> bool:

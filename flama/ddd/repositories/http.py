@@ -7,6 +7,7 @@ import types
 import typing as t
 
 from flama import query
+from flama._numbers import read_infinite
 from flama.client import Client
 from flama.ddd.repositories.base import BaseRepository
 from flama.ddd.repositories.dialects import Dialect
@@ -68,6 +69,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     _names: t.ClassVar[collections.abc.Mapping[str, str]] = {}
     _idempotent: t.ClassVar[bool] = False
     _dialect: t.ClassVar[Dialect] = Dialect()
+    _floats: t.ClassVar[tuple[str, ...]] = ()  # fields of dictionaries whose numbers may be spelled
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,6 +94,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
             "_name": resource._called,
             "_id": resource._id.name,
             "_idempotent": resource.idempotency,
+            "_floats": resource._floats,
             **({} if hasattr(resource, "list") else {"_pagination": "cursor", "_has_all_styles": True}),
         }
         return types.new_class(f"{resource.__name__}Repository", (base,), exec_body=lambda space: space.update(said))
@@ -355,6 +358,9 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
 
     async def _many(self, operation: str, data: t.Any, query: _Pairs | None = None) -> builtins.list[Record]:
         return self._read(await self._resource_manager.call(operation, json=data, query=query or []))
+
+    def _read(self, records: builtins.list[t.Any]) -> builtins.list[Record]:
+        return super()._read(read_infinite(records, self._floats) if self._floats else records)
 
     def _seen(self, found: builtins.list[dict[str, t.Any]]) -> builtins.list[Record]:
         self._resource_manager.forget(record.get(self._id) for record in found)
