@@ -1,4 +1,4 @@
-"""Moments and floats over HTTP: how values of their columns are sent, answered and filtered by."""
+"""Scalar values over HTTP: how columns of moments and floats are sent, answered and filtered by."""
 
 import datetime
 import typing as t

@@ -1,4 +1,4 @@
-"""SQLAlchemy's dialects with one meaning of moments and numbers, whichever the database.
+"""SQLAlchemy's dialects with one meaning of a value, whichever the database.
 
 SQLite and MariaDB drop the offset of a moment. A moment without one is in the process's time zone to asyncpg, and in
 the session's to psycopg. So the types that a dialect chooses for columns are wrapped. What is bound to a column with
@@ -36,7 +36,7 @@ def portable(dialect: sa.Dialect) -> sa.Dialect:
     """Return a view of a dialect that shares all its state, except for the types that it chooses."""
     view: sa.Dialect | None = vars(dialect).get(_VIEW)
     if view is None:
-        view = object.__new__(_view_class(type(dialect)))
+        view = object.__new__(_view_class(t.cast("t.Any", type(dialect))))
         view.__dict__ = vars(dialect)
         vars(dialect)[_MEMOS] = weakref.WeakKeyDictionary()
         vars(dialect)[_VIEW] = view
@@ -66,10 +66,10 @@ def kept_type(type: _Type) -> _Type:
 
 
 @functools.cache
-def _view_class(kind: type[sa.Dialect]) -> type[sa.Dialect]:
+def _view_class(kind: t.Any) -> type[sa.Dialect]:
     # SQLAlchemy looks for supports_statement_cache in the class itself
     own = {"__module__": kind.__module__, "supports_statement_cache": kind.supports_statement_cache}
-    return type(kind.__name__, (_PortableTypes, kind), own)
+    return t.cast("type[sa.Dialect]", type(kind.__name__, (_PortableTypes, kind), own))
 
 
 class _PortableTypes:
@@ -89,15 +89,15 @@ def _wrap_type(type: _Type, dialect: sa.Dialect) -> _Type:
         return type
     for kinds, wrapper in _WRAPPERS:
         if isinstance(type, kinds) and (not wrapper.dialects or dialect.name in wrapper.dialects):
-            wrapped: _Type = object.__new__(_wrapped_class(wrapper, type.__class__))
+            wrapped: _Type = object.__new__(_wrapped_class(t.cast("t.Any", wrapper), t.cast("t.Any", type.__class__)))
             wrapped.__dict__.update(vars(type))
             return wrapped
     return type
 
 
 @functools.cache
-def _wrapped_class(wrapper: type[t.Any], kind: type[_Type]) -> type[_Type]:
-    return type(kind.__name__, (wrapper, kind), {"__module__": kind.__module__})
+def _wrapped_class(wrapper: t.Any, kind: t.Any) -> type[_Type]:
+    return t.cast("type[_Type]", type(kind.__name__, (wrapper, kind), {"__module__": kind.__module__}))
 
 
 class _Wrapped:
