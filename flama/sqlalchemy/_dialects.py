@@ -38,7 +38,7 @@ def portable(dialect: sa.Dialect) -> sa.Dialect:
     if view is None:
         view = object.__new__(_view_class(t.cast("t.Any", type(dialect))))
         view.__dict__ = vars(dialect)
-        vars(dialect)[_MEMOS] = weakref.WeakKeyDictionary()
+        vars(dialect)[_MEMOS] = _Memos()
         vars(dialect)[_VIEW] = view
     return view
 
@@ -84,14 +84,40 @@ class _PortableTypes:
         return _wrap_type(dialect.type_descriptor(typeobj), t.cast("sa.Dialect", self))
 
 
+class _Memos(weakref.WeakKeyDictionary[_Type, t.Any]):
+    """What SQLAlchemy keeps of each type for a dialect.
+
+    A variant says how a database stores a type, ``mysql.DATETIME(fsp=6)``, say. The type that it is a variant of says
+    whether that holds instants.
+    """
+
+    def __setitem__(self, type: _Type, info: t.Any) -> None:
+        stored = kept_type(info["impl"])
+        if has_zone(type) and isinstance(stored, _Moment) and not stored.timezone:
+            info["impl"] = _replace_kept(info["impl"], _copy(stored, stored.__class__, timezone=True))
+        super().__setitem__(type, info)
+
+
+def _replace_kept(type: t.Any, kept: _Type) -> t.Any:
+    if not isinstance(type, sa.types.TypeDecorator):
+        return kept
+    inner = _replace_kept(type.impl_instance, kept)
+    return _copy(type, type.__class__, impl=inner, impl_instance=inner)
+
+
+def _copy(type: _Type, kind: t.Any, **changes: t.Any) -> _Type:
+    # a class of SQLAlchemy's can't always be assigned to an instance
+    made: _Type = object.__new__(kind)
+    made.__dict__.update(vars(type), **changes)
+    return made
+
+
 def _wrap_type(type: _Type, dialect: sa.Dialect) -> _Type:
     if isinstance(type, _Wrapped):
         return type
     for kinds, wrapper in _WRAPPERS:
         if isinstance(type, kinds) and (not wrapper.dialects or dialect.name in wrapper.dialects):
-            wrapped: _Type = object.__new__(_wrapped_class(t.cast("t.Any", wrapper), t.cast("t.Any", type.__class__)))
-            wrapped.__dict__.update(vars(type))
-            return wrapped
+            return _copy(type, _wrapped_class(t.cast("t.Any", wrapper), t.cast("t.Any", type.__class__)))
     return type
 
 

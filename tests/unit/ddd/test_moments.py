@@ -39,7 +39,7 @@ class Decorated(sa.types.TypeDecorator):
     cache_ok = True
 
     def load_dialect_impl(self, dialect):
-        return dialect.type_descriptor(fine(sa.DateTime(timezone=True), mysql.DATETIME(timezone=True, fsp=6)))
+        return dialect.type_descriptor(fine(sa.DateTime(timezone=True), mysql.DATETIME(fsp=6)))
 
 
 metadata = sa.MetaData()
@@ -47,10 +47,10 @@ event_table = sa.Table(
     "event",
     metadata,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("zoned", fine(sa.DateTime(timezone=True), mysql.DATETIME(timezone=True, fsp=6)), unique=True),
-    sa.Column("stamp", fine(sa.TIMESTAMP(timezone=True), mysql.TIMESTAMP(timezone=True, fsp=6)), nullable=True),
+    sa.Column("zoned", fine(sa.DateTime(timezone=True), mysql.DATETIME(fsp=6)), unique=True),
+    sa.Column("stamp", fine(sa.TIMESTAMP(timezone=True), mysql.TIMESTAMP(fsp=6)), nullable=True),
     sa.Column("decorated", Decorated),
-    sa.Column("clock", fine(sa.Time(timezone=True), mysql.TIME(timezone=True, fsp=6))),
+    sa.Column("clock", fine(sa.Time(timezone=True), mysql.TIME(fsp=6))),
     sa.Column("naive", fine(sa.DateTime(), mysql.DATETIME(fsp=6))),
     sa.Column("naive_clock", fine(sa.Time(), mysql.TIME(fsp=6))),
 )
