@@ -114,8 +114,8 @@ def _known(owner: str, column: sa.Column[t.Any]) -> ColumnType:
     found = column_type(column.type)
     if found is None:
         raise ResourceModelInvalid(
-            f"{owner}: column '{column.key}' of table '{column.table.name}' has the type {column.type!r}, whose form in "
-            "JSON is unknown: a TypeDecorator with a python_type would do, or a 'schema' of the resource's own"
+            f"{owner}: column '{column.key}' of table '{column.table.name}' has the type {column.type!r}, whose form "
+            "in JSON is unknown: a TypeDecorator with a python_type would do, or a 'schema' of the resource's own"
         )
     return found
 
