@@ -120,8 +120,8 @@ def _truth(value: t.Any) -> bool:
 
 def integer_bounds(type: sa.Integer) -> tuple[int, int]:
     """Return the least and the greatest integer that a type holds, on whichever database holds the most."""
-    several = [each for each in (type, *type._variant_mapping.values()) if isinstance(each, sa.Integer)]
-    bounds = [_bounds(each) for each in several]
+    several: list[t.Any] = [type, *type._variant_mapping.values()]
+    bounds = [_bounds(each) for each in several if isinstance(each, sa.Integer)]
     return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 
@@ -132,7 +132,7 @@ def _bounds(type: sa.Integer) -> tuple[int, int]:
     return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
 
-_BITS: t.Final = (
+_BITS: t.Final[tuple[tuple[type[t.Any], int], ...]] = (
     (mysql.TINYINT, 8),
     (sa.SmallInteger, 16),
     (mysql.MEDIUMINT, 24),

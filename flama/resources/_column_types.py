@@ -117,8 +117,8 @@ def _natural(most: t.Callable[[t.Any], int]) -> t.Callable[[t.Any], ColumnType]:
 
 def _labels(kind: sa.Enum) -> ColumnType:
     if kind.enum_class is not None:
-        return _members(t.cast("type[enum.Enum]", kind.enum_class))
-    literal = t.Literal[tuple(kind.enums)]
+        return _members(kind.enum_class)
+    literal = _one_of(kind.enums)
     return ColumnType(literal, literal, _equality(literal, "|".join(map(re.escape, kind.enums))))
 
 
@@ -126,15 +126,19 @@ def _members(kind: type[enum.Enum]) -> ColumnType:
     """Return the row of an Enum: its members by their values or, if these aren't texts or integers, by their names."""
     if {type(member.value) for member in kind} in ({str}, {int}):
         return ColumnType(kind, kind, filters.filterable(kind))
-    names = t.Literal[tuple(kind.__members__)]
-    sent = t.Annotated[names, pydantic.AfterValidator(kind.__getitem__)]
+    names = _one_of(kind.__members__)
+    sent: t.Any = t.Annotated[names, pydantic.AfterValidator(kind.__getitem__)]
     pattern = "|".join(map(re.escape, kind.__members__))
     return ColumnType(sent, names, _equality(sent, pattern), lambda member: member.name)
 
 
+def _one_of(labels: collections.abc.Iterable[str]) -> t.Any:
+    literal: t.Any = t.Literal
+    return literal[tuple(labels)]
+
+
 def _set(kind: mysql.SET) -> ColumnType:
-    label = t.Literal[tuple(kind.values)]
-    listed: t.Any = list.__class_getitem__(label)
+    listed: t.Any = list.__class_getitem__(_one_of(kind.values))
     sent = t.Annotated[listed, pydantic.AfterValidator(set)]
 
     def in_order(labels: collections.abc.Container[str]) -> list[str]:
@@ -163,9 +167,9 @@ def _each(encode: _Encode) -> _Encode:
     return lambda several: [None if each is None else encode(each) for each in several]
 
 
-def _range(kind: ranges.AbstractSingleRange) -> ColumnType:
+def _range(kind: ranges.AbstractSingleRange[t.Any]) -> ColumnType:
     item = t.cast(ColumnType, column_type(_BOUNDS[kind.__visit_name__]))
-    sent = t.Annotated[
+    sent: t.Any = t.Annotated[
         _bounded(f"{kind.__visit_name__}Input", item.sent, total=False), pydantic.AfterValidator(_as_range)
     ]
     answered = _bounded(kind.__visit_name__, item.answered, total=True)
@@ -183,7 +187,7 @@ def _as_range(given: t.Any) -> t.Any:
     return postgresql.Range(**given)
 
 
-def _multirange(kind: ranges.AbstractMultiRange) -> ColumnType:
+def _multirange(kind: ranges.AbstractMultiRange[t.Any]) -> ColumnType:
     one = _range(_SINGLE[type(kind)]())
     sent, answered = list.__class_getitem__(one.sent), list.__class_getitem__(one.answered)
     return ColumnType(sent, answered, _json_equality(sent, "list of ranges", r"\[\]"))
@@ -289,7 +293,7 @@ _BOUNDS: t.Final[dict[str, _Type]] = {
 }
 """The types of the bounds of ranges."""
 
-_SINGLE: t.Final[dict[type, type[ranges.AbstractSingleRange]]] = {
+_SINGLE: t.Final[dict[type, type[ranges.AbstractSingleRange[t.Any]]]] = {
     postgresql.INT4MULTIRANGE: postgresql.INT4RANGE,
     postgresql.INT8MULTIRANGE: postgresql.INT8RANGE,
     postgresql.NUMMULTIRANGE: postgresql.NUMRANGE,

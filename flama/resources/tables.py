@@ -3,7 +3,6 @@
 import collections.abc
 import typing as t
 
-import pydantic
 import sqlalchemy as sa
 import typing_extensions as te
 
@@ -106,7 +105,7 @@ def _schema(name: str, fields: dict[str, t.Any], **config: t.Any) -> t.Any:
     """Return a TypedDict that pydantic validates: its keys may be any, while a model keeps some for itself."""
     make: t.Any = te.TypedDict  # of a name and fields that are known here alone
     made = make(name, fields)
-    made.__pydantic_config__ = pydantic.ConfigDict(**config)
+    made.__pydantic_config__ = config
     return made
 
 

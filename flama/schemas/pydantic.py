@@ -118,7 +118,7 @@ def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callab
 
 def to_jsonable(value: t.Any) -> t.Any:
     """Return what a value of a type that pydantic knows is in JSON, under the aliases of its fields."""
-    return _serializer(type(value)).to_python(value, mode="json", by_alias=True)
+    return _serializer(t.cast("t.Any", type(value))).to_python(value, mode="json", by_alias=True)
 
 
 @functools.lru_cache(1000)
