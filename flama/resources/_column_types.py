@@ -25,8 +25,6 @@ __all__ = ["ColumnType", "column_type"]
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
 _Encode: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
 
-_EQUALITY: t.Final = frozenset({"eq", "in", "isnull"})
-
 
 class ColumnType(t.NamedTuple):
     """How values of a column's type look over HTTP.
@@ -145,7 +143,7 @@ def _set(kind: mysql.SET) -> ColumnType:
         return [label for label in kind.values if label in labels]
 
     read = _read_json(listed, "list of the labels")
-    filterable = filters.Filterable(lambda text: ",".join(in_order(read(text))), _EQUALITY, r"\[\]")
+    filterable = filters.Filterable(lambda text: ",".join(in_order(read(text))), filters.EQUALITY, r"\[\]")
     return ColumnType(sent, listed, filterable, in_order)
 
 
@@ -226,11 +224,11 @@ def _checked(check: collections.abc.Callable[[str], t.Any], example: str) -> t.C
 
 
 def _equality(annotation: t.Any, pattern: str) -> filters.Filterable:
-    return filters.Filterable(_read(annotation, "value of the field"), _EQUALITY, pattern)
+    return filters.Filterable(_read(annotation, "value of the field"), filters.EQUALITY, pattern)
 
 
 def _json_equality(annotation: t.Any, name: str, pattern: str) -> filters.Filterable:
-    return filters.Filterable(_read_json(annotation, name), _EQUALITY, pattern)
+    return filters.Filterable(_read_json(annotation, name), filters.EQUALITY, pattern)
 
 
 def _read(annotation: t.Any, name: str) -> values.Reader:
@@ -302,7 +300,7 @@ _SINGLE: t.Final[dict[type, type[ranges.AbstractSingleRange[t.Any]]]] = {
     postgresql.TSTZMULTIRANGE: postgresql.TSTZRANGE,
 }
 
-_JSON_OF_EQUALITY: t.Final = ColumnType(t.Any, t.Any, _json_equality(t.Any, "JSON", "(true|false|[0-9]{1,9})"))
+_JSONB: t.Final = ColumnType(t.Any, t.Any, _json_equality(t.Any, "JSON", "(true|false|[0-9]{1,9})"))
 _HSTORE_VALUES: t.Final = dict[str, str | None]
 _HSTORE: t.Final = ColumnType(_HSTORE_VALUES, _HSTORE_VALUES, _json_equality(_HSTORE_VALUES, "mapping", r"\{\}"))
 _address: t.Final = _checked(ipaddress.ip_interface, "10.0.0.1")
@@ -323,7 +321,7 @@ _ROWS: t.Final[
     (sa.Integer, _integer),
     (sa.types.NumericCommon, _limited(_digits)),
     (sa.Uuid, _uuid),
-    (postgresql.JSONB, lambda _: _JSON_OF_EQUALITY),
+    (postgresql.JSONB, lambda _: _JSONB),
     (postgresql.JSONPATH, lambda _: ColumnType(str, str)),
     (sa.JSON, lambda _: ColumnType(t.Any, t.Any)),
     (sa.ARRAY, _array),

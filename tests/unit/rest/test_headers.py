@@ -123,3 +123,19 @@ def test_a_value_without_a_text_is_refused():
         values.text([1])
     with pytest.raises(ValueError, match="no field holds"):
         values.text(10**2000)
+
+
+def test_what_is_no_scalar_is_in_a_query_as_its_json():
+    assert values.text(("a", 1)) == '["a",1]'
+    assert values.text(ranges.Range(1, 5)) == '{"lower":1,"upper":5,"bounds":"[)","empty":false}'
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "2001:db8::1", "10.0.0.1/8", "2001:db8::1/8", "10.0.0.0/8", "fe80::/10"])
+def test_addresses_and_networks_have_a_text(address):
+    for make in (ipaddress.ip_address, ipaddress.ip_interface, ipaddress.ip_network):
+        with contextlib.suppress(ValueError):
+            value = make(address)
+            assert values.reader(type(value))(values.text(value)) == value
+            break
+    else:
+        raise AssertionError(address)
