@@ -309,6 +309,7 @@ _ranges: t.Final = _kind("a list of ranges", _several, give=postgresql.ranges.Mu
 # the first that fits: an Enum is a String
 _KINDS: t.Final[tuple[tuple[type[_Type], collections.abc.Callable[[t.Any], Kind]], ...]] = (
     (sa.types.TypeDecorator, _decorated),
+    (postgresql.DOMAIN, lambda type: kind(type.data_type)),
     (sa.Enum, lambda type: _processed("one of " + ", ".join(map(repr, type.enums)), type)),
     (mysql.SET, _labels),
     (mysql.BIT, lambda type: _kind("bits, as a number", _natural(2 ** (type.length or 1) - 1))),

@@ -4,6 +4,7 @@ import contextlib
 import enum
 import pathlib
 import typing as t
+import urllib.parse
 import warnings
 
 import msgspec
@@ -31,6 +32,13 @@ class Email(sa.types.TypeDecorator):
 
     def process_bind_param(self, value, dialect):
         return value.lower() if value else value
+
+
+class Token(sa.types.TypeDecorator):
+    """A UUID, which doesn't say so either."""
+
+    impl = sa.Uuid
+    cache_ok = True
 
 
 class Shade(enum.Enum):
@@ -114,11 +122,36 @@ class TestDecorated:
         assert [record["email"] for record in ordered.json()["data"]] == ["ann@x.org"]
         assert (again.status_code, again.json()["id"]) == (200, 2)
 
+    async def test_is_paged_by_cursors_as_what_it_stands_for(self, url):
+        table = table_of(sa.Column("email", Email, nullable=False), sa.Column("token", Token, nullable=False))
+        tokens = ["00000000-0000-0000-0000-00000000000f", "0000000f-0000-0000-0000-000000000000"]
+
+        async with served(url, table) as client:
+            for email, token in (("Bob", tokens[1]), ("ann", tokens[0])):
+                assert (await client.post("/thing/", json={"email": email, "token": token})).status_code == 201
+            for name in ("email", "token"):
+                first = (await client.get(f"/thing/?order_by={name}&cursor=&limit=1")).json()
+                cursor = urllib.parse.quote(first["meta"]["next"])
+                second = (await client.get(f"/thing/?order_by={name}&cursor={cursor}&limit=1")).json()
+                found = [record["email"] for page in (first, second) for record in page["data"]]
+                assert found == ["ann", "bob"], name
+
     async def test_is_limited_as_what_it_stands_for(self):
         async with served(None, table_of(sa.Column("email", Email))) as client:
             response = await client.post("/thing/", json={"email": "x" * 51})
 
         assert (response.status_code, list(response.json()["detail"])) == (400, ["email"])
+
+
+async def test_a_domain_is_filtered_as_the_type_that_it_narrows(postgres_url):
+    table = table_of(sa.Column("name", pg.DOMAIN("short", sa.Text, check="length(VALUE) < 9")))
+
+    for url in (postgres_url, None):
+        async with served(url, table) as client:
+            await client.post("/thing/", json=[{"name": "anna"}, {"name": "bob"}])
+            found = await client.get("/thing/?name=contains:nn")
+
+        assert [record["name"] for record in found.json()["data"]] == ["anna"]
 
 
 class TestGenerated:
