@@ -164,6 +164,8 @@ def equal(column: _Element, values: collections.abc.Sequence[_Element]) -> _Elem
 
 def looks_like(column: _Element, operator: str, value: _Element) -> _Element:
     """Give that a column of texts has the pattern which the operator makes of the value, a :class:`PatternType`."""
+    if isinstance(column.type, postgresql.DOMAIN):  # SQLAlchemy knows no operators on them
+        column = sa.type_coerce(column, _stored(column.type))
     return (_Folded if OPERATORS[operator].fold else _Like)(column, value)
 
 

@@ -6,6 +6,7 @@ import functools
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy import statements
@@ -120,7 +121,7 @@ def checks_each_deletion(connection: AsyncConnection, table: sa.Table) -> bool:
 async def _dropped_in_generations(
     connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
 ) -> int:
-    with contextlib.suppress(sa.exc.IntegrityError):  # perhaps none refers to another
+    with contextlib.suppress(exc.IntegrityError):  # perhaps none refers to another
         delete = functools.partial(statements.delete, table, clauses, filters)
         return await single(connection, COUNTED, delete)
     columns = {key: table.columns[key] for referring in self_references(table) for keys in referring for key in keys}
