@@ -69,17 +69,16 @@ def _builtin(value: t.Any) -> t.Any:
             return str.__str__(value)  # msgspec takes no subclass of it, nor of numbers
         case int() | float():
             return +value
-        case _ if isinstance(value, _TEXTUAL):
-            return str(value)
-    kind = type(value)
-    if hasattr(kind, "__get_pydantic_core_schema__"):  # models, secrets, URLs
-        return schemas.to_jsonable(value)
-    if hasattr(kind, "lower_inc"):  # a range, of SQLAlchemy or of a driver
-        return _range(value)
-    if hasattr(kind, "as_string"):  # a bit string, of asyncpg
-        return value.as_string().replace(" ", "")
-    if hasattr(kind, "raw_path"):  # a URL, of httpx or yarl
+    if isinstance(value, _TEXTUAL):
         return str(value)
+    return _foreign(value)
+
+
+def _foreign(value: t.Any) -> t.Any:
+    kind = type(value)
+    for mark, encode in _MARKED.items():
+        if hasattr(kind, mark):
+            return encode(value)
     if isinstance(value, collections.abc.Collection):
         return list(value)
     raise TypeError(f"{kind.__qualname__} has no form in JSON")
@@ -89,6 +88,14 @@ def _range(value: t.Any) -> dict[str, t.Any]:
     bounds = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
     return {"lower": value.lower, "upper": value.upper, "bounds": bounds, "empty": value.isempty}
 
+
+_MARKED: t.Final[dict[str, collections.abc.Callable[[t.Any], t.Any]]] = {
+    "__get_pydantic_core_schema__": schemas.to_jsonable,  # models, secrets, URLs
+    "lower_inc": _range,  # of SQLAlchemy, asyncpg or psycopg
+    "as_string": lambda bits: bits.as_string().replace(" ", ""),  # of asyncpg
+    "raw_path": str,  # URLs of httpx and yarl
+}
+"""What encodes values of packages that need not be there, by what their types have."""
 
 finite_json: t.Final = msgspec.json.Encoder(enc_hook=_builtin).encode
 """Return the JSON of a value whose floats, if it has any, are finite: :func:`json` without its look at them."""

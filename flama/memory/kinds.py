@@ -10,7 +10,7 @@ import typing as t
 import uuid
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql import elements
 
@@ -120,8 +120,8 @@ def _truth(value: t.Any) -> bool:
 
 def integer_bounds(type: sa.Integer) -> tuple[int, int]:
     """Return the least and the greatest integer that a type holds, on whichever database holds the most."""
-    several = [each for each in (type, *type._variant_mapping.values()) if isinstance(each, sa.Integer)]
-    bounds = [_bounds(each) for each in several]
+    several: list[t.Any] = [type, *type._variant_mapping.values()]
+    bounds = [_bounds(each) for each in several if isinstance(each, sa.Integer)]
     return min(low for low, _ in bounds), max(high for _, high in bounds)
 
 
@@ -132,7 +132,7 @@ def _bounds(type: sa.Integer) -> tuple[int, int]:
     return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
 
-_BITS: t.Final = (
+_BITS: t.Final[tuple[tuple[type[t.Any], int], ...]] = (
     (mysql.TINYINT, 8),
     (sa.SmallInteger, 16),
     (mysql.MEDIUMINT, 24),
@@ -154,6 +154,28 @@ def _whole_numbers(type: sa.Integer) -> Kind:
         return _finite(value) if isinstance(value, float | decimal.Decimal) else keep(_plain(value))
 
     return _kind(f"a whole number from {low} to {high}", keep, operand)
+
+
+def _natural(most: int) -> _Convert:
+    def natural(value: t.Any) -> int:
+        number = operator.index(value)
+        if not 0 <= number <= most:
+            raise ValueError("it is out of range")
+        return number
+
+    return natural
+
+
+def _labels(type: mysql.SET) -> Kind:
+    known = frozenset(type.values)
+
+    def keep(value: t.Any) -> frozenset[str]:
+        labels = frozenset(filter(None, value.split(",")) if isinstance(value, str) else value)
+        if not labels <= known:
+            raise ValueError("it has other labels")
+        return labels
+
+    return _kind("a set of " + ", ".join(map(repr, type.values)), keep, give=set)._replace(takes_collections=True)
 
 
 def _numbers(type: sa.Float[t.Any]) -> Kind:
@@ -267,10 +289,24 @@ def _array(type: sa.ARRAY[t.Any]) -> Kind:
     return _kind("a list", whole, give=given)._replace(takes_collections=True)
 
 
+def _several(values: t.Any) -> tuple[t.Any, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError("it is no list")
+    return tuple(values)
+
+
+_ranges: t.Final = _kind("a list of ranges", _several, give=postgresql.ranges.MultiRange)._replace(
+    takes_collections=True
+)
+
 # the first that fits: an Enum is a String
 _KINDS: t.Final[tuple[tuple[type[_Type], collections.abc.Callable[[t.Any], Kind]], ...]] = (
     (sa.types.TypeDecorator, _decorated),
+    (postgresql.DOMAIN, lambda type: kind(type.data_type)),
     (sa.Enum, lambda type: _processed("one of " + ", ".join(map(repr, type.enums)), type)),
+    (mysql.SET, _labels),
+    (mysql.BIT, lambda type: _kind("bits, as a number", _natural(2 ** (type.length or 1) - 1))),
+    (mysql.YEAR, lambda _: _kind("a year", _natural(2155))),
     (sa.String, _texts),
     (sa.Boolean, lambda _: _kind("true or false", _truth)),
     (sa.Integer, _whole_numbers),
@@ -283,4 +319,5 @@ _KINDS: t.Final[tuple[tuple[type[_Type], collections.abc.Callable[[t.Any], Kind]
     (sa.JSON, _json),
     (sa.Uuid, lambda type: _kind("a UUID", _uuid if type.as_uuid else _uuid_as_text)),
     (sa.ARRAY, _array),
+    (postgresql.ranges.AbstractMultiRange, lambda _: _ranges),
 )

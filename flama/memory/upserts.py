@@ -9,7 +9,7 @@ from flama.memory.definitions import Row, Table
 from flama.memory.rows import Placed
 from flama.memory.rules import Rules
 from flama.memory.store import Session
-from flama.memory.writes import completed, insert, touched, update
+from flama.memory.writes import check_parents, completed, insert, touched, update
 
 __all__ = ["conflict_key", "got_or_created", "upserted"]
 
@@ -34,16 +34,19 @@ def upserted(
     is_new = [on is None and not row.keys() >= frozenset(key) for row in rows]
     _check_distinct(table, key, [row for row, new in zip(rows, is_new, strict=True) if not new])
     stored: dict[int, Row] = {}
+    inserted: list[Row] = []
     for index in sorted(range(len(rows)), key=lambda index: not is_new[index]):  # those that are new come first
         row = completed(table, rows[index], session.rows(table).count)
         there = None if is_new[index] else _alike(session, table, key, row)
         if there is None:
             _, stored[index] = insert(session, table, row)
+            inserted.append(stored[index])
             continue
         _check_seen(session, rules, key, there)
         changes = _changes(rules, rows[index], row, key, changed)
         written = update(session, table, [there], changes, counted=rules.version) if changes else [there[1]]
         stored[index] = written[0]
+    check_parents(session, table, inserted)
     return [stored[index] for index in range(len(rows))]
 
 
@@ -63,7 +66,9 @@ def got_or_created(session: Session, rules: Rules, row: Row, *, on: t.Any = None
     if there is not None:
         _check_seen(session, rules, key, there)
         return there[1], False
-    return insert(session, table, completed(table, row, session.rows(table).count))[1], True
+    _, stored = insert(session, table, completed(table, row, session.rows(table).count))
+    check_parents(session, table, [stored])
+    return stored, True
 
 
 def conflict_key(table: Table, on: t.Any) -> _Keys:

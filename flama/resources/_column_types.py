@@ -26,8 +26,6 @@ __all__ = ["ColumnType", "column_type"]
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
 _Encode: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
 
-_EQUALITY: t.Final = frozenset({"eq", "in", "isnull"})
-
 
 class ColumnType(t.NamedTuple):
     """How values of a column's type look over HTTP.
@@ -123,8 +121,8 @@ def _natural(most: t.Callable[[t.Any], int]) -> t.Callable[[t.Any], ColumnType]:
 
 def _labels(kind: sa.Enum) -> ColumnType:
     if kind.enum_class is not None:
-        return _members(t.cast("type[enum.Enum]", kind.enum_class))
-    literal = t.Literal[tuple(kind.enums)]
+        return _members(kind.enum_class)
+    literal = _one_of(kind.enums)
     return ColumnType(literal, literal, _equality(literal, "|".join(map(re.escape, kind.enums))))
 
 
@@ -132,22 +130,26 @@ def _members(kind: type[enum.Enum]) -> ColumnType:
     """Return the row of an Enum: its members by their values or, if these aren't texts or integers, by their names."""
     if {type(member.value) for member in kind} in ({str}, {int}):
         return ColumnType(kind, kind, filters.filterable(kind))
-    names = t.Literal[tuple(kind.__members__)]
-    sent = t.Annotated[names, pydantic.AfterValidator(kind.__getitem__)]
+    names = _one_of(kind.__members__)
+    sent: t.Any = t.Annotated[names, pydantic.AfterValidator(kind.__getitem__)]
     pattern = "|".join(map(re.escape, kind.__members__))
     return ColumnType(sent, names, _equality(sent, pattern), lambda member: member.name)
 
 
+def _one_of(labels: collections.abc.Iterable[str]) -> t.Any:
+    literal: t.Any = t.Literal
+    return literal[tuple(labels)]
+
+
 def _set(kind: mysql.SET) -> ColumnType:
-    label = t.Literal[tuple(kind.values)]
-    listed: t.Any = list.__class_getitem__(label)
+    listed: t.Any = list.__class_getitem__(_one_of(kind.values))
     sent = t.Annotated[listed, pydantic.AfterValidator(set)]
 
     def in_order(labels: collections.abc.Container[str]) -> list[str]:
         return [label for label in kind.values if label in labels]
 
     read = _read_json(listed, "list of the labels")
-    filterable = filters.Filterable(lambda text: ",".join(in_order(read(text))), _EQUALITY, r"\[\]")
+    filterable = filters.Filterable(lambda text: ",".join(in_order(read(text))), filters.EQUALITY, r"\[\]")
     return ColumnType(sent, listed, filterable, in_order)
 
 
@@ -169,9 +171,9 @@ def _each(encode: _Encode) -> _Encode:
     return lambda several: [None if each is None else encode(each) for each in several]
 
 
-def _range(kind: ranges.AbstractSingleRange) -> ColumnType:
+def _range(kind: ranges.AbstractSingleRange[t.Any]) -> ColumnType:
     item = t.cast(ColumnType, column_type(_BOUNDS[kind.__visit_name__]))
-    sent = t.Annotated[
+    sent: t.Any = t.Annotated[
         _bounded(f"{kind.__visit_name__}Input", item.sent, total=False), pydantic.AfterValidator(_as_range)
     ]
     answered = _bounded(kind.__visit_name__, item.answered, total=True)
@@ -189,7 +191,7 @@ def _as_range(given: t.Any) -> t.Any:
     return postgresql.Range(**given)
 
 
-def _multirange(kind: ranges.AbstractMultiRange) -> ColumnType:
+def _multirange(kind: ranges.AbstractMultiRange[t.Any]) -> ColumnType:
     one = _range(_SINGLE[type(kind)]())
     sent, answered = list.__class_getitem__(one.sent), list.__class_getitem__(one.answered)
     return ColumnType(sent, answered, _json_equality(sent, "list of ranges", r"\[\]"))
@@ -228,11 +230,11 @@ def _checked(check: collections.abc.Callable[[str], t.Any], example: str) -> t.C
 
 
 def _equality(annotation: t.Any, pattern: str) -> filters.Filterable:
-    return filters.Filterable(_read(annotation, "value of the field"), _EQUALITY, pattern)
+    return filters.Filterable(_read(annotation, "value of the field"), filters.EQUALITY, pattern)
 
 
 def _json_equality(annotation: t.Any, name: str, pattern: str) -> filters.Filterable:
-    return filters.Filterable(_read_json(annotation, name), _EQUALITY, pattern)
+    return filters.Filterable(_read_json(annotation, name), filters.EQUALITY, pattern)
 
 
 def _read(annotation: t.Any, name: str) -> values.Reader:
@@ -295,7 +297,7 @@ _BOUNDS: t.Final[dict[str, _Type]] = {
 }
 """The types of the bounds of ranges."""
 
-_SINGLE: t.Final[dict[type, type[ranges.AbstractSingleRange]]] = {
+_SINGLE: t.Final[dict[type, type[ranges.AbstractSingleRange[t.Any]]]] = {
     postgresql.INT4MULTIRANGE: postgresql.INT4RANGE,
     postgresql.INT8MULTIRANGE: postgresql.INT8RANGE,
     postgresql.NUMMULTIRANGE: postgresql.NUMRANGE,
@@ -304,7 +306,7 @@ _SINGLE: t.Final[dict[type, type[ranges.AbstractSingleRange]]] = {
     postgresql.TSTZMULTIRANGE: postgresql.TSTZRANGE,
 }
 
-_JSON_OF_EQUALITY: t.Final = ColumnType(t.Any, t.Any, _json_equality(t.Any, "JSON", "(true|false|[0-9]{1,9})"))
+_JSONB: t.Final = ColumnType(t.Any, t.Any, _json_equality(t.Any, "JSON", "(true|false|[0-9]{1,9})"))
 _HSTORE_VALUES: t.Final = dict[str, str | None]
 _HSTORE: t.Final = ColumnType(_HSTORE_VALUES, _HSTORE_VALUES, _json_equality(_HSTORE_VALUES, "mapping", r"\{\}"))
 _address: t.Final = _checked(ipaddress.ip_interface, "10.0.0.1")
@@ -326,7 +328,7 @@ _ROWS: t.Final[
     (sa.types.NumericCommon, _number),
     ((sa.DateTime, sa.Time), lambda kind: ColumnType(moment(kind), moment(kind), moment_filter(kind))),
     (sa.Uuid, _uuid),
-    (postgresql.JSONB, lambda _: _JSON_OF_EQUALITY),
+    (postgresql.JSONB, lambda _: _JSONB),
     (postgresql.JSONPATH, lambda _: ColumnType(str, str)),
     (sa.JSON, lambda _: ColumnType(t.Any, t.Any)),
     (sa.ARRAY, _array),

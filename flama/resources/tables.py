@@ -4,7 +4,6 @@ import collections.abc
 import datetime
 import typing as t
 
-import pydantic
 import sqlalchemy as sa
 import typing_extensions as te
 
@@ -147,7 +146,7 @@ def _schema(name: str, fields: dict[str, t.Any], **config: t.Any) -> t.Any:
     """Return a TypedDict that pydantic validates: its keys may be any, while a model keeps some for itself."""
     make: t.Any = te.TypedDict  # of a name and fields that are known here alone
     made = make(name, fields)
-    made.__pydantic_config__ = pydantic.ConfigDict(**config)
+    made.__pydantic_config__ = config
     return made
 
 
@@ -155,8 +154,8 @@ def _known(owner: str, column: sa.Column[t.Any]) -> ColumnType:
     found = column_type(column.type)
     if found is None:
         raise ResourceModelInvalid(
-            f"{owner}: column '{column.key}' of table '{column.table.name}' has the type {column.type!r}, whose form in "
-            "JSON is unknown: a TypeDecorator with a python_type would do, or a 'schema' of the resource's own"
+            f"{owner}: column '{column.key}' of table '{column.table.name}' has the type {column.type!r}, whose form "
+            "in JSON is unknown: a TypeDecorator with a python_type would do, or a 'schema' of the resource's own"
         )
     return found
 

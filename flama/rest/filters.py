@@ -7,6 +7,7 @@ condition can be is JSON in the parameter ``filter``: a comparison is ``["age", 
 """
 
 import collections.abc
+import enum
 import typing as t
 
 import msgspec
@@ -16,7 +17,7 @@ from flama.query import OPERATORS, And, Beyond, Comparison, Condition, Not, Or, 
 from flama.rest.names import FILTER, RESERVED
 from flama.rest.values import Reader, pattern, reader, text
 
-__all__ = ["Allowed", "Filterable", "decode", "encode", "filterable", "group_schema", "schema"]
+__all__ = ["EQUALITY", "Allowed", "Filterable", "decode", "encode", "filterable", "group_schema", "schema"]
 
 _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
 
@@ -36,6 +37,8 @@ Allowed: t.TypeAlias = collections.abc.Mapping[str, Filterable]
 """The fields that may be asked for, by name."""
 
 _TEXTUAL: t.Final = frozenset(name for name, operator in OPERATORS.items() if operator.pattern is not None)
+EQUALITY: t.Final = frozenset({"eq", "in", "isnull"})
+"""The operators of fields that are compared, and have no order."""
 _NOT: t.Final = "not:"
 _GROUPS: t.Final[msgspec.json.Decoder[t.Any]] = msgspec.json.Decoder(float_hook=str)  # with all their digits
 
@@ -47,9 +50,14 @@ _VALUES: t.Final = 2_000
 
 def filterable(annotation: t.Any, operators: collections.abc.Collection[str] | None = None) -> Filterable:
     """Give what a field of this type may be asked for: by these operators, or by all that its type has."""
-    is_text = isinstance(annotation, type) and issubclass(annotation, str)
-    known = OPERATORS.keys() if is_text else OPERATORS.keys() - _TEXTUAL
+    known = _operators(annotation) if isinstance(annotation, type) else OPERATORS.keys() - _TEXTUAL
     return Filterable(reader(annotation), frozenset(known if operators is None else operators), pattern(annotation))
+
+
+def _operators(kind: type) -> collections.abc.Set[str]:
+    if issubclass(kind, enum.Enum):  # databases have orders of their own for them
+        return EQUALITY
+    return OPERATORS.keys() if issubclass(kind, str) else OPERATORS.keys() - _TEXTUAL
 
 
 def schema(field: Filterable) -> dict[str, t.Any]:

@@ -135,7 +135,7 @@ def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callab
 
 def to_jsonable(value: t.Any) -> t.Any:
     """Return what a value of a type that pydantic knows is in JSON, under the aliases of its fields."""
-    return _serializer(type(value)).to_python(value, mode="json", by_alias=True)
+    return _serializer(t.cast("t.Any", type(value))).to_python(value, mode="json", by_alias=True)
 
 
 @functools.lru_cache(1000)
@@ -166,11 +166,12 @@ class _Generator(pydantic.json_schema.GenerateJsonSchema):
         if described.get("type") == "string":  # of an answer, which has an exponent where the number has
             return {"type": "string"}
         kinds = described.get("anyOf", [])
-        if any(limit in schema for limit in _LIMITS):  # which can't be told of a text
+        pattern = _number_pattern(t.cast("dict[str, t.Any]", schema))
+        if pattern is None:
             return next((kind for kind in kinds if kind["type"] == "number"), described)
         for kind in kinds:
             if kind["type"] == "string":
-                kind["pattern"] = _NUMBER
+                kind["pattern"] = pattern
         return described
 
     def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> dict[str, t.Any]:
@@ -179,8 +180,21 @@ class _Generator(pydantic.json_schema.GenerateJsonSchema):
         return super().is_instance_schema(schema)
 
 
-_LIMITS: t.Final = ("multiple_of", "le", "ge", "lt", "gt", "max_digits", "decimal_places")
-_NUMBER: t.Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
+_LIMITS: t.Final = ("multiple_of", "le", "lt", "gt")
+
+
+def _number_pattern(schema: dict[str, t.Any]) -> str | None:
+    """Return a pattern of the texts that are numbers within the limits; None where a pattern can't tell them."""
+    if any(limit in schema for limit in _LIMITS) or schema.get("ge", 0) != 0:
+        return None
+    sign = "[+-]?" if "ge" not in schema else "[+]?"
+    most, places = schema.get("max_digits"), schema.get("decimal_places")
+    if most is None and places is None:
+        return rf"^{sign}([0-9]+\.?[0-9]*|\.[0-9]+)$"
+    before = None if most is None else most - (places or 0)
+    whole = "[0-9]+" if before is None else f"[0-9]{{1,{before}}}" if before else "0"
+    fraction = rf"(\.[0-9]{{1,{places}}})?" if places else ""
+    return f"^{sign}{whole}{fraction}$"
 
 
 def _model(shape: Shape) -> t.Any:

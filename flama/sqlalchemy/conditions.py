@@ -6,6 +6,7 @@ import operator
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
@@ -122,7 +123,7 @@ def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
     if textual and "\0" in test.operand:  # of a shape that is known already, the type says so
         raise exceptions.InvalidDataError(resource=column.table.name, detail=f"{test!r}: a pattern has no NUL")
     kinds = [texts.PatternType(test.operator) if textual else _kind(column, value) for value in test.values]
-    binds = [sa.bindparam(next(names), value, kind) for value, kind in zip(test.values, kinds, strict=True)]
+    binds = [_bind(next(names), value, kind) for value, kind in zip(test.values, kinds, strict=True)]
     match test.operator, binds:
         case "isnull", _:
             return column.is_(None)
@@ -135,6 +136,12 @@ def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
         case _, [pattern]:
             return texts.looks_like(column, test.operator, pattern)
     raise TypeError(f"{test!r} has no form in SQL")
+
+
+def _bind(name: str, value: t.Any, kind: sa.types.TypeEngine[t.Any]) -> _Element:
+    bind = sa.bindparam(name, value, kind)
+    # next to a regclass, PostgreSQL takes a text of no type for an oid
+    return sa.cast(bind, kind) if isinstance(kind, postgresql.REGCLASS) else bind
 
 
 def _kind(column: _Column, value: t.Any) -> sa.types.TypeEngine[t.Any]:

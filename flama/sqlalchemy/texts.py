@@ -5,6 +5,7 @@ import re
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -142,7 +143,7 @@ class PatternType(sa.types.TypeDecorator[str]):
 
 def is_text(type: sa.types.TypeEngine[t.Any]) -> bool:
     """Tell whether a column of this type holds texts."""
-    kept = type.impl_instance if isinstance(type, sa.types.TypeDecorator) else type
+    kept = _stored(type)
     return isinstance(kept, sa.String) and not isinstance(kept, sa.Enum)
 
 
@@ -163,6 +164,8 @@ def equal(column: _Element, values: collections.abc.Sequence[_Element]) -> _Elem
 
 def looks_like(column: _Element, operator: str, value: _Element) -> _Element:
     """Give that a column of texts has the pattern which the operator makes of the value, a :class:`PatternType`."""
+    if isinstance(column.type, postgresql.DOMAIN):  # SQLAlchemy knows no operators on them
+        column = sa.type_coerce(column, _stored(column.type))
     return (_Folded if OPERATORS[operator].fold else _Like)(column, value)
 
 
@@ -171,8 +174,18 @@ def _compiled(element: Dialected, compiler: SQLCompiler, **options: t.Any) -> st
     return f"({compiler.process(element.form(compiler.dialect), **options)})"
 
 
+def _stored(type: sa.types.TypeEngine[t.Any]) -> sa.types.TypeEngine[t.Any]:
+    """Return the type that a decorated one, or a domain, is for the database."""
+    match type:
+        case sa.types.TypeDecorator():
+            return _stored(type.impl_instance)
+        case postgresql.DOMAIN():
+            return _stored(type.data_type)
+    return type
+
+
 def _is_peculiar(type: sa.types.TypeEngine[t.Any]) -> bool:
-    return is_text(type) or isinstance(type, sa.Uuid)
+    return is_text(type) or isinstance(_stored(type), sa.Uuid)
 
 
 def _by_characters(text: _Element, type: sa.types.TypeEngine[t.Any], dialect: sa.Dialect) -> _Element:
@@ -209,7 +222,8 @@ def _collation(type: sa.types.TypeEngine[t.Any], dialect: sa.Dialect) -> str | N
 
 
 def _is_native_uuid(type: sa.types.TypeEngine[t.Any], dialect: sa.Dialect) -> bool:
-    return isinstance(type, sa.Uuid) and type.native_uuid and bool(getattr(dialect, "supports_native_uuid", False))
+    kept = _stored(type)
+    return isinstance(kept, sa.Uuid) and kept.native_uuid and bool(getattr(dialect, "supports_native_uuid", False))
 
 
 def _rendered(pattern: Pattern, any: str, one: str, literal: collections.abc.Callable[[str], str]) -> str:

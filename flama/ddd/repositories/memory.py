@@ -20,7 +20,7 @@ from flama.memory.records import Records
 from flama.memory.rows import Placed
 from flama.memory.rules import Rules
 from flama.memory.upserts import got_or_created, upserted
-from flama.memory.writes import completed, delete, insert, touched, update
+from flama.memory.writes import check_parents, completed, delete, insert, touched, update
 
 __all__ = ["MemoryRepository"]
 
@@ -117,7 +117,9 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
         await self._session.reach("create", table)
         with self._session.atomic():
             count = self._session.rows(table)
-            return self._written([insert(self._session, table, completed(table, row, count.count))[1] for row in rows])
+            stored = [insert(self._session, table, completed(table, row, count.count))[1] for row in rows]
+            check_parents(self._session, table, stored)
+            return self._written(stored)
 
     @t.overload
     async def retrieve(

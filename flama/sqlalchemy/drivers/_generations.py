@@ -6,7 +6,7 @@ import typing as t
 
 import sqlalchemy as sa
 
-__all__ = ["Generations", "generations", "self_references"]
+__all__ = ["Generations", "generations", "refers_to_itself", "self_references"]
 
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _References: t.TypeAlias = tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
@@ -55,6 +55,11 @@ def generations(table: sa.Table, rows: collections.abc.Sequence[_Row]) -> Genera
                 following.append(child)
         generation = following
     return Generations(found, [place for place, number in enumerate(waiting) if number > 0])
+
+
+def refers_to_itself(table: sa.Table, row: _Row) -> bool:
+    """Return whether a record refers to itself."""
+    return any(_values(row, columns) == _values(row, referred) for columns, referred in self_references(table))
 
 
 def _parents(references: _References, rows: collections.abc.Sequence[_Row]) -> list[set[int]]:

@@ -6,10 +6,11 @@ import functools
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy import statements
-from flama.sqlalchemy.drivers._generations import generations, self_references
+from flama.sqlalchemy.drivers._generations import generations, refers_to_itself, self_references
 from flama.sqlalchemy.drivers.execution import affected, by_core, records, records_of_many
 from flama.sqlalchemy.drivers.packets import check, chunks
 from flama.sqlalchemy.drivers.single import COUNTED, WRITTEN, single
@@ -120,7 +121,7 @@ def checks_each_deletion(connection: AsyncConnection, table: sa.Table) -> bool:
 async def _dropped_in_generations(
     connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
 ) -> int:
-    with contextlib.suppress(sa.exc.IntegrityError):  # perhaps none refers to another
+    with contextlib.suppress(exc.IntegrityError):  # perhaps none refers to another
         delete = functools.partial(statements.delete, table, clauses, filters)
         return await single(connection, COUNTED, delete)
     columns = {key: table.columns[key] for referring in self_references(table) for keys in referring for key in keys}
@@ -130,8 +131,8 @@ async def _dropped_in_generations(
         found = (await by_core(connection, sa.select(*columns.values()).where(*matching).with_for_update())).all()
         rows = [dict(zip(columns, row, strict=True)) for row in found]
         ordered, cycles = generations(table, rows)
-        if cycles:
-            await _break_cycles(connection, table, [rows[place] for place in cycles])
+        if tangled := [*(row for row in rows if refers_to_itself(table, row)), *(rows[place] for place in cycles)]:
+            await _break_cycles(connection, table, tangled)
         for places in ([*ordered, cycles] if cycles else ordered)[::-1]:
             await _by_keys(connection, table, sa.delete(table), [rows[place] for place in places])
         return len(rows)
