@@ -118,16 +118,20 @@ def names(schema: t.Any, *, output: bool) -> tuple[str, ...] | None:
 
 def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callable[[t.Any], t.Any]:
     """Give the function that makes a value of this type from a string, or from ``many``."""
-    validator = pydantic.TypeAdapter(annotation).validator
+    adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(annotation)
+    validator, has_floats = adapter.validator, _mentions(adapter.core_schema, _may_be_infinite)
     bare = t.get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
     is_literal = t.get_origin(bare) is t.Literal
     validate = validator.validate_python if many or is_literal else validator.validate_strings
 
     def read(value: t.Any) -> t.Any:
         try:
-            return validate(value)
+            found = validate(value)
         except pydantic.ValidationError as error:
             raise ValueError(_errors(error, inputs=True)) from error
+        if has_floats and (where := find_infinite(found)) is not None:
+            raise ValueError([_infinite_error(where)])
+        return found
 
     members = {str(member): member for member in t.get_args(bare)} if is_literal else {}
     return (lambda text: read(members.get(text, text))) if members else read
@@ -245,8 +249,11 @@ def _may_be_infinite(schema: dict[str, t.Any]) -> bool:
 
 def _check_finite(value: t.Any) -> None:
     if (where := find_infinite(value)) is not None:
-        error = {"type": "finite_number", "loc": where, "msg": "Input should be a finite number"}
-        raise exceptions.ValidationError(invalid([error]))
+        raise exceptions.ValidationError(invalid([_infinite_error(where)]))
+
+
+def _infinite_error(where: tuple[t.Any, ...]) -> dict[str, t.Any]:
+    return {"type": "finite_number", "loc": where, "msg": "Input should be a finite number"}
 
 
 def _infos(model: t.Any) -> dict[str, pydantic.fields.FieldInfo]:

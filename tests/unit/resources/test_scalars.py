@@ -410,6 +410,21 @@ async def test_a_number_beyond_what_sqlite_stores_is_refused(tmp_path):
     assert fine.status_code == 201
 
 
+async def test_a_parameter_of_a_handler_is_finite():
+    app = Flama()
+
+    @app.route("/double/")
+    def double(number: float) -> float:
+        return 2 * number
+
+    async with Client(app=app) as client:
+        statuses = [
+            (await client.get("/double/", params={"number": n})).status_code for n in ("1.5", "inf", "nan", "1e999")
+        ]
+
+    assert statuses == [200, 400, 400, 400]
+
+
 async def test_what_a_handler_returns_spells_such_numbers():
     app = Flama()
 
