@@ -56,7 +56,7 @@ def where(table: sa.Table, condition: query.Condition, names: _Names) -> _Elemen
 
 def ordered(column: sa.ColumnElement[t.Any], order: query.Order, *, present: bool = False) -> _Element:
     """Give what sorts by a column; by one that is ``present``, not null in any of the records, as by one that can't."""
-    key: _Element = column if order.native else texts.key(column)
+    key: _Element = texts.comparable(column) if order.native else texts.key(column)
     if present or not getattr(column, "nullable", True):
         return sa.desc(key) if order.descending else sa.asc(key)
     nulls: _Element = _NULLS[order.descending, order.nulls](key)

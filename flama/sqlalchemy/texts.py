@@ -13,7 +13,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from flama.query import OPERATORS
 from flama.query.patterns import Pattern, Wildcard, expression, folded
 
-__all__ = ["Dialected", "PatternType", "equal", "is_text", "key", "looks_like", "operand"]
+__all__ = ["Dialected", "PatternType", "comparable", "equal", "is_text", "key", "looks_like", "operand"]
 
 _Element: t.TypeAlias = sa.ColumnElement[t.Any]
 
@@ -147,9 +147,22 @@ def is_text(type: sa.types.TypeEngine[t.Any]) -> bool:
     return isinstance(kept, sa.String) and not isinstance(kept, sa.Enum)
 
 
+class _Comparable(sa.types.UserDefinedType[t.Any]):
+    cache_ok = True
+
+
+# types that can be compared, though SQLAlchemy warns that it knows of no operators on them
+_WITHOUT_OPERATORS: t.Final = (postgresql.DOMAIN, postgresql.HSTORE, postgresql.MONEY)
+
+
+def comparable(column: _Element) -> _Element:
+    """Return a column as what can be compared and sorted without a warning."""
+    return sa.type_coerce(column, _Comparable()) if isinstance(column.type, _WITHOUT_OPERATORS) else column
+
+
 def key(column: _Element) -> _Element:
     """Give what a column is compared and sorted by: texts by code points, UUIDs by bytes, all else by itself."""
-    return _ByCharacters(column) if _is_peculiar(column.type) else column
+    return _ByCharacters(column) if _is_peculiar(column.type) else comparable(column)
 
 
 def operand(value: _Element, column: _Element) -> _Element:
@@ -207,6 +220,7 @@ def _converted(text: _Element) -> _Element:
 
 
 def _among(column: _Element, values: collections.abc.Sequence[_Element]) -> _Element:
+    column = comparable(column)
     return column == values[0] if len(values) == 1 else column.in_(values)
 
 
