@@ -17,7 +17,7 @@ from flama.query import OPERATORS, And, Beyond, Comparison, Condition, Not, Or, 
 from flama.rest.names import FILTER, RESERVED
 from flama.rest.values import Reader, pattern, reader, text
 
-__all__ = ["EQUALITY", "Allowed", "Filterable", "decode", "encode", "filterable", "group_schema", "schema"]
+__all__ = ["Allowed", "EQUALITY", "Filterable", "decode", "encode", "filterable", "group_schema", "schema"]
 
 _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
 
