@@ -1,11 +1,29 @@
-"""Run the documentation: its Python blocks must work, and print what the text block after them says."""
+"""The option that chooses the event loop, and the documentation, whose Python blocks are run as tests."""
 
 import contextlib
 import io
 
+import pytest
 import sybil
 from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
+
+from tests.support import loops
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option that chooses the event loop."""
+    parser.addoption(
+        "--loop",
+        choices=loops.LOOPS,
+        default=loops.chosen(),
+        help="the event loop that tests, the servers and the programs that they start run on (default: asyncio)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the event loop, in each worker of pytest-xdist as well."""
+    loops.install(config.getoption("loop"))
 
 
 def run(example: sybil.Example) -> None:

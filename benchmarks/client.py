@@ -14,10 +14,10 @@ import httpx
 import measure
 import msgspec
 import pyreqwest.client
-import pyreqwest.compatibility.httpx
 from contenders import remote
 
 from flama.client import Client
+from flama.client.pyreqwest import PyreqwestTransport
 from flama.ddd.repositories.http import HTTPResourceRepository
 
 LIBRARIES = ("httpx", "httptools", "aiohttp", "pyreqwest", "msgspec", "uvicorn")
@@ -74,7 +74,7 @@ async def in_process() -> collections.abc.AsyncIterator[dict[str, Call]]:
 async def over_a_socket() -> collections.abc.AsyncIterator[dict[str, Call]]:
     """Calls of a server in another process."""
     with remote.served() as url:
-        fast = pyreqwest.compatibility.httpx.HttpxTransport()
+        fast = PyreqwestTransport()
         async with (
             Client(base_url=url) as ours,
             Client(base_url=url, transport=fast) as ours_with_pyreqwest,

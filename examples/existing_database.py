@@ -2,7 +2,7 @@
 
 import anyio
 from pyproj import datadir
-from sqlalchemy import MetaData, Table, create_engine
+from sqlalchemy import MetaData, NullPool, Table, create_engine
 
 from flama import Flama
 from flama.client import Client
@@ -15,7 +15,7 @@ app = Flama(modules=[SQLAlchemyModule(f"sqlite+aiosqlite:///{path}")])
 
 
 class EllipsoidRepository(SQLAlchemyTableRepository):
-    _table = Table("ellipsoid", MetaData(), autoload_with=create_engine(f"sqlite:///{path}"), resolve_fks=False)
+    _table = Table("ellipsoid", MetaData(), autoload_with=create_engine(f"sqlite:///{path}", poolclass=NullPool))
 
 
 @app.get("/ellipsoid/")

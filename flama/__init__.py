@@ -5,7 +5,7 @@ Every name is loaded when it is first used, so that ``import flama`` costs nothi
 
 import typing as t
 
-from flama import facade
+from flama import _distribution as _distribution, facade
 
 if t.TYPE_CHECKING:
     from flama import (

@@ -4,7 +4,7 @@ import collections.abc
 import contextlib
 import typing as t
 
-from flama import concurrency, exceptions, types
+from flama import concurrency, exceptions, tasks, types
 from flama.injection import Component, Components, Injector
 from flama.middleware import ErrorHandlers, Middleware, wrapped
 from flama.modules import Module, Modules
@@ -26,14 +26,20 @@ _Lifespan: t.TypeAlias = collections.abc.Callable[["Flama"], contextlib.Abstract
 _EventHandlers: t.TypeAlias = collections.abc.Mapping[str, collections.abc.Iterable[types.Handler]]
 
 _EVENTS: t.Final = ("startup", "shutdown")
+_NOT_STARTED: t.Final = (
+    "Nothing has started it: a server does by the lifespan protocol. Where it is mounted in an application of another "
+    "framework, pass that one 'lifespan=app.lifespan' (with app for this application), or write "
+    "'async with app.lifespan():' in the lifespan that it has"
+)
 _MAX_BODY_SIZE: t.Final = 10 * 2**20
 
 
 class Flama(Routes):
     """An ASGI application.
 
-    ``app.<name>`` is the module of that name. Handlers are compiled when the application starts: what nothing provides
-    fails there, by the names of the handler and the parameter.
+    ``app.<name>`` is the module of that name, its own or else that of the application in which it is mounted. Handlers
+    are compiled when the application starts: what nothing provides fails there, by the names of the handler and the
+    parameter.
 
     ``lifespan`` is a function that takes the application and gives an asynchronous context manager; the application
     serves while it is entered. ``events`` maps "startup" and "shutdown" to handlers. ``max_body_size`` is in bytes:
@@ -64,11 +70,11 @@ class Flama(Routes):
         parent: "Flama | None" = None,
         max_body_size: int | None = _MAX_BODY_SIZE,
     ) -> None:
+        self.parent = parent
         self.router = Router(routes or ())
         self.modules = Modules(self, modules or ())
         self.middleware: list[t.Any] = list(middleware or ())
         self.events: dict[str, list[types.Handler]] = {event: [] for event in _EVENTS}
-        self.parent = parent
         self.max_body_size = max_body_size
         self._components = list(components or ())
         self._about = dict(openapi or {})
@@ -94,6 +100,9 @@ class Flama(Routes):
         :raises ApplicationError: the application has not been started, or has been shut down.
         """
         scope["app"] = self
+        after_response: list[tasks.Work] | None = None  # of an application that is mounted, the outermost one's
+        if tasks.AFTER_RESPONSE not in scope:
+            scope[tasks.AFTER_RESPONSE] = after_response = []
         endpoint = None
         try:
             endpoints = self._static.get(scope["path"])
@@ -103,12 +112,19 @@ class Flama(Routes):
             pass
         if endpoint is None:
             endpoint = self._live if scope["type"] == "lifespan" else self._find(scope)
-        await endpoint(scope, receive, send)
+        try:
+            await endpoint(scope, receive, send)
+        finally:
+            if after_response:
+                await tasks.run_all(after_response)
 
     def __getattr__(self, name: str) -> t.Any:
-        modules = vars(self).get("modules", {})
-        if name in modules:
-            return modules[name]
+        app: Flama | None = self if "modules" in vars(self) else None
+        while app is not None:  # on the way of every unit of work, so without anything in between
+            if name in app.modules:
+                return app.modules[name]
+            app = app.parent
+        modules = self._all_modules() if "modules" in vars(self) else {}
         there_are = f"its modules are {', '.join(modules)}" if modules else "it has no modules"
         raise AttributeError(f"'{type(self).__name__}' has no attribute '{name}': {there_are}", name=name, obj=self)
 
@@ -135,7 +151,7 @@ class Flama(Routes):
     @property
     def injector(self) -> Injector:
         """What calls functions with the application and its components."""
-        return Injector(self.components, {types.App: "app", type(self): "app"})
+        return Injector(self.components, self._roots, self._component_contexts())
 
     @property
     def openapi(self) -> dict[str, t.Any]:
@@ -194,7 +210,11 @@ class Flama(Routes):
         self.middleware.append(middleware)
 
     def add_exception_handler(self, key: int | type[Exception], handler: collections.abc.Callable[..., t.Any]) -> None:
-        """Let ``handler(scope, receive, send, exc)`` give the response for a status or a class of exceptions."""
+        """Answer a status or a class of exceptions with what ``handler(scope, receive, send, exc)`` returns.
+
+        A class goes before a status, and a class before its bases. A handler of ``Exception`` gets what has no
+        response of its own: not 404, 405, an ``HTTPException`` or the error of a repository.
+        """
         self._errors.add(key, handler)
 
     def add_event_handler(self, event: str, handler: types.Handler) -> None:
@@ -218,6 +238,20 @@ class Flama(Routes):
 
         return decorate
 
+    @contextlib.asynccontextmanager
+    async def lifespan(self, app: object = None) -> collections.abc.AsyncGenerator[None]:
+        """Serve while the context is entered, as between the start-up and the shutdown of a server.
+
+        It starts an application that is mounted in one of another framework, which is passed as ``app``::
+
+            Starlette(routes=[Mount("/v1", app=flama)], lifespan=flama.lifespan)
+
+        :raises ApplicationError: the application has been started already, or a handler can't be served.
+        """
+        self._prepare()
+        async with self._running():
+            yield
+
     def resolve_url(self, name: str, **parameters: t.Any) -> types.URL:
         """Give the path of the route of this name, ``mount:route`` for one that is mounted.
 
@@ -231,13 +265,54 @@ class Flama(Routes):
         return self._status in still
 
     def _refuse(self, scope: types.Scope) -> Endpoint:
-        shut_down = self._status is types.AppStatus.SHUT_DOWN
-        state = "already shut down" if shut_down else "not ready to process requests yet"
-        raise exceptions.ApplicationError(f"Application is {state}.")
+        match self._status:
+            case types.AppStatus.SHUT_DOWN:
+                raise exceptions.ApplicationError("Application is already shut down.")
+            case types.AppStatus.NOT_STARTED:
+                raise exceptions.ApplicationError(f"Application is not ready to process requests yet. {_NOT_STARTED}")
+        raise exceptions.ApplicationError("Application is not ready to process requests yet.")
 
     @property
     def _context(self) -> Context:
-        return Context(self.root, self.components, self._errors.answer, self.max_body_size)
+        return Context(
+            self, self.components, self._errors.answer, self.max_body_size, self._roots, self._component_contexts()
+        )
+
+    @property
+    def _roots(self) -> dict[t.Any, str]:
+        """The expressions of what is passed for a parameter that is annotated with an application's class."""
+        known = self._applications_by_class()
+        depths = {id(app): depth for depth, app in enumerate(self._applications())}
+        return {cls: "app" + ".parent" * depths[id(app)] for cls, app in known.items()}
+
+    def _component_contexts(self) -> dict[Component, dict[t.Any, t.Any]]:
+        """Return the applications that each component is passed: those of the one that it was added to.
+
+        So a component uses the modules that it was written for, also where a mounted application inherits it.
+        """
+        applications = reversed([*self._applications()])
+        return {component: app._applications_by_class() for app in applications for component in app._components}
+
+    def _applications_by_class(self) -> dict[t.Any, "Flama"]:
+        """Return the application by its classes, and those around it by theirs, where these aren't its own."""
+        found: dict[t.Any, Flama] = {types.App: self}
+        for app in self._applications():
+            for cls in type(app).__mro__:
+                if issubclass(cls, Flama):
+                    found.setdefault(cls, app)
+        return found
+
+    def _applications(self) -> collections.abc.Iterator["Flama"]:
+        """Yield the application, then those around it, from the inside out."""
+        app: Flama | None = self
+        while app is not None:
+            yield app
+            app = app.parent
+
+    def _all_modules(self) -> dict[str, Module]:
+        """Return the modules that it has as attributes: its own go before those of the applications around it."""
+        applications = reversed([*self._applications()])
+        return {name: module for app in applications for name, module in app.modules.items()}
 
     def _compiled(self) -> CompiledRouter:
         """What finds the endpoint for a connection."""
@@ -337,6 +412,7 @@ class Flama(Routes):
         for part in parts:
             await part.on_startup()
             stack.push_async_callback(part.on_shutdown)
+        stack.push_async_callback(tasks.settle, self)
         for call in self._calls["startup"]:
             await call()
         for call in self._calls["shutdown"]:
@@ -352,5 +428,5 @@ class Flama(Routes):
         plan = self.injector.plan(handler)
         call = "await handler({arguments})" if concurrency.is_async(handler) else "handler({arguments})"
         source = f"async def run():\n  async with AsyncExitStack() as stack:\n    {{lines}}\n    {call}\n"
-        names = {"handler": handler, "app": self.root, "AsyncExitStack": contextlib.AsyncExitStack}
+        names = {"handler": handler, "app": self, "AsyncExitStack": contextlib.AsyncExitStack}
         return t.cast(_Call, plan.function(source, **names))

@@ -4,6 +4,7 @@ import asyncio
 import collections.abc
 import functools
 import inspect
+import sys
 import typing as t
 
 import anyio.to_thread
@@ -13,10 +14,15 @@ __all__ = ["is_async", "is_async_generator", "is_generator", "run_in_thread", "u
 P = t.ParamSpec("P")
 R = t.TypeVar("R")
 
+# asyncio's knows functions that are marked as such, which inspect's does from 3.12 on; asyncio's is deprecated in 3.14.
+_is_coroutine_function: collections.abc.Callable[[t.Any], bool] = (
+    inspect.iscoroutinefunction if sys.version_info >= (3, 12) else asyncio.iscoroutinefunction
+)
+
 
 def is_async(function: t.Any) -> bool:
     """Tell whether calling this gives a coroutine, also through ``partial`` and ``__call__``."""
-    return _holds(asyncio.iscoroutinefunction, function)
+    return _holds(_is_coroutine_function, function)
 
 
 def is_async_generator(function: t.Any) -> bool:

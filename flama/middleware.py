@@ -54,8 +54,15 @@ def _before(app: types.App, item: t.Any) -> types.App:
     return t.cast(_Factory, item)(app)
 
 
+_ANY: t.Final = (Exception, BaseException)
+
+
 class ErrorHandlers:
     """Answers the errors that reach it: by the handler for the class or status, or as their kind is answered.
+
+    The handler of the error's own class goes first, then those of its bases, then that of the response's status. A
+    handler of ``Exception`` gets the errors that have no response of their own: 404, 405, 400 and the errors of
+    repositories have one.
 
     With ``debug``, one that nobody handles is answered with its traceback, without the values of variables.
     """
@@ -85,15 +92,17 @@ class ErrorHandlers:
     async def _answer(self, scope: types.Scope, receive: types.Receive, send: types.Send, error: Exception) -> None:
         known = _response(error, scope, self.debug)
         response = _unexpected(error, scope, self.debug) if known is None else known
-        by_class = self._by_class(error)
-        if handler := self._handlers.get(response.status_code, by_class):
+        is_unexpected = known is None or isinstance(error, exceptions.SerializationError)
+        by_class = self._by_class(error, is_unexpected=is_unexpected)
+        if handler := by_class or self._handlers.get(response.status_code):
             response = await _called(handler, scope, receive, send, error)
         await response(scope, receive, send)
-        if by_class is None and (known is None or isinstance(error, exceptions.SerializationError)):
+        if by_class is None and is_unexpected:
             raise error
 
-    def _by_class(self, error: Exception) -> _Handler | None:
-        return next((self._handlers[cls] for cls in type(error).__mro__ if cls in self._handlers), None)
+    def _by_class(self, error: Exception, *, is_unexpected: bool) -> _Handler | None:
+        classes = (cls for cls in type(error).__mro__ if is_unexpected or cls not in _ANY)
+        return next((self._handlers[cls] for cls in classes if cls in self._handlers), None)
 
 
 async def _called(
@@ -113,7 +122,8 @@ class _Problem(http.APIErrorResponse):
 
 def _response(error: Exception, scope: types.Scope, debug: bool) -> http.Response | None:
     """The response for an error that has one of its own, in the form that is asked for."""
-    is_problem = problems.is_wanted(starlette.requests.HTTPConnection(scope).headers.get("accept", ""))
+    accept = starlette.requests.HTTPConnection(scope).headers.getlist("accept")
+    is_problem = problems.is_wanted(", ".join(accept))
     kind = _Problem if is_problem else http.APIErrorResponse
     if isinstance(error, exceptions.SerializationError) and not debug:
         return kind("Internal Server Error", error.status_code, exception=error)

@@ -12,6 +12,8 @@ class Module:
     """A named part of an application, reached as ``app.<name>``.
 
     A subclass sets ``name``. ``app`` is set when the application is built.
+
+    :raises ApplicationError: a subclass has no name, or one that isn't a string.
     """
 
     name: str
@@ -19,7 +21,11 @@ class Module:
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
-        assert isinstance(getattr(cls, "name", None), str), f"Module {cls.__qualname__} must have a 'name'"
+        name = getattr(cls, "name", None)
+        if not isinstance(name, str):
+            raise exceptions.ApplicationError(
+                f"Module {cls.__qualname__} needs a class attribute 'name' that is a string, not {name!r}"
+            )
 
     async def on_startup(self) -> None:
         """Start; run before the application's own start-up handlers, in the order in which modules were given."""

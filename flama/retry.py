@@ -59,7 +59,8 @@ class Policy:
     A call takes ``deadline`` seconds at most, its repetitions included, and its answer ``max_size`` bytes. What may be
     repeated, which is what only reads or carries an idempotency key, is attempted up to ``attempts`` times. When a
     service asks to wait for longer than ``max_wait`` seconds, the call fails at once. Of all calls, about the part
-    ``budget`` may be repetitions. After ``failures`` in a row none is made for ``rest`` seconds, then one to see.
+    ``budget`` may be repetitions. After ``failures`` in a row, by a status or a timeout, none is made for ``rest``
+    seconds, then one to see.
     """
 
     attempts: int = 3

@@ -1,13 +1,21 @@
-"""Waiting for tasks that have to end, whatever is cancelled meanwhile."""
+"""Tasks that have to end, whatever is cancelled meanwhile, or whoever doesn't wait for them."""
 
 import asyncio
 import collections.abc
 import logging
 import typing as t
 
-__all__ = ["Begun", "finished", "outlast", "stop"]
+from flama import types
+
+__all__ = ["AFTER_RESPONSE", "Begun", "Work", "finished", "outlast", "run_all", "settle", "start", "stop"]
 
 R = t.TypeVar("R")
+
+Work: t.TypeAlias = collections.abc.Callable[[], collections.abc.Coroutine[t.Any, t.Any, None]]
+"""What runs once in the background; what fails in it, it logs itself."""
+
+AFTER_RESPONSE: t.Final = "flama.after_response"
+"""The key in a request's scope of the list of what runs when the response has been sent."""
 
 _LIMIT: t.Final = 10.0
 _AGAIN: t.Final = (0, 0.5, 1)  # seconds after that: a first cancellation makes some drivers wait for their server
@@ -15,6 +23,7 @@ _AGAIN: t.Final = (0, 0.5, 1)  # seconds after that: a first cancellation makes 
 _logger = logging.getLogger("flama")
 
 _clean_ups: set[asyncio.Task[t.Any]] = set()  # the loop itself holds tasks by weak references only
+_background: dict[asyncio.Task[None], types.App | None] = {}  # that run, with the applications which wait for them
 
 
 class Begun:
@@ -144,3 +153,30 @@ async def outlast(
             cancelled = error
     if cancelled is not None:
         raise cancelled
+
+
+async def run_all(works: collections.abc.Iterable[Work]) -> None:
+    """Run all, in order."""
+    for work in works:
+        await work()
+
+
+def start(work: Work, app: types.App | None) -> None:
+    """Run it in a task of its own, for which the application waits when it stops."""
+    task = asyncio.get_running_loop().create_task(work())
+    _background[task] = app
+    task.add_done_callback(_background.pop)
+
+
+async def settle(app: types.App, limit: float = _LIMIT) -> None:
+    """Wait for what was started for an application; cancel what takes longer than that."""
+    loop = asyncio.get_running_loop()
+    pending = {task for task, its in _background.items() if its is app and task.get_loop() is loop}
+    if not pending:
+        return
+    await outlast(pending, limit, first=False)
+    if late := [task for task in pending if not task.done()]:
+        _logger.error("The application stops, and gives %d background hooks up after %s s", len(late), limit)
+        for task in late:
+            task.cancel()
+        await outlast(late, limit, first=False)

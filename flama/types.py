@@ -6,6 +6,8 @@ import enum
 import typing as t
 import urllib.parse
 
+from flama._annotations import unwrap
+
 __all__ = [
     "ALL_METHODS",
     "App",
@@ -165,7 +167,8 @@ class SchemaMetadata:
 
 
 def get_schema_metadata(annotation: t.Any) -> SchemaMetadata | None:
-    """Give the schema metadata of an annotation, also of a list's element; None when it has none."""
+    """Return the schema metadata of an annotation, also of a list's element; None when it has none."""
+    annotation = unwrap(annotation)
     for metadata in getattr(annotation, "__metadata__", ()):
         if isinstance(metadata, SchemaMetadata):
             return metadata

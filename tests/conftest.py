@@ -4,21 +4,37 @@ import collections.abc
 import contextlib
 import typing as t
 
+import hypothesis
 import pytest
 
-from tests.support import databases, server
+from tests.support import combinations, databases, loops, schemas, server
+
+# How long an example takes says what else the machine does, and whether Python is in its development mode.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what pairs of parameters already cover as exhaustive, and leave out what another test does the same."""
+    left_out = [item for item in items if combinations.is_twin(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        if not combinations.is_in_pairwise_cover(item):
+            item.add_marker(pytest.mark.exhaustive)
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """Run every asynchronous test on asyncio."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, t.Any]]:
+    """Run every asynchronous test on the event loop that ``--loop`` chose."""
+    return loops.BACKENDS[loops.chosen()]
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> collections.abc.Generator[str]:
+def postgres_server() -> collections.abc.Generator[str]:
     """Give the address of a PostgreSQL server."""
-    with databases.postgres_server(tmp_path_factory.mktemp("postgres")) as address:
+    with databases.postgres_server() as address:
         yield address
 
 
@@ -36,6 +52,13 @@ def mariadb_url() -> collections.abc.Generator[str]:
         pytest.skip(absent)
     with databases.fresh_mariadb() as url:
         yield url
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tables_of_one_module() -> collections.abc.Generator[None]:
+    """Drop the tables that servers keep from test to test when the module ends."""
+    yield
+    schemas.drop_kept()
 
 
 @pytest.fixture

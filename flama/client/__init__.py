@@ -8,12 +8,15 @@ import typing as t
 
 import httpx
 
-from flama.client.calls import CallingClient
+from flama import _distribution
+from flama.client._content_coding import iter_decompressed
+from flama.client.calls import CallingClient, check_base_url
 from flama.client.lifespan import ASGIApp, LifespanContextManager, shared
 from flama.client.messages import Address, Answer, ResponseTooLarge
-from flama.client.network import HTTPX, NetworkTransport, network_transport, ssl_context
+from flama.client.network import NetworkTransport, network_transport, ssl_context
 from flama.client.pool import Origin
 from flama.client.transport import ASGITransport
+from flama.exceptions import ApplicationError
 from flama.retry import Guard, Policy
 
 __all__ = [
@@ -21,6 +24,7 @@ __all__ = [
     "Address",
     "Answer",
     "Client",
+    "DecodingError",
     "HTTPError",
     "HTTPStatusError",
     "LifespanContextManager",
@@ -29,14 +33,19 @@ __all__ = [
     "Policy",
     "Response",
     "ResponseTooLarge",
+    "TimeoutException",
     "TransportError",
     "UnsupportedProtocol",
+    "check_base_url",
+    "iter_decompressed",
     "network_transport",
 ]
 
+DecodingError = httpx.DecodingError
 HTTPError = httpx.HTTPError
 HTTPStatusError = httpx.HTTPStatusError
 Response = httpx.Response
+TimeoutException = httpx.TimeoutException
 TransportError = httpx.TransportError
 UnsupportedProtocol = httpx.UnsupportedProtocol
 
@@ -45,6 +54,9 @@ NOT_SENT: t.Final = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout
 
 
 _POLICY: t.Final = Policy()
+
+#: Arguments with which a client doesn't share a TLS context: they change it, or have no use for it.
+_OWN_CONTEXT: t.Final = ("cert", "http2", "transport")
 
 
 class Client(CallingClient):
@@ -58,7 +70,8 @@ class Client(CallingClient):
     All other arguments are httpx's own. Servers are reached by a :class:`NetworkTransport`, unless there are proxies, a
     certificate of the client's or HTTP/2, which httpx's transport knows, or another ``transport`` is given.
 
-    :raises ApplicationError: the application doesn't start, or was called without having been started.
+    :raises ApplicationError: ``base_url`` has a query, a ``transport`` follows redirects by itself, the application
+        doesn't start, or it was called without having been started.
     """
 
     def __init__(
@@ -69,6 +82,9 @@ class Client(CallingClient):
         policy: Policy = _POLICY,
         **kwargs: t.Any,
     ) -> None:
+        for used in (kwargs.get("transport"), *(kwargs.get("mounts") or {}).values()):
+            _check_transport(used)
+        check_base_url(kwargs.setdefault("base_url", "http://localapp"))
         self.app = app
         self.policy = policy
         self.guards: dict[Origin, Guard] = {}
@@ -76,13 +92,13 @@ class Client(CallingClient):
         self._stack = contextlib.AsyncExitStack()
         headers = httpx.Headers(kwargs.pop("headers", None))
         headers.setdefault("user-agent", _user_agent())
-        kwargs.setdefault("base_url", "http://localapp")
         if app is not None and self.lifespan is not None:
             state = self.lifespan.state
             kwargs.setdefault("transport", ASGITransport(app, raise_app_exceptions=raise_app_exceptions, state=state))
         elif (network := network_transport(kwargs)) is not None:
             kwargs["transport"] = network
-        elif not any(map(kwargs.get, HTTPX)):
+        elif kwargs.get("trust_env", True) and not any(map(kwargs.get, _OWN_CONTEXT)):
+            # httpx makes two contexts for a proxy, of 50 ms each
             kwargs.setdefault("verify", ssl_context())
         super().__init__(headers=headers, **kwargs)
         transport = kwargs.get("transport")
@@ -116,6 +132,15 @@ class Client(CallingClient):
         await self._stack.__aexit__(exc_type, exc_value, traceback)
 
 
+def _check_transport(transport: object) -> None:
+    kind = type(transport)
+    if kind.__module__.startswith("pyreqwest."):
+        raise ApplicationError(
+            f"{kind.__name__} follows redirects by itself, which may turn a write into a read: give the client "
+            "transport=PyreqwestTransport() of flama.client.pyreqwest, which takes a ClientBuilder"
+        )
+
+
 @functools.cache
 def _user_agent() -> str:
-    return f"flama/{importlib.metadata.version('flama')}"
+    return f"{_distribution.NAME}/{importlib.metadata.version(_distribution.NAME)}"

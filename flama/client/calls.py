@@ -2,15 +2,21 @@
 
 import collections.abc
 import contextlib
+import dataclasses
+import inspect
 import types as python_types
 import typing as t
 
 import httpx
 
-from flama.client.messages import Address, Answer, Call, Headers, ResponseTooLarge, decoded
+from flama import exceptions
+from flama.client._content import GeneratedContent
+from flama.client._content_coding import decompress, iter_raw
+from flama.client._redirects import find_next, is_redirect
+from flama.client.messages import Address, Answer, Call, Headers, ResponseTooLarge
 from flama.client.transport import BUFFERED
 
-__all__ = ["CallingClient", "Direct"]
+__all__ = ["CallingClient", "Direct", "check_base_url"]
 
 # Who replaces one of these, as what traces requests does, wants to see them.
 _LAYER: t.Final = ("build_request", "request", "send")
@@ -65,7 +71,9 @@ class CallingClient(httpx.AsyncClient):
         """Give the address of a resource, a path below ``base_url`` or a whole URL.
 
         :raises httpx.UnsupportedProtocol: it isn't one of HTTP.
+        :raises ApplicationError: ``base_url`` has a query.
         """
+        check_base_url(self.base_url)
         url = httpx.AsyncClient.build_request(self, "GET", f"{resource}/").url
         if url.scheme not in {"http", "https"} or not url.host:
             raise httpx.UnsupportedProtocol(f"'{url}' is no URL of http:// or https://")
@@ -82,53 +90,78 @@ class CallingClient(httpx.AsyncClient):
         body: bytes = b"",
         limit: int | None = None,
     ) -> Answer:
-        """Give the answer to a request, whole: the one of :meth:`request`, for a tenth of the work.
+        """Return the response to a request, whole: the one of :meth:`request`, for a tenth of the work.
 
         ``path`` follows that of the address; it and ``query`` are percent-encoded, names of headers lower-case. A
-        redirect is followed if the client follows any, but to no other server.
+        redirect on the server is followed by the same request again, where it asks for that (307, 308) or only puts
+        the slash at the path's end right. A client that follows redirects does so on the server for all that read. Any
+        other redirect is the response. A refusal whose body can't be decompressed has none.
 
-        :raises ResponseTooLarge: the answer's body is longer than ``limit`` bytes, compressed or not.
-        :raises httpx.HTTPError: there is no answer, or none that can be read.
+        :raises ResponseTooLarge: the response's body is longer than ``limit`` bytes, compressed or not.
+        :raises httpx.TooManyRedirects: the redirects don't end.
+        :raises httpx.HTTPError: there is no response, or none that can be read.
         """
-        direct, sent = self.direct, headers or []
-        plain = None if direct is None else self._plain_headers(method, address, sent, body)
-        if plain is None or direct is None:
-            request = self.build_request(method, _url(address, path, query), headers=sent, content=body)
-            return await self._through_httpx(request, limit)
-        call = Call(method, address, path, query, plain, body)
-        answer = decoded(await direct.answer(call, timeout=self.timeout, limit=limit), limit)
-        if answer.header(b"set-cookie") is not None:
-            self.cookies.extract_cookies(_response(call, answer))
-        return answer
+        call = Call(method, address, path, query, headers or [], body)
+        for _ in range(self.max_redirects + 1):
+            answer = await self._call_once(call, limit)
+            if not is_redirect(answer.status):
+                return answer
+            url = self._build(method, _url(call.address, call.path, call.query)).url
+            following = self._find_next(method, url, answer.status, httpx.Headers(answer.headers))
+            if following is None:
+                return answer
+            call = _moved(call, following)
+        raise _endless(method, address.url)
 
-    def opened(
+    @contextlib.asynccontextmanager
+    async def opened(
         self, method: str, address: Address, path: str = "", query: str = "", *, headers: Headers | None = None
-    ) -> contextlib.AbstractAsyncContextManager[httpx.Response]:
+    ) -> collections.abc.AsyncGenerator[httpx.Response]:
         """Give the response to a request while it arrives, as :meth:`stream` does; redirects are those of :meth:`call`.
 
-        :raises httpx.HTTPError: there is no answer, or none that can be read.
+        :raises httpx.HTTPError: there is no response, or none that can be read.
         """
-        return self._opened(self.build_request(method, _url(address, path, query), headers=headers))
+        url: httpx.URL | str = _url(address, path, query)
+        for _ in range(self.max_redirects + 1):
+            request = self._build(method, url, headers=headers)
+            response = await self.send(request, stream=True, follow_redirects=False)
+            async with contextlib.aclosing(response):
+                following = self._find_next(method, request.url, response.status_code, response.headers)
+                if following is None:
+                    yield response
+                    return
+            url = following
+        raise _endless(method, address.url)
+
+    def build_request(
+        self, method: str, url: httpx.URL | str, *, content: t.Any = None, **kwargs: t.Any
+    ) -> httpx.Request:
+        """Return a request; an asynchronous generator that is its content is closed when it was sent, or wasn't."""
+        request = super().build_request(method, url, content=content, **kwargs)
+        if inspect.isasyncgen(content):
+            request.stream = GeneratedContent(t.cast("collections.abc.AsyncGenerator[bytes]", content))
+        return request
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **kwargs: t.Any) -> httpx.Response:
         """Send a request that is built already."""
         request.extensions[BUFFERED] = not stream
         return await super().send(request, stream=stream, **kwargs)
 
-    def _plain_headers(self, method: str, address: Address, own: Headers, body: bytes) -> Headers | None:
+    def _plain_headers(self, call: Call) -> Headers | None:
         """Give the headers that httpx would send, if that is all that it would do."""
-        if self.auth is not None or self.follow_redirects or self.params or self.cookies or address.has_user:
+        if self.auth is not None or self.params or self.cookies or call.address.has_user:
             return None
         if self.ended or any(self.event_hooks.values()) or self._is_watched():
             return None
         shared = [(name.lower(), value) for name, value in self.headers.raw]
         if not _MADE.isdisjoint([name for name, _ in shared]):
             return None
+        own, body = call.headers, call.body
         if own:
             names = [name for name, _ in own]
             shared = [header for header in shared if header[0] not in names]
-        length = [(b"content-length", b"%d" % len(body))] if body or method in _SENDS_LENGTH else []
-        return [(b"host", address.authority), *shared, *own, *length]
+        length = [(b"content-length", b"%d" % len(body))] if body or call.method in _SENDS_LENGTH else []
+        return [(b"host", call.address.authority), *shared, *own, *length]
 
     def _is_watched(self) -> bool:
         if self._is_replaced or not vars(self).keys().isdisjoint(_LAYER):
@@ -136,42 +169,85 @@ class CallingClient(httpx.AsyncClient):
         base = httpx.AsyncClient
         return (base.build_request, base.request, base.send) != _UNPATCHED
 
-    async def _through_httpx(self, request: httpx.Request, limit: int | None) -> Answer:
-        async with self._opened(request) as response:
-            return Answer(response.status_code, response.headers.raw, await _read(response, limit))
+    async def _call_once(self, call: Call, limit: int | None) -> Answer:
+        direct = self.direct
+        plain = None if direct is None else self._plain_headers(call)
+        if plain is None or direct is None:
+            url = _url(call.address, call.path, call.query)
+            request = self._build(call.method, url, headers=call.headers, content=call.body)
+            return await self._call_through_httpx(request, limit)
+        call = call._replace(headers=plain)
+        answer = decompress(await direct.answer(call, timeout=self.timeout, limit=limit), limit)
+        if answer.header(b"set-cookie") is not None:
+            self.cookies.extract_cookies(_response(call, answer))
+        return answer
 
-    @contextlib.asynccontextmanager
-    async def _opened(self, request: httpx.Request) -> collections.abc.AsyncGenerator[httpx.Response]:
-        for _ in range(self.max_redirects + 1):
-            response = await self.send(request, stream=True, follow_redirects=False)
-            async with contextlib.aclosing(response):
-                following = response.next_request
-                if not self.follow_redirects or following is None or not _alike(request.url, following.url):
-                    yield response
-                    return
-            request = following
-        raise httpx.TooManyRedirects("Exceeded maximum allowed redirects.", request=request)
+    async def _call_through_httpx(self, request: httpx.Request, limit: int | None) -> Answer:
+        response = await self.send(request, stream=True, follow_redirects=False)
+        async with contextlib.aclosing(response):
+            if response.is_stream_consumed:  # by an event hook, decompressed by httpx
+                body = response.content
+                _check_size(max(len(body), response.num_bytes_downloaded), limit)
+                return Answer(response.status_code, response.headers.raw, body)
+            body = await _read(response, limit)
+        return decompress(Answer(response.status_code, response.headers.raw, body), limit)
+
+    def _build(self, method: str, url: httpx.URL | str, **options: t.Any) -> httpx.Request:
+        if not self.params:
+            return self.build_request(method, url, **options)
+        # Parameters of the client replace the query of a URL, a filter with it; beside those of a request they stand.
+        whole = httpx.URL(url)
+        bare, parameters = whole.copy_with(query=None), whole.query.decode("ascii")
+        return self.build_request(method, bare, params=parameters, **options)
+
+    def _find_next(self, method: str, url: httpx.URL, status: int, headers: httpx.Headers) -> httpx.URL | None:
+        return find_next(method, url, status, headers.get("location"), follows_reads=self.follow_redirects)
+
+
+def check_base_url(url: httpx.URL | str) -> None:
+    """Make sure that paths can be put behind a client's ``base_url``.
+
+    :raises ApplicationError: it has a query or a fragment.
+    """
+    text = str(url)
+    if "?" not in text and "#" not in text:
+        return
+    base = httpx.URL(url)
+    shown = base.copy_with(userinfo=b"", query=None, fragment=None)  # without what may be a secret
+    part, cure = "a fragment", "leave it out"
+    if b"?" in base.raw_path:
+        parameters = ", ".join(f"{name!r}: …" for name in base.params)
+        part, cure = "a query", f"give the client its parameters as params={{{parameters}}}"
+    raise exceptions.ApplicationError(f"The base URL '{shown}' has {part}, which no path can follow: {cure}")
 
 
 async def _read(response: httpx.Response, limit: int | None) -> bytes:
-    parts, size = list[bytes](), 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if limit is not None and max(size, response.num_bytes_downloaded) > limit:
-            raise ResponseTooLarge(limit)
-        parts.append(part)
-    if limit is not None and response.num_bytes_downloaded > limit:  # what it is decompressed to is nothing
-        raise ResponseTooLarge(limit)
+    parts = list[bytes]()
+    async with contextlib.aclosing(iter_raw(response)) as chunks:
+        async for part in chunks:
+            _check_size(response.num_bytes_downloaded, limit)
+            parts.append(part)
     return b"".join(parts)
+
+
+def _check_size(size: int, limit: int | None) -> None:
+    if limit is not None and size > limit:
+        raise ResponseTooLarge(limit)
 
 
 def _url(address: Address, path: str, query: str) -> str:
     return f"{address.url}{path}?{query}" if query else address.url + path
 
 
-def _alike(one: httpx.URL, other: httpx.URL) -> bool:
-    """Tell whether two URLs are of one server."""
-    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
+def _moved(call: Call, url: httpx.URL) -> Call:
+    """Return the call at another URL of its server."""
+    path, _, query = url.raw_path.decode("ascii").partition("?")
+    server = str(url.copy_with(raw_path=b"/")).removesuffix("/")
+    return call._replace(address=dataclasses.replace(call.address, url=server, path=b""), path=path, query=query)
+
+
+def _endless(method: str, url: str) -> httpx.TooManyRedirects:
+    return httpx.TooManyRedirects("Exceeded maximum allowed redirects.", request=httpx.Request(method, url))
 
 
 def _response(call: Call, answer: Answer) -> httpx.Response:

@@ -313,7 +313,7 @@ class Connection(asyncio.Protocol):
             if chunk:
                 self.transport.write(b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk)
             await self._drained(patience)
-        if chunked and self.error is None:
+        if chunked and self.error is None and not self.transport.is_closing():  # else uvloop's raises RuntimeError
             self.transport.write(b"0\r\n\r\n")
 
     async def _drained(self, patience: float | None) -> None:

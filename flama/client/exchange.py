@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import collections.abc
+import inspect
 import typing as t
 
 from flama import types
@@ -52,6 +53,17 @@ class Exchange:
         self.over = True
         if self._ended is not None:
             self._ended.set()
+
+    async def close(self) -> None:
+        """End the exchange, and close the generator that makes the request's body.
+
+        One that is left open is closed by the event loop when it is collected, in a task that nobody waits for.
+        """
+        self.end()
+        unread = self._unread
+        if inspect.isasyncgen(unread) and not unread.ag_running:  # else a task that the application left reads it
+            self._unread = None
+            await unread.aclose()
 
     async def receive(self) -> types.Message:
         """Give the application the next message of ASGI."""
@@ -142,16 +154,16 @@ class StreamedExchange(Exchange):
         while not self.status and not self.over:
             await self._next()
 
-    async def read(self) -> collections.abc.AsyncIterator[bytes]:
-        """Give what is sent, until no more comes."""
-        while self.chunks or not self.over:
-            while self.chunks:
-                chunk = self.chunks.popleft()
-                self._size -= len(chunk)
-                self._writable.set()
-                yield chunk
-            if not self.over:
-                await self._next()
+    async def read(self) -> bytes:
+        """Return the next chunk of the body; nothing when no more comes."""
+        while not self.chunks and not self.over:
+            await self._next()
+        if not self.chunks:
+            return b""
+        chunk = self.chunks.popleft()
+        self._size -= len(chunk)
+        self._writable.set()
+        return chunk
 
     async def _next(self) -> None:
         self._readable.clear()

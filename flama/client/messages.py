@@ -5,12 +5,11 @@ import typing as t
 
 import httpx
 
-__all__ = ["Address", "Answer", "Call", "Headers", "ResponseTooLarge", "decoded", "default_port"]
+__all__ = ["Address", "Answer", "Call", "Headers", "ResponseTooLarge", "default_port"]
 
 Headers: t.TypeAlias = list[tuple[bytes, bytes]]
 
 _PORTS: t.Final = {"http": 80, "https": 443}
-_PIECE: t.Final = 4_096  # bytes that are decompressed at a time: they can't become too many before they are counted
 
 
 class ResponseTooLarge(httpx.HTTPError):
@@ -87,27 +86,3 @@ class Answer(t.NamedTuple):
 def default_port(scheme: str) -> int:
     """Give the port that a URL without one means."""
     return _PORTS.get(scheme, 80)
-
-
-def decoded(answer: Answer, limit: int | None = None) -> Answer:
-    """Give the answer with its body as it was before it was compressed.
-
-    :raises ResponseTooLarge: the body is longer than ``limit``, before or after.
-    :raises httpx.DecodingError: it isn't what its ``Content-Encoding`` says.
-    """
-    body = answer.body
-    if limit is not None and len(body) > limit:
-        raise ResponseTooLarge(limit)
-    if any(name.lower() == b"content-encoding" for name, _ in answer.headers):
-        body = b"".join(_decompressed(answer, limit))
-    return answer if body is answer.body else answer._replace(body=body)
-
-
-def _decompressed(answer: Answer, limit: int | None) -> t.Iterator[bytes]:
-    size = 0
-    pieces = (answer.body[start : start + _PIECE] for start in range(0, len(answer.body), _PIECE))
-    for part in httpx.Response(answer.status, headers=answer.headers, content=pieces).iter_bytes():
-        size += len(part)
-        if limit is not None and size > limit:
-            raise ResponseTooLarge(limit)
-        yield part

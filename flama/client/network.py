@@ -1,9 +1,9 @@
 """The way of a request to a server on the network."""
 
 import collections.abc
-import contextlib
 import copy
 import functools
+import inspect
 import ssl
 import typing as t
 import urllib.request
@@ -113,30 +113,44 @@ class NetworkTransport(httpx.AsyncBaseTransport):
                 fresh = True
             else:
                 return connection
+            finally:
+                if body is not None:
+                    await body.aclose()  # the generator that makes it, wherever the sending stopped
 
 
 class _Stream(httpx.AsyncByteStream):
     """The body of a response that is read while it arrives."""
 
-    # its state: the connection, until it is given back
+    # Its state: the connection, until it is given back, and what reads it, from the first chunk on. It is an iterator
+    # of its own, since a generator that isn't read to its end would be left to the event loop.
 
     def __init__(self, pool: Pool, connection: Connection, open: "set[_Stream]") -> None:
         self._pool = pool
         self._connection: Connection | None = connection
+        self._chunks: collections.abc.AsyncGenerator[bytes] | None = None
         self._open = open
         open.add(self)
 
-    async def __aiter__(self) -> collections.abc.AsyncIterator[bytes]:
+    def __aiter__(self) -> collections.abc.AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
         if self._connection is None:
-            return
-        async with contextlib.aclosing(self._connection.read()) as chunks:
-            async for chunk in chunks:
-                yield chunk
+            raise StopAsyncIteration
+        if self._chunks is None:
+            self._chunks = self._connection.read()
+        return await anext(self._chunks)
 
     async def aclose(self) -> None:
         connection, self._connection = self._connection, None
         self._open.discard(self)
-        if connection is not None:
+        if connection is None:
+            return
+        try:
+            chunks = self._chunks
+            if inspect.isasyncgen(chunks) and not chunks.ag_running:  # else another task reads it
+                await chunks.aclose()
+        finally:
             self._pool.release(connection)
 
 

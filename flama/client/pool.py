@@ -2,12 +2,12 @@
 
 import asyncio
 import contextlib
-import ipaddress
 import ssl
 import typing as t
 
 import httpx
 
+from flama.client._tcp import connect
 from flama.client.connection import Connection
 from flama.tasks import outlast
 
@@ -124,12 +124,9 @@ class Pool:
     async def _made(self, origin: Origin, patience: float | None) -> Connection:
         scheme, host, port = origin
         context = self._context if scheme == "https" else None
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(patience):
-                _, connection = await loop.create_connection(
-                    lambda: Connection(origin), host, port, ssl=context, happy_eyeballs_delay=_delay(host)
-                )
+                connection = await connect(lambda: Connection(origin), host, port, context)
         except TimeoutError as error:
             raise httpx.ConnectTimeout(f"{host}:{port} didn't answer for {patience:g} s") from error
         except (OSError, UnicodeError) as error:
@@ -151,14 +148,6 @@ class Pool:
             self._idle.pop(0).close()
         if self._idle:
             self._timer = loop.call_at(self._idle[0].idle_since + expiry, self._expire)
-
-
-def _delay(host: str) -> float | None:
-    """Give the seconds after which another address of a host is tried as well; an address has no other."""
-    with contextlib.suppress(ValueError):
-        ipaddress.ip_address(host)
-        return None
-    return 0.25
 
 
 def _abort(making: asyncio.Task[Connection]) -> None:

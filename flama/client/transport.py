@@ -82,7 +82,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
             if caller is None or caller.cancelling() > cancellations:
                 raise  # else nobody cancelled the caller, and the application ended by a cancellation of its own
         finally:
-            exchange.end()
+            await exchange.close()
         self._settle(exchange, error)
         return exchange.answer
 
@@ -107,7 +107,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         except Exception as error:  # noqa: BLE001 - see _whole
             exchange.error = error
         finally:
-            exchange.end()
+            await exchange.close()
 
     async def _call(self, exchange: Exchange) -> None:
         await self.app(exchange.scope, exchange.receive, exchange.send)
@@ -175,11 +175,17 @@ class _Stream(httpx.AsyncByteStream):
         self._exchange = exchange
         self._task = task
 
-    async def __aiter__(self) -> collections.abc.AsyncIterator[bytes]:
-        async for chunk in self._exchange.read():
-            yield chunk
+    # An iterator of its own: a generator that isn't read to its end would be left to the event loop.
+
+    def __aiter__(self) -> collections.abc.AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if chunk := await self._exchange.read():
+            return chunk
         if not self._exchange.complete:
             self._transport._settle(self._exchange, self._exchange.error)
+        raise StopAsyncIteration
 
     async def aclose(self) -> None:
         if not self._exchange.complete:

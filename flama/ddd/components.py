@@ -1,11 +1,15 @@
 """Workers as handlers' parameters."""
 
 import collections.abc
+import typing as t
 
 from flama import exceptions, injection, types
 from flama.ddd.workers import base
+from flama.tasks import AFTER_RESPONSE
 
 __all__ = ["WorkerComponent"]
+
+_NO_REQUEST: t.Final[types.Scope] = {"type": "none"}
 
 
 class WorkerComponent(injection.Component):
@@ -52,6 +56,9 @@ class WorkerComponent(injection.Component):
             f"Parameter '{parameter.name}: {base}' may be any of {names}: annotate it with one"
         )
 
-    def resolve(self, app: types.App) -> base.AbstractWorker:
-        """Give a copy of the worker, bound to the application."""
-        return self.worker.bound(app)
+    def resolve(self, app: types.App, scope: types.Scope = _NO_REQUEST) -> base.AbstractWorker:
+        """Return a copy of the worker, bound to the application, for a request or a socket."""
+        bound = self.worker.bound(app)
+        if isinstance(bound, base.BaseWorker) and scope["type"] == "http":
+            bound._after_response = scope.get(AFTER_RESPONSE)
+        return bound

@@ -1,5 +1,6 @@
 """Reading a request: its body once, whoever asks for it, never more of it than the application takes."""
 
+import codecs
 import collections.abc
 import typing as t
 import urllib.parse
@@ -24,6 +25,7 @@ __all__ = [
     "query_pairs",
     "read_body",
     "read_form",
+    "read_json",
 ]
 
 BODY: t.Final = "flama.body"
@@ -94,6 +96,14 @@ async def read_body(scope: types.Scope, receive: types.Receive, limit: int | Non
     return body
 
 
+async def read_json(scope: types.Scope, receive: types.Receive, limit: int | None) -> bytes:
+    """Return the whole body of a request, without the byte order mark that a text of JSON may begin with (RFC 8259).
+
+    :raises BodyTooLarge: it is larger than the limit; no more than that was read.
+    """
+    return (await read_body(scope, receive, limit)).removeprefix(codecs.BOM_UTF8)
+
+
 async def _read_rest(message: types.Message, receive: types.Receive, limit: int | None) -> bytes:
     body = bytearray()
     while True:
@@ -122,7 +132,7 @@ async def data(scope: types.Scope, receive: types.Receive, limit: int | None) ->
     if content_type(scope) != JSON:
         return fields(await read_form(scope, receive, limit))
     try:
-        return msgspec.json.decode(await read_body(scope, receive, limit) or b"{}")
+        return msgspec.json.decode(await read_json(scope, receive, limit) or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise exceptions.DecodeError(f"Invalid JSON: {error}") from error
 

@@ -1,13 +1,16 @@
 """Answering a request: what a handler returned, as the response that brings it."""
 
 import collections.abc
+import ipaddress
 import json as stdlib_json
 import pathlib
 import re
 import typing as t
+import zoneinfo
 
 import msgspec
 import starlette.background
+import starlette.datastructures
 from starlette.responses import (
     FileResponse,
     HTMLResponse,
@@ -18,6 +21,7 @@ from starlette.responses import (
 )
 
 from flama import concurrency, exceptions, schemas
+from flama._numbers import spell_infinite
 
 __all__ = [
     "APIErrorResponse",
@@ -34,6 +38,7 @@ __all__ = [
     "ServerSentEventResponse",
     "StreamingResponse",
     "answer",
+    "finite_json",
     "json",
 ]
 
@@ -42,8 +47,19 @@ _Headers: t.TypeAlias = collections.abc.Mapping[str, str]
 _Background: t.TypeAlias = starlette.background.BackgroundTask
 
 
+_TEXTUAL: t.Final = (
+    *(ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Interface, ipaddress.IPv6Interface),
+    *(ipaddress.IPv4Network, ipaddress.IPv6Network),
+    *(pathlib.PurePath, zoneinfo.ZoneInfo, starlette.datastructures.URL),
+)
+"""Types whose values are written as their texts."""
+
+
 def _builtin(value: t.Any) -> t.Any:
-    """What stands in JSON for a value that has no form of its own there."""
+    """Return what stands in JSON for a value that has no form of its own there.
+
+    :raises TypeError: nothing does.
+    """
     match value:
         case collections.abc.Mapping():
             return dict(value)
@@ -53,19 +69,56 @@ def _builtin(value: t.Any) -> t.Any:
             return str.__str__(value)  # msgspec takes no subclass of it, nor of numbers
         case int() | float():
             return +value
-        case pathlib.PurePath():
-            return str(value)
-    if dump := getattr(type(value), "model_dump", None):
-        return dump(value)
-    raise TypeError(f"{type(value).__qualname__} has no form in JSON")
+    if isinstance(value, _TEXTUAL):
+        return str(value)
+    return _foreign(value)
 
 
-json: t.Final = msgspec.json.Encoder(enc_hook=_builtin).encode
-"""Give the JSON of a value.
+def _foreign(value: t.Any) -> t.Any:
+    kind = type(value)
+    for mark, encode in _MARKED.items():
+        if hasattr(kind, mark):
+            return encode(value)
+    if isinstance(value, collections.abc.Collection):
+        return list(value)
+    raise TypeError(f"{kind.__qualname__} has no form in JSON")
 
-Dates, times and UUIDs become the strings of RFC 3339 and RFC 9562, a ``Decimal`` a string of all its digits, a
-``timedelta`` an ISO 8601 duration, bytes base64, an enum its value; models, dataclasses and Structs become objects.
-"""
+
+def _range(value: t.Any) -> dict[str, t.Any]:
+    bounds = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
+    return {"lower": value.lower, "upper": value.upper, "bounds": bounds, "empty": value.isempty}
+
+
+_MARKED: t.Final[dict[str, collections.abc.Callable[[t.Any], t.Any]]] = {
+    "__get_pydantic_core_schema__": schemas.to_jsonable,  # models, secrets, URLs
+    "lower_inc": _range,  # of SQLAlchemy, asyncpg or psycopg
+    "as_string": lambda bits: bits.as_string().replace(" ", ""),  # of asyncpg
+    "raw_path": str,  # URLs of httpx and yarl
+}
+"""What encodes values of packages that need not be there, by what their types have."""
+
+finite_json: t.Final = msgspec.json.Encoder(enc_hook=_builtin).encode
+"""Return the JSON of a value whose floats, if it has any, are finite: :func:`json` without its look at them."""
+
+
+def json(value: t.Any) -> bytes:
+    """Give the JSON of a value.
+
+    Dates, times and UUIDs become the strings of RFC 3339 and RFC 9562, a ``Decimal`` a string of all its digits, a
+    ``timedelta`` an ISO 8601 duration, bytes base64, an enum its value; addresses, networks, URLs and paths their
+    texts. Dataclasses and Structs become objects, and pydantic's models what they are in JSON, under their aliases; a
+    range is an object of its ``lower`` and ``upper``, its ``bounds`` and whether it is ``empty``, bits are a text of 0
+    and 1. A float that JSON has no form for becomes the string ``"Infinity"``, ``"-Infinity"`` or ``"NaN"``.
+    """
+    body = finite_json(value)
+    # msgspec writes null for such a float, so that without any null there is none
+    return body if b"null" not in body else _spelled(value, body)
+
+
+def _spelled(value: t.Any, body: bytes) -> bytes:
+    plain = msgspec.to_builtins(value, enc_hook=_builtin)
+    spelled = spell_infinite(plain)
+    return body if spelled is plain else finite_json(spelled)
 
 
 class JSONResponse(Response):

@@ -6,6 +6,7 @@ import inspect
 import typing as t
 
 from flama import concurrency, exceptions
+from flama._annotations import unwrap
 
 __all__ = ["Component", "Components", "Parameter", "signature"]
 
@@ -31,12 +32,15 @@ class Parameter:
 
 
 def signature(function: collections.abc.Callable[..., t.Any]) -> tuple[tuple[Parameter, ...], t.Any]:
-    """Give a function's parameters, annotations evaluated and ``*args``, ``**kwargs`` left out, and what it returns.
+    """Return a function's parameters, without ``*args`` and ``**kwargs``, and what it is annotated to return.
+
+    Annotations are evaluated, and their type aliases replaced by what they stand for.
 
     :raises ApplicationError: an annotation is written as a string that names nothing in the function's module.
     """
     try:
-        hints = t.get_type_hints(concurrency.underlying(function), include_extras=True)
+        found = t.get_type_hints(concurrency.underlying(function), include_extras=True)
+        hints = {name: unwrap(annotation) for name, annotation in found.items()}
     except NameError as error:
         name = getattr(function, "__qualname__", function)
         raise exceptions.ApplicationError(f"An annotation of '{name}' can't be evaluated: {error}") from error
@@ -79,7 +83,7 @@ class Component:
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
         """Tell whether this makes the value for a parameter: by default, when its annotation is the very type."""
-        return parameter.annotation is self._provides
+        return bool(parameter.annotation == self._provides)
 
     def chosen(self, parameter: Parameter, others: "collections.abc.Sequence[Component]") -> "Component":
         """Give the component that makes the value for a parameter which others, declared later, can handle as well.

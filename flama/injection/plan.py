@@ -87,10 +87,16 @@ def _filled(source: str, plan: Plan) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Injector:
-    """Makes plans from components, and from roots: the values that are there at the beginning, by annotation."""
+    """Makes plans from components, and from roots: the values that are there at the beginning, by annotation.
+
+    ``contexts`` are the values that a component is passed in place of the roots, by annotation, by component.
+    """
 
     components: Components
     roots: collections.abc.Mapping[t.Any, str] = dataclasses.field(default_factory=dict)
+    contexts: collections.abc.Mapping[Component, collections.abc.Mapping[t.Any, t.Any]] = dataclasses.field(
+        default_factory=dict
+    )
 
     def plan(self, function: collections.abc.Callable[..., t.Any]) -> Plan:
         """Give the plan that makes this function's arguments.
@@ -132,10 +138,13 @@ class _Lines:
     ) -> str:
         if parameter.annotation is Parameter and asking is not None:
             return self._named("parameter", asking)
+        context = self.injector.contexts.get(path[-1], {}) if path else {}
+        if (value := _get(context, parameter.annotation)) is not None:
+            return self._named("context", value)
         if root := _get(self.injector.roots, parameter.annotation):
-            return root
+            return t.cast(str, root)
         if component := self._found(parameter, function):
-            return self._component_value(component, parameter, path)
+            return self._component_value(component, parameter, function, path)
         if not parameter.required:
             return self._named("default", parameter.default)
         raise exceptions.ComponentNotFound(
@@ -148,11 +157,25 @@ class _Lines:
         except exceptions.ComponentError as error:
             raise exceptions.ComponentError(f"{error}, in function '{_title(function)}'") from None
 
-    def _component_value(self, component: Component, parameter: Parameter, path: tuple[Component, ...]) -> str:
+    def _provider(
+        self, component: Component, parameter: Parameter, function: collections.abc.Callable[..., t.Any]
+    ) -> collections.abc.Callable[..., t.Any]:
+        try:
+            return component.provider(parameter)
+        except exceptions.ComponentError as error:
+            raise type(error)(f"{error}, in function '{_title(function)}'") from error.__cause__
+
+    def _component_value(
+        self,
+        component: Component,
+        parameter: Parameter,
+        function: collections.abc.Callable[..., t.Any],
+        path: tuple[Component, ...],
+    ) -> str:
         if component in path:
             circle = " → ".join(type(c).__name__ for c in (*path, component))
             raise exceptions.ComponentError(f"Components need one another in a circle: {circle}")
-        make = component.provider(parameter)
+        make = self._provider(component, parameter, function)
         key = _key(component, make, parameter)
         if key not in self._made or not component.cacheable:
             self._made[key] = self._line(make, self.arguments(make, (*path, component), parameter))
@@ -208,7 +231,7 @@ def _key(component: Component, make: collections.abc.Callable[..., t.Any], param
     return component, make
 
 
-def _get(roots: collections.abc.Mapping[t.Any, str], annotation: t.Any) -> str | None:
+def _get(roots: collections.abc.Mapping[t.Any, t.Any], annotation: t.Any) -> t.Any:
     try:
         return roots.get(annotation)
     except TypeError:  # an unhashable annotation is none of the roots

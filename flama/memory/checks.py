@@ -9,7 +9,7 @@ from sqlalchemy.sql import elements, operators
 
 from flama.memory.definitions import Check, Kind, Row
 
-__all__ = ["check"]
+__all__ = ["check", "predicate"]
 
 _Value: t.TypeAlias = collections.abc.Callable[[Row], t.Any]
 
@@ -18,11 +18,23 @@ _BINARY: t.Final[frozenset[t.Any]] = frozenset(
 ) | {operator.mul}
 
 
+def predicate(
+    expression: t.Any, kinds: collections.abc.Mapping[str, Kind]
+) -> collections.abc.Callable[[Row], bool | None] | None:
+    """Return what tells whether an expression holds of a record with columns of these kinds.
+
+    It is None when the expression is text, or more than comparisons of columns.
+    """
+    try:
+        return _value(expression, kinds)
+    except _UnknownError:
+        return None
+
+
 def check(constraint: sa.CheckConstraint, kinds: collections.abc.Mapping[str, Kind]) -> Check | None:
     """Give a constraint on columns of these kinds; None when it is text, or more than comparisons of columns."""
-    try:
-        holds = _value(constraint.sqltext, kinds)
-    except _UnknownError:
+    holds = predicate(constraint.sqltext, kinds)
+    if holds is None:
         return None
     name = str(constraint.name) if isinstance(constraint.name, str) else None
     return Check(holds, tuple(column.key for column in constraint.columns), name)

@@ -23,8 +23,9 @@ def matching(rows: Rows, clauses: Clauses, filters: Row) -> list[Placed]:
     """
     table = rows.table
     table.check_names(filters)
-    wanted = {key: _equal(table, key, value) for key, value in filters.items()}
-    tests = [_test(table, clause) for clause in clauses]
+    either = [key for key, value in filters.items() if value is None and table.column(key).kind.null is not None]
+    wanted = {key: _equal(table, key, value) for key, value in filters.items() if key not in either}
+    tests = [_test(table, clause) for clause in (*clauses, *[query.compare(key, "isnull") for key in either])]
     found = [placed for placed in rows.among(wanted) if _has(placed[1], wanted)]
     try:
         return [placed for placed in found if all(test(placed[1]) is True for test in tests)]
@@ -68,8 +69,12 @@ def _test(table: Table, clause: t.Any) -> _Test:
 def _kept(table: Table, condition: query.Condition) -> query.Condition:
     """Give the condition that says of records as they are kept what this one says of them as they are given."""
     match condition:
+        case query.Comparison(field, "isnull") if (null := table.column(field).kind.null) is not None:
+            return query.Or((condition, query.compare(field, "eq", null)))
         case query.Comparison(field, operator, operand):
-            return dataclasses.replace(condition, operand=_operand(table, field, operator, operand))
+            kept = _operand(table, field, operator, operand)
+            is_null = operator == "eq" and kept is None  # as it is for one of two nulls
+            return query.compare(field, "isnull") if is_null else dataclasses.replace(condition, operand=kept)
         case query.And() | query.Or():
             return type(condition)(tuple(_kept(table, part) for part in condition.parts))
         case query.Not():

@@ -46,6 +46,7 @@ class Kind(t.NamedTuple):
     operand: collections.abc.Callable[[t.Any], t.Any]
     is_text: bool = False
     takes_collections: bool = False
+    null: t.Any = None  # what is kept for a null that isn't SQL's, and is given as None as well
 
 
 class Sparse(dict[str, t.Any]):
@@ -68,10 +69,18 @@ class Column:
 
 
 class Unique(t.NamedTuple):
-    """Columns in which no two records are alike."""
+    """Columns in which no two records are alike, of those that ``holds`` is true of, by default all."""
 
     columns: tuple[str, ...]
     name: str | None = None
+    holds: collections.abc.Callable[[Row], bool | None] | None = None
+
+    def values(self, row: Row) -> tuple[t.Any, ...] | None:
+        """Return a record's values in the columns; None where it may be like others, as null is like nothing."""
+        if self.holds is not None and self.holds(row) is not True:
+            return None
+        values = tuple([row[column] for column in self.columns])
+        return None if None in values else values
 
 
 class Check(t.NamedTuple):

@@ -10,15 +10,16 @@ import typing as t
 import uuid
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql import elements
 
+from flama._moments import in_utc, refuse_offset
 from flama.memory.definitions import Kind, anything
 
-__all__ = ["kind"]
+__all__ = ["integer_bounds", "kind"]
 
 _Convert: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
-_Time = t.TypeVar("_Time", datetime.datetime, datetime.time)
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
 
 _DIALECT: t.Final = DefaultDialect()
@@ -39,7 +40,7 @@ def _kind(name: str, keep: _Convert, operand: _Convert | None = None, give: _Con
 
 def _or_null(convert: _Convert) -> _Convert:
     def converted(value: t.Any) -> t.Any:
-        return None if value is None else convert(_plain(value))
+        return None if value is None or isinstance(value, elements.Null) else convert(_plain(value))
 
     return converted
 
@@ -63,12 +64,18 @@ def _decorated(type: sa.types.TypeDecorator[t.Any]) -> Kind:
     give = inner.give or _only
     return Kind(
         inner.name,
-        lambda value: inner.keep(bind(_plain(value), _DIALECT)),
+        _unless_null(lambda value: inner.keep(bind(_plain(value), _DIALECT))),
         lambda value: result(give(value), _DIALECT),
-        lambda value: inner.operand(bind(_plain(value), _DIALECT)),
+        _unless_null(lambda value: inner.operand(bind(_plain(value), _DIALECT))),
         is_text=inner.is_text,
         takes_collections=True,
+        null=inner.null,
     )
+
+
+def _unless_null(convert: _Convert) -> _Convert:
+    # SQL's own null is no value of the type
+    return lambda value: None if isinstance(value, elements.Null) else convert(value)
 
 
 def _same(value: t.Any, dialect: t.Any) -> t.Any:
@@ -117,20 +124,64 @@ def _truth(value: t.Any) -> bool:
     return bool(value)
 
 
+def integer_bounds(type: sa.Integer) -> tuple[int, int]:
+    """Return the least and the greatest integer that a type holds, on whichever database holds the most."""
+    several: list[t.Any] = [type, *type._variant_mapping.values()]
+    bounds = [_bounds(each) for each in several if isinstance(each, sa.Integer)]
+    return min(low for low, _ in bounds), max(high for _, high in bounds)
+
+
+def _bounds(type: sa.Integer) -> tuple[int, int]:
+    bits = next(bits for known, bits in _BITS if isinstance(type, known))
+    if getattr(type, "unsigned", False) or getattr(type, "zerofill", False):  # of MySQL, where the one means the other
+        return 0, 2**bits - 1
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
+_BITS: t.Final[tuple[tuple[type[t.Any], int], ...]] = (
+    (mysql.TINYINT, 8),
+    (sa.SmallInteger, 16),
+    (mysql.MEDIUMINT, 24),
+    (sa.BigInteger, 64),
+    (sa.Integer, 32),
+)
+
+
 def _whole_numbers(type: sa.Integer) -> Kind:
-    bits = {True: 32, isinstance(type, sa.SmallInteger): 16, isinstance(type, sa.BigInteger): 64}[True]
-    most = 2 ** (bits - 1)
+    low, high = integer_bounds(type)
 
     def keep(value: t.Any) -> int:
         number = operator.index(value)
-        if not -most <= number < most:
+        if not low <= number <= high:
             raise ValueError("it is out of range")
         return number
 
     def operand(value: t.Any) -> t.Any:
         return _finite(value) if isinstance(value, float | decimal.Decimal) else keep(_plain(value))
 
-    return _kind(f"a whole number of {bits} bits", keep, operand)
+    return _kind(f"a whole number from {low} to {high}", keep, operand)
+
+
+def _natural(most: int) -> _Convert:
+    def natural(value: t.Any) -> int:
+        number = operator.index(value)
+        if not 0 <= number <= most:
+            raise ValueError("it is out of range")
+        return number
+
+    return natural
+
+
+def _labels(type: mysql.SET) -> Kind:
+    known = frozenset(type.values)
+
+    def keep(value: t.Any) -> frozenset[str]:
+        labels = frozenset(filter(None, value.split(",")) if isinstance(value, str) else value)
+        if not labels <= known:
+            raise ValueError("it has other labels")
+        return labels
+
+    return _kind("a set of " + ", ".join(map(repr, type.values)), keep, give=set)._replace(takes_collections=True)
 
 
 def _numbers(type: sa.Float[t.Any]) -> Kind:
@@ -152,7 +203,7 @@ def _decimals(type: sa.Numeric[t.Any]) -> Kind:
         number = operand(value)
         if step is not None:
             number = number.quantize(step, decimal.ROUND_HALF_UP, _EXACT)
-        if most is not None and abs(number) >= most:
+        if most is not None and number.copy_abs() >= most:  # abs() would round it
             raise ValueError("it is out of range")
         return number
 
@@ -169,12 +220,11 @@ def _finite(value: t.Any) -> t.Any:
 
 def _moment(timezone: bool) -> _Convert:
     def moment(value: t.Any) -> datetime.datetime:
-        if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
-            value = datetime.datetime(value.year, value.month, value.day)  # noqa: DTZ001
-        found: datetime.datetime = _instance(datetime.datetime)(value)
         if timezone:
-            return found.astimezone(datetime.UTC)  # without a zone, it is local time
-        return _without_zone(found)
+            return t.cast("datetime.datetime", in_utc(_instance(datetime.date)(value)))
+        if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+            return datetime.datetime(value.year, value.month, value.day)  # noqa: DTZ001
+        return t.cast("datetime.datetime", refuse_offset(_instance(datetime.datetime)(value)))
 
     return moment
 
@@ -185,16 +235,10 @@ def _day(value: t.Any) -> datetime.date:
 
 def _time(timezone: bool) -> _Convert:
     def time(value: t.Any) -> datetime.time:
-        found: datetime.time = _instance(datetime.time)(value)
-        return found if timezone else _without_zone(found)
+        found = _instance(datetime.time)(value)
+        return t.cast("datetime.time", in_utc(found) if timezone else refuse_offset(found))
 
     return time
-
-
-def _without_zone(value: _Time) -> _Time:
-    if value.tzinfo is not None:
-        raise ValueError("it has a time zone, and the column has none")
-    return value
 
 
 def _instance(type: type) -> _Convert:
@@ -220,7 +264,7 @@ def _json(type: sa.JSON) -> Kind:
             return None
         return json.dumps(None if value is sa.JSON.NULL else _plain(value), allow_nan=False)
 
-    return Kind("JSON", keep, _or_null(json.loads), keep, takes_collections=True)
+    return Kind("JSON", keep, _or_null(json.loads), keep, takes_collections=True, null="null")
 
 
 def _uuid(value: t.Any) -> uuid.UUID:
@@ -251,10 +295,24 @@ def _array(type: sa.ARRAY[t.Any]) -> Kind:
     return _kind("a list", whole, give=given)._replace(takes_collections=True)
 
 
+def _several(values: t.Any) -> tuple[t.Any, ...]:
+    if not isinstance(values, list | tuple):
+        raise TypeError("it is no list")
+    return tuple(values)
+
+
+_ranges: t.Final = _kind("a list of ranges", _several, give=postgresql.ranges.MultiRange)._replace(
+    takes_collections=True
+)
+
 # the first that fits: an Enum is a String
 _KINDS: t.Final[tuple[tuple[type[_Type], collections.abc.Callable[[t.Any], Kind]], ...]] = (
     (sa.types.TypeDecorator, _decorated),
+    (postgresql.DOMAIN, lambda type: kind(type.data_type)),
     (sa.Enum, lambda type: _processed("one of " + ", ".join(map(repr, type.enums)), type)),
+    (mysql.SET, _labels),
+    (mysql.BIT, lambda type: _kind("bits, as a number", _natural(2 ** (type.length or 1) - 1))),
+    (mysql.YEAR, lambda _: _kind("a year", _natural(2155))),
     (sa.String, _texts),
     (sa.Boolean, lambda _: _kind("true or false", _truth)),
     (sa.Integer, _whole_numbers),
@@ -267,4 +325,5 @@ _KINDS: t.Final[tuple[tuple[type[_Type], collections.abc.Callable[[t.Any], Kind]
     (sa.JSON, _json),
     (sa.Uuid, lambda type: _kind("a UUID", _uuid if type.as_uuid else _uuid_as_text)),
     (sa.ARRAY, _array),
+    (postgresql.ranges.AbstractMultiRange, lambda _: _ranges),
 )

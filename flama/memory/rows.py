@@ -24,7 +24,7 @@ class Rows:
         self.count = 0
         self._rows: dict[int, Row] = {}
         self._places = itertools.count()
-        self._indexes: dict[tuple[str, ...], dict[_Values, int]] = {unique.columns: {} for unique in table.uniques}
+        self._indexes: dict[Unique, dict[_Values, int]] = {unique: {} for unique in table.uniques}
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -49,10 +49,10 @@ class Rows:
     def set(self, place: int, row: Row | None) -> Row | None:
         """Put a record in a place, or take away what is there; give what was there."""
         before = self._rows.pop(place, None)
-        for columns, index in self._indexes.items():
-            if before is not None and (values := _values(before, columns)) is not None:
+        for unique, index in self._indexes.items():
+            if before is not None and (values := unique.values(before)) is not None:
                 del index[values]
-            if row is not None and (values := _values(row, columns)) is not None:
+            if row is not None and (values := unique.values(row)) is not None:
                 index[values] = place
         if row is not None:
             self._rows[place] = row
@@ -60,13 +60,21 @@ class Rows:
 
     def alike(self, unique: Unique, row: Row) -> int | None:
         """Give the place of the record that is alike in unique columns; null is like nothing."""
-        values = _values(row, unique.columns)
-        return None if values is None else self._indexes[unique.columns].get(values)
+        values = unique.values(row)
+        return None if values is None else self._indexes[unique].get(values)
+
+    def placed(self, unique: Unique, values: _Values) -> Placed | None:
+        """Return the record that has these values in unique columns, and is one of those that may not be alike."""
+        place = self._indexes[unique].get(values)
+        return None if place is None else (place, self._rows[place])
 
     def among(self, wanted: Row) -> list[Placed]:
         """Give the records of which one may have these values in these columns."""
-        for columns, index in self._indexes.items():
-            if wanted.keys() >= set(columns) and (values := _values(wanted, columns)) is not None:
+        for unique, index in self._indexes.items():
+            columns = unique.columns
+            if unique.holds is not None or not wanted.keys() >= set(columns):
+                continue
+            if (values := _values(wanted, columns)) is not None:
                 try:
                     place = index.get(values)
                 except TypeError:  # what can't be hashed is none of what was

@@ -6,7 +6,7 @@ import typing as t
 
 import sqlalchemy as sa
 
-from flama.memory.checks import check
+from flama.memory.checks import check, predicate
 from flama.memory.defaults import default, onupdate
 from flama.memory.definitions import Check, Column, ForeignKey, Kind, Parent, Table, Unique
 from flama.memory.kinds import kind
@@ -20,7 +20,8 @@ _TABLES: t.Final = 1000
 def definition(table: sa.Table) -> Table:
     """Give what a store has to know of a table.
 
-    CHECK constraints that are SQL texts, and unique indexes of some records or on expressions, are not known to it.
+    CHECK constraints that are SQL texts, and unique indexes on expressions or of records that a text says, are not
+    known to it.
     """
     columns = {str(key): _column(column) for key, column in table.columns.items()}
     kinds = {key: column.kind for key, column in columns.items()}
@@ -29,7 +30,7 @@ def definition(table: sa.Table) -> Table:
         table.fullname,
         columns,
         tuple(str(column.key) for column in table.primary_key),
-        tuple(_uniques(table)),
+        tuple(_uniques(table, kinds)),
         tuple(_checks(table, kinds)),
         tuple(_foreign_key(each) for each in table.foreign_key_constraints),
         table,
@@ -55,21 +56,26 @@ def _is_counted(column: sa.Column[t.Any]) -> bool:
     )
 
 
-def _uniques(table: sa.Table) -> list[Unique]:
+def _uniques(table: sa.Table, kinds: collections.abc.Mapping[str, Kind]) -> list[Unique]:
     constraints = [_unique(each) for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
-    indexes = [_unique(index) for index in table.indexes if index.unique and _is_plain(index)]
+    indexes = [unique for index in table.indexes if (unique := _unique_index(index, kinds)) is not None]
     primary = [_unique(table.primary_key)] if table.primary_key else []
-    return [*primary, *sorted(constraints + indexes, key=lambda unique: unique.columns)]
+    return [*primary, *sorted(constraints + indexes, key=lambda unique: (unique.columns, unique.holds is not None))]
+
+
+def _unique_index(index: sa.Index, kinds: collections.abc.Mapping[str, Kind]) -> Unique | None:
+    if not index.unique or not all(isinstance(each, sa.Column) for each in index.expressions):
+        return None
+    conditions = [value for name, value in index.dialect_kwargs.items() if name.endswith("_where")]
+    conditions = [value for value in conditions if value is not None]
+    if not conditions:
+        return _unique(index)
+    holds = predicate(conditions[0], kinds)  # which each database is told in its own words
+    return None if holds is None else _unique(index)._replace(holds=holds)
 
 
 def _unique(constraint: sa.UniqueConstraint | sa.PrimaryKeyConstraint | sa.Index) -> Unique:
     return Unique(tuple(str(column.key) for column in constraint.columns), _name(constraint))
-
-
-def _is_plain(index: sa.Index) -> bool:
-    # one of all records, on columns alone
-    conditions = [value for name, value in index.dialect_kwargs.items() if name.endswith("_where")]
-    return all(isinstance(each, sa.Column) for each in index.expressions) and all(value is None for value in conditions)
 
 
 def _checks(table: sa.Table, kinds: collections.abc.Mapping[str, Kind]) -> list[Check]:

@@ -5,13 +5,13 @@ import typing as t
 
 from flama import exceptions
 from flama.memory.conditions import matching
-from flama.memory.definitions import Row, Table
+from flama.memory.definitions import Row, Table, Unique
 from flama.memory.rows import Placed
 from flama.memory.rules import Rules
 from flama.memory.store import Session
-from flama.memory.writes import completed, insert, touched, update
+from flama.memory.writes import check_parents, completed, insert, touched, update
 
-__all__ = ["conflict_key", "got_or_created", "upserted"]
+__all__ = ["conflicting", "got_or_created", "upserted"]
 
 _Keys: t.TypeAlias = tuple[str, ...]
 
@@ -29,21 +29,25 @@ def upserted(
     :raises SQLAlchemyError: nothing refuses two records that are alike in ``on``.
     """
     table = rules.table
-    key = conflict_key(table, on)
+    unique = conflicting(table, on)
+    key = unique.columns
     changed = None if set is None else table.keys_of(set)
     is_new = [on is None and not row.keys() >= frozenset(key) for row in rows]
     _check_distinct(table, key, [row for row, new in zip(rows, is_new, strict=True) if not new])
     stored: dict[int, Row] = {}
+    inserted: list[Row] = []
     for index in sorted(range(len(rows)), key=lambda index: not is_new[index]):  # those that are new come first
         row = completed(table, rows[index], session.rows(table).count)
-        there = None if is_new[index] else _alike(session, table, key, row)
+        there = None if is_new[index] else _alike(session, table, unique, row)
         if there is None:
             _, stored[index] = insert(session, table, row)
+            inserted.append(stored[index])
             continue
         _check_seen(session, rules, key, there)
         changes = _changes(rules, rows[index], row, key, changed)
         written = update(session, table, [there], changes, counted=rules.version) if changes else [there[1]]
         stored[index] = written[0]
+    check_parents(session, table, inserted)
     return [stored[index] for index in range(len(rows))]
 
 
@@ -55,19 +59,23 @@ def got_or_created(session: Session, rules: Rules, row: Row, *, on: t.Any = None
     :raises SQLAlchemyError: nothing refuses two records that are alike in ``on``.
     """
     table = rules.table
-    key = conflict_key(table, on)
+    unique = conflicting(table, on)
+    key = unique.columns
     _check_distinct(table, key, [row])
     if nulls := [name for name in key if row[name] is None]:
         raise exceptions.InvalidDataError(resource=table.name, detail=f"no record is meant by null as {_named(nulls)}")
-    there = _alike(session, table, key, table.kept({name: row[name] for name in key}))
+    kept = table.kept({name: row[name] for name in key})
+    there = session.rows(table).placed(unique, tuple([kept[name] for name in key]))
     if there is not None:
         _check_seen(session, rules, key, there)
         return there[1], False
-    return insert(session, table, completed(table, row, session.rows(table).count))[1], True
+    _, stored = insert(session, table, completed(table, row, session.rows(table).count))
+    check_parents(session, table, [stored])
+    return stored, True
 
 
-def conflict_key(table: Table, on: t.Any) -> _Keys:
-    """Give the keys of the columns that tell which record is meant: the primary key's, unless others are named.
+def conflicting(table: Table, on: t.Any) -> Unique:
+    """Return the columns that tell which record is meant: the primary key's, unless others are named.
 
     :raises UnknownColumnError: the table doesn't have them.
     :raises SQLAlchemyError: nothing refuses two records that are alike in them.
@@ -75,18 +83,18 @@ def conflict_key(table: Table, on: t.Any) -> _Keys:
     if on is None and not table.key:
         raise exceptions.SQLAlchemyError(f"Table '{table.name}' has no primary key, which is needed for this")
     keys = table.key if on is None else table.keys_of(on)
-    if frozenset(keys) not in (unique := [frozenset(each.columns) for each in table.uniques]):
-        has = ", ".join(f"({', '.join(sorted(each))})" for each in unique)
-        raise exceptions.SQLAlchemyError(
-            f"Table '{table.name}' has nothing unique on ({', '.join(keys)}); it has {has or 'nothing unique at all'}"
-        )
-    return keys
+    for unique in table.uniques:  # those of all records come first
+        if frozenset(unique.columns) == frozenset(keys):
+            return unique
+    has = ", ".join(f"({', '.join(sorted(each.columns))})" for each in table.uniques)
+    raise exceptions.SQLAlchemyError(
+        f"Table '{table.name}' has nothing unique on ({', '.join(keys)}); it has {has or 'nothing unique at all'}"
+    )
 
 
-def _alike(session: Session, table: Table, key: _Keys, row: Row) -> Placed | None:
-    values = tuple([row[name] for name in key])
-    found = [] if None in values else session.rows(table).having(key, {values})
-    return found[0] if found else None
+def _alike(session: Session, table: Table, unique: Unique, row: Row) -> Placed | None:
+    values = unique.values(row)
+    return None if values is None else session.rows(table).placed(unique, values)
 
 
 def _check_seen(session: Session, rules: Rules, key: _Keys, there: Placed) -> None:

@@ -9,7 +9,7 @@ from flama.memory.references import check_parent, refused
 from flama.memory.rows import Placed, Rows
 from flama.memory.store import Session
 
-__all__ = ["completed", "delete", "insert", "touched", "update"]
+__all__ = ["check_parents", "completed", "delete", "insert", "touched", "update"]
 
 _Placed: t.TypeAlias = collections.abc.Sequence[Placed]
 _Values: t.TypeAlias = tuple[t.Any, ...]
@@ -36,7 +36,7 @@ def completed(table: Table, values: Row, count: int) -> dict[str, t.Any]:
 
 
 def insert(session: Session, table: Table, row: Row) -> Placed:
-    """Store a record that is complete.
+    """Store a record that is complete; whether those that it refers to are there, :func:`check_parents` checks.
 
     :raises IntegrityError: it breaks a constraint.
     """
@@ -44,8 +44,15 @@ def insert(session: Session, table: Table, row: Row) -> Placed:
     _check_alone(rows, row, None, table.name)
     place = rows.new_place()
     session.write(rows, place, row, count=_number(table, row))
-    _check_own_parents(session, rows, [row], table.name)
     return place, row
+
+
+def check_parents(session: Session, table: Table, stored: collections.abc.Sequence[Row]) -> None:
+    """Check that the records are there that these, which were stored together, refer to.
+
+    :raises IntegrityError: one isn't.
+    """
+    _check_own_parents(session, session.rows(table), stored, table.name)
 
 
 def update(

@@ -3,10 +3,11 @@
 import collections.abc
 import typing as t
 
-from flama import http, schemas, types
+from flama import schemas, types
 from flama.http.request import CONTENT_TYPES, JSON as JSON_TYPE
 from flama.injection import Parameter
 from flama.openapi.definitions import JSON, Definitions, without_null
+from flama.routing.components import has_form, is_file, is_optional
 
 __all__ = ["body", "is_required"]
 
@@ -14,14 +15,14 @@ _FORMS: t.Final = tuple(media_type for media_type in CONTENT_TYPES if media_type
 _TEXTUAL: t.Final = frozenset({"boolean", "integer", "number", "string"})
 
 
-def body(asked: collections.abc.Sequence[Parameter], definitions: Definitions) -> JSON | None:
-    """Give the description of the body that is read for these parameters; None when none of them is of it.
+def body(taken: collections.abc.Sequence[Parameter], definitions: Definitions) -> JSON | None:
+    """Return the description of the body that is read for these parameters; None when none of them is of it.
 
     :raises TypeError: a model has no form in JSON.
     """
-    read = [(parameter, schemas.without_none(parameter.annotation)) for parameter in asked]
-    files = [parameter for parameter, annotation in read if annotation is http.UploadFile]
-    models = [(parameter, annotation) for parameter, annotation in read if schemas.adapter(annotation) is not None]
+    read = [(parameter, schemas.without_none(parameter.annotation)) for parameter in taken]
+    files = [parameter for parameter, annotation in read if is_file(annotation)]
+    models = [(parameter, annotation) for parameter, annotation in read if schemas.is_structured(annotation)]
     if files or models:
         return _described(files, models, definitions)
     if any(annotation is types.RequestData for _, annotation in read):
@@ -34,24 +35,39 @@ _ANYTHING: t.Final[JSON] = {}
 
 
 def is_required(parameter: Parameter) -> bool:
-    """Tell whether a request that doesn't bring the parameter is refused."""
-    is_optional: bool = schemas.without_none(parameter.annotation) is not parameter.annotation
-    return parameter.required and not is_optional
+    """Whether a request that doesn't bring the parameter is refused."""
+    return parameter.required and not is_optional(parameter)
 
 
 def _described(
     files: list[Parameter], models: collections.abc.Sequence[tuple[Parameter, t.Any]], definitions: Definitions
 ) -> JSON:
     parts = [definitions.schema(annotation) for _, annotation in models]
-    forms = [form for part in parts if (form := _form(part, definitions)) is not None]
-    has_forms = len(forms) == len(parts)
-    empty = [_may_be_empty(part, definitions) for part in parts]
+    forms = [_form(definitions.schema(each), definitions) if has_form(each) else None for _, each in models]
+    by_name = len({parameter.name for parameter, _ in models}) > 1
+    empty = [not by_name and _may_be_empty(part, definitions) for part in parts]
     required = any(is_required(p) and not may for (p, _), may in zip(models, empty, strict=True))
+    flat = [form for form in forms if form is not None]
     if files:
-        form = _all([*(forms if has_forms else parts), _files(files)])
+        form = _all([*(flat if len(flat) == len(parts) else parts), _files(files)])
         return _content({"multipart/form-data": form}, required=required or any(map(is_required, files)))
-    as_forms = dict.fromkeys(_FORMS, _all(forms)) if has_forms else {}
-    return _content({JSON_TYPE: _all(parts), **as_forms}, required=required)
+    as_forms = dict.fromkeys(_FORMS, _all(flat)) if len(flat) == len(parts) else {}
+    as_json = _members(models, definitions) if by_name else _all(list(map(_or_null, models, parts)))
+    return _content({JSON_TYPE: as_json, **as_forms}, required=required)
+
+
+def _or_null(model: tuple[Parameter, t.Any], schema: JSON) -> JSON:
+    return {"anyOf": [schema, {"type": "null"}]} if is_optional(model[0]) else schema
+
+
+def _members(models: collections.abc.Sequence[tuple[Parameter, t.Any]], definitions: Definitions) -> JSON:
+    """The schema of an object that has what each parameter is read from under the parameter's name."""
+    parts: dict[str, list[JSON]] = {}
+    for parameter, annotation in models:
+        parts.setdefault(parameter.name, []).append(_or_null((parameter, annotation), definitions.schema(annotation)))
+    required = list(dict.fromkeys(parameter.name for parameter, _ in models if is_required(parameter)))
+    properties = {name: _all(schemas_) for name, schemas_ in parts.items()}
+    return {"type": "object", "properties": properties, **({"required": required} if required else {})}
 
 
 def _may_be_empty(schema: JSON, definitions: Definitions) -> bool:
@@ -63,6 +79,9 @@ def _may_be_empty(schema: JSON, definitions: Definitions) -> bool:
 def _form(schema: JSON, definitions: Definitions) -> JSON | None:
     """The schema of a form that holds a model: without what only JSON has; None where that is needed."""
     model = definitions.resolved(schema)
+    if kinds := model.get("anyOf", model.get("oneOf")):
+        forms = [_form(kind, definitions) for kind in kinds]
+        return None if None in forms else {"anyOf": forms}
     if "properties" not in model:
         return None
     fields = {name: without_null(field) for name, field in model["properties"].items()}
@@ -91,8 +110,14 @@ def _is_text(schema: JSON, definitions: Definitions) -> bool:
 
 def _files(files: list[Parameter]) -> JSON:
     required = [file.name for file in files if is_required(file)]
-    properties = {file.name: {"type": "string", "format": "binary"} for file in files}
+    properties = {file.name: _file(file) for file in files}
     return {"type": "object", "properties": properties, **({"required": required} if required else {})}
+
+
+def _file(file: Parameter) -> JSON:
+    one = {"type": "string", "format": "binary"}
+    is_many = schemas.is_many(schemas.without_none(file.annotation))
+    return {"type": "array", "items": one, "minItems": 1} if is_many else one
 
 
 def _all(parts: list[JSON]) -> JSON:

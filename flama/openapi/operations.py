@@ -16,7 +16,7 @@ from flama.openapi.bodies import body, is_required
 from flama.openapi.definitions import JSON, Definitions, without_null
 from flama.pagination import descriptions
 from flama.rest.pages import Style
-from flama.routing.components import BodyComponent, ConnectionComponent, ParameterComponent
+from flama.routing.components import ParameterComponent, asked, is_query_model, marker
 from flama.routing.path import Path
 from flama.routing.route import Route
 
@@ -65,11 +65,11 @@ def operation(served: Served, definitions: Definitions) -> JSON:
 
 def _operation(served: Served, definitions: Definitions) -> JSON:
     handler, path, style = served.route.handler, Path(served.path), t.cast(Style | None, served.route.pagination)
-    asked = list(_asked(served.injector, handler))
-    named = [parameter for parameter, component in asked if isinstance(component, ParameterComponent)]
+    found = list(asked(served.injector, handler))
+    named = [parameter for parameter, component in found if isinstance(component, ParameterComponent)]
     parameters = [*_parameters(named, path, definitions), *(descriptions.parameters(style) if style else ())]
     request_body = body(
-        [parameter for parameter, component in asked if not isinstance(component, ParameterComponent)], definitions
+        [parameter for parameter, component in found if not isinstance(component, ParameterComponent)], definitions
     )
     may_fail = style or request_body is not None or any(_can_be_wrong(parameter, path) for parameter in named)
     returned = signature(handler)[1]
@@ -103,26 +103,15 @@ def _prose(handler: types.Handler) -> JSON:
     return {name: text for name, text in prose.items() if text}
 
 
-def _asked(
-    injector: Injector, function: types.Handler, path: tuple[t.Any, ...] = ()
-) -> collections.abc.Iterator[tuple[Parameter, t.Any]]:
-    """What a function asks for of a request, also through the components that make its arguments."""
-    for parameter in signature(function)[0]:
-        component = None if _is_given(parameter, injector) else injector.components.find(parameter)
-        if isinstance(component, ParameterComponent | BodyComponent | ConnectionComponent):
-            yield parameter, component
-        elif component is not None and component not in path:
-            yield from _asked(injector, component.provider(parameter), (*path, component))
-
-
-def _is_given(parameter: Parameter, injector: Injector) -> bool:
-    return parameter.annotation is Parameter or any(parameter.annotation == root for root in injector.roots)
-
-
-def _parameters(asked: collections.abc.Iterable[Parameter], path: Path, definitions: Definitions) -> list[JSON]:
+def _parameters(taken: collections.abc.Iterable[Parameter], path: Path, definitions: Definitions) -> list[JSON]:
     """The parameters that a request has: those that somebody asks for, and all of the path's."""
     found: dict[tuple[str, str], JSON] = {}
-    for parameter in (*asked, *(Parameter(name, Parameter.empty) for name in path.parameters)):
+    models = [parameter for parameter in taken if is_query_model(parameter.annotation)]
+    for field in (each for model in models for each in _model_parameters(model, definitions)):
+        known = found.setdefault(("query", field["name"]), field)
+        known["required"] = known["required"] or field["required"]
+    named = [parameter for parameter in taken if parameter not in models]
+    for parameter in (*named, *(Parameter(name, Parameter.empty) for name in path.parameters)):
         place, name = _place(parameter, path)
         described = {"name": name, "in": place, **_parameter(parameter, place, path.parameters.get(name), definitions)}
         known = found.setdefault((place, name.lower() if place == "header" else name), described)
@@ -134,17 +123,32 @@ def _parameters(asked: collections.abc.Iterable[Parameter], path: Path, definiti
 
 def _place(parameter: Parameter, path: Path) -> tuple[str, str]:
     """Where a parameter comes from, under which name."""
-    for marker in getattr(parameter.annotation, "__metadata__", ()):
-        match marker:
-            case types.Header(name):
-                return "header", name or parameter.name.replace("_", "-")
-            case types.Cookie(name):
-                return "cookie", name or parameter.name
-            case types.PathParam(name):
-                return "path", name or parameter.name
-            case types.QueryParam(name):
-                return "query", name or parameter.name
+    match marker(parameter.annotation):
+        case types.Header(name):
+            return "header", name or parameter.name.replace("_", "-")
+        case types.Cookie(name):
+            return "cookie", name or parameter.name
+        case types.PathParam(name):
+            return "path", name or parameter.name
+        case types.QueryParam(name):
+            return "query", name or parameter.name
     return ("path" if parameter.name in path.parameters else "query"), parameter.name
+
+
+def _model_parameters(parameter: Parameter, definitions: Definitions) -> collections.abc.Iterator[JSON]:
+    """The parameters of a query that is read as a model: its fields."""
+    annotation = schemas.without_none(parameter.annotation)
+    model = definitions.resolved(definitions.schema(annotation))
+    for name, field in model.get("properties", {}).items():
+        schema = without_null(field)
+        description = schema.pop("description", None)
+        yield {
+            "name": name,
+            "in": "query",
+            "required": is_required(parameter) and name in model.get("required", ()),
+            **({"description": description} if description else {}),
+            "schema": schema,
+        }
 
 
 def _parameter(parameter: Parameter, place: str, converter: t.Any, definitions: Definitions) -> JSON:
@@ -176,6 +180,8 @@ def _default(value: t.Any) -> t.Any:
 def _can_be_wrong(parameter: Parameter, path: Path) -> bool:
     """Whether a request can be refused for this parameter: a path of another look is no path of this route."""
     place, name = _place(parameter, path)
+    if is_query_model(parameter.annotation):
+        return True
     if place == "path":
         return parameter.annotation not in (Parameter.empty, str, path.parameters[name].type)
     return is_required(parameter) or schemas.without_none(parameter.annotation) is not str
@@ -202,7 +208,14 @@ def _answer(value: t.Any, definitions: Definitions) -> tuple[str, JSON | None]:
         return "200", {_stream_type((*t.get_args(value), None)[0] if origin else None): {}}
     if value is bytes:  # which are JSON already
         return "200", {JSON_TYPE: {}}
-    return "200", {JSON_TYPE: {"schema": definitions.schema(value, output=True)}}
+    return "200", {JSON_TYPE: {"schema": definitions.schema(_without_responses(value), output=True)}}
+
+
+def _without_responses(returned: t.Any) -> t.Any:
+    """The type of what is answered as JSON: a response is as its handler makes it."""
+    kinds = schemas.members(returned)
+    others = [kind for kind in kinds if not (isinstance(kind, type) and issubclass(kind, http.Response))]
+    return returned if len(others) == len(kinds) or not others else t.Union[tuple(others)]  # noqa: UP007
 
 
 def _stream_type(element: t.Any) -> str:

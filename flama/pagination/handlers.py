@@ -10,7 +10,7 @@ from flama.http.request import query_pairs
 from flama.http.response import json
 from flama.injection.component import Parameter, signature
 from flama.pagination import answers, slices
-from flama.rest import pages
+from flama.rest import cursors, pages
 
 __all__ = ["element", "paginated"]
 
@@ -51,7 +51,7 @@ def paginated(handler: types.Handler, style: str) -> types.Handler:
                 return source
             try:
                 found = await slices.of(style, page, source, binding)
-            except ValueError as error:
+            except cursors.InvalidCursorError as error:
                 raise answers.refused(error) from error
             except exceptions.SessionClosedError as error:
                 message = f"{error}: let the handler '{run.__name__}' yield the list inside of it, not return it"

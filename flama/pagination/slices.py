@@ -29,7 +29,7 @@ class Slice:
 async def of(style: Style, page: Page, source: t.Any, binding: str) -> Slice:
     """Give the slice of a list, of what can be iterated over asynchronously, or of what a repository lists.
 
-    :raises ValueError: the page's cursor is none of a query that is bound so.
+    :raises InvalidCursorError: the page's cursor is none of a query that is bound so.
     """
     if (query := getattr(source, "query", None)) is not None:
         return await of_query(style, page, query, binding)
@@ -45,7 +45,7 @@ async def of(style: Style, page: Page, source: t.Any, binding: str) -> Slice:
 async def of_query(style: Style, page: Page, query: Query, binding: str) -> Slice:
     """Give the slice of a query, reading no more of it than one record beyond.
 
-    :raises ValueError: the page's cursor is none of a query that is bound so.
+    :raises InvalidCursorError: the page's cursor is none of a query that is bound so.
     """
     if style == "cursor" and getattr(query, "has_cursors", False):
         found = await _at_cursor(page, t.cast(Remote, query), binding)

@@ -88,6 +88,17 @@ class Asked:
         if unknown := [name for name in named if name not in known]:
             raise exceptions.UnknownColumnError(resource=self.resource._called, names=unknown, columns=known)
 
+    def check_ids(self, records: collections.abc.Iterable[collections.abc.Mapping[str, t.Any]]) -> None:
+        """Check that the keys of records that are sent, where these have any, can stand in a path.
+
+        :raises InvalidDataError: one can't.
+        """
+        key = self.resource._id
+        if key.type is str:
+            for record in records:
+                if record.get(key.name) is not None:
+                    self._segment(record[key.name])
+
     def answer(
         self, body: bytes, headers: collections.abc.Mapping[str, str] | None = None, status: int | None = None
     ) -> http.Response:
@@ -95,9 +106,18 @@ class Asked:
         return http.Response(body, status or self.operation.status, headers, "application/json")
 
     def location(self, id: t.Any) -> str:
-        """Give the path of a record."""
+        """Return the path of a record.
+
+        :raises InvalidDataError: no path can hold its key.
+        """
         collection = self.scope["path"].rstrip("/").removesuffix(path(self.operation).rstrip("/"))
-        return f"{urllib.parse.quote(collection)}/{segment(id)}/"
+        return f"{urllib.parse.quote(collection)}/{self._segment(id)}/"
+
+    def _segment(self, id: t.Any) -> str:
+        try:
+            return segment(id)
+        except ValueError as error:
+            raise exceptions.InvalidDataError(resource=self.resource._called, detail=str(error)) from error
 
 
 Serve: t.TypeAlias = collections.abc.Callable[[Asked], collections.abc.Awaitable[http.Response]]

@@ -1,5 +1,6 @@
 """CRUD resources: the table of operations, served from a repository."""
 
+import codecs
 import collections.abc
 import importlib
 import typing as t
@@ -93,6 +94,7 @@ class CRUDResource(RESTResource, abstract=True):
         resource, serve = type(self), self._served(operation)
 
         def asked(scope: types.Scope, worker: t.Any, body: bytes = b"", id: t.Any = None) -> Asked:
+            body = body.removeprefix(codecs.BOM_UTF8)  # which may precede JSON
             return Asked(resource, operation, scope, body, id, worker, repository, query_pairs(scope))
 
         handler = _handlers(operation, serve, asked)

@@ -19,13 +19,14 @@ async def create(asked: Asked) -> http.Response:
     given: t.Any = read(asked.scope, asked.body)
     new = resource._input.new(given if is_many else [given])
     rows = [_without_empty_key(row, key) for row in new]
-    async with asked.unit() as records:
+    asked.check_ids(rows)
+    async with asked.unit() as records:  # the response is made in it: if it can't be, nothing is stored
         stored = await records.create(rows)
-    if is_many:
-        return asked.answer(resource._output.many(stored))
-    body = resource._output.one(stored[0])
-    id = as_mapping(stored[0])[key]
-    return asked.answer(body, {"location": asked.location(id), "etag": etag(resource, stored[0], body)})
+        if is_many:
+            return asked.answer(resource._output.many(stored))
+        body = resource._output.one(stored[0])
+        id = as_mapping(stored[0])[key]
+        return asked.answer(body, {"location": asked.location(id), "etag": etag(resource, stored[0], body)})
 
 
 async def get_or_create(asked: Asked) -> http.Response:
@@ -33,13 +34,14 @@ async def get_or_create(asked: Asked) -> http.Response:
     resource, key = asked.resource, asked.resource._id.name
     row = _without_empty_key(resource._input.one(asked.scope, asked.body), key)
     options = asked.named(names.ON)
+    asked.check_ids([row])
     async with asked.unit() as records:
         record, created = await records.get_or_create(row, **options)
-    body = resource._output.one(record)
-    headers = {"etag": etag(resource, record, body)}
-    if not created:
-        return asked.answer(body, headers, asked.operation.found)
-    return asked.answer(body, {"location": asked.location(as_mapping(record)[key]), **headers})
+        body = resource._output.one(record)
+        headers = {"etag": etag(resource, record, body)}
+        if not created:
+            return asked.answer(body, headers, asked.operation.found)
+        return asked.answer(body, {"location": asked.location(as_mapping(record)[key]), **headers})
 
 
 async def retrieve(asked: Asked) -> http.Response:
@@ -81,8 +83,8 @@ async def _changed(asked: Asked, data: dict[str, t.Any], *, partial: bool) -> ht
         with state.refusing(asked):
             filters = await state.filters(asked, records)
             record = await records.update(asked.id, data, partial=partial, **filters)
-    body = asked.resource._output.one(record)
-    return asked.answer(body, {"etag": etag(asked.resource, record, body)})
+        body = asked.resource._output.one(record)
+        return asked.answer(body, {"etag": etag(asked.resource, record, body)})
 
 
 def _without_empty_key(row: dict[str, t.Any], key: str) -> dict[str, t.Any]:

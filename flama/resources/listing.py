@@ -6,7 +6,7 @@ import typing as t
 from flama import exceptions, http, pagination
 from flama.query import Condition, Order
 from flama.resources.asked import Asked
-from flama.rest import orders, pages, streams
+from flama.rest import accept, cursors, orders, pages, streams
 
 __all__ = ["records"]
 
@@ -16,17 +16,17 @@ _LINES: t.Final = 100  # in one message
 
 
 async def records(asked: Asked) -> http.Response:
-    """Give a page of the records, or a stream of all to who takes that."""
+    """Return a page of the records, or a stream of all where the request prefers that."""
     resource, query = asked.resource, asked.query
     conditions, order = asked.conditions(), _order(asked, query)
     style = pages.asked(dict(query))
     page, binding = pagination.requested(style, query, resource.max_page_size)
-    if streams.MEDIA_TYPE in (asked.header("accept") or ""):
+    if accept.is_preferred(asked.header("accept"), streams.MEDIA_TYPE):
         return await _streamed(_lines(asked, conditions, order, page if _is_paged(query) else None))
     async with asked.unit() as found:
         try:
             part = await pagination.of_query(style, page, found.list(conditions, order), binding)
-        except ValueError as error:
+        except cursors.InvalidCursorError as error:
             raise pagination.refused(error) from error
     return pagination.answer(style, page, part, query, resource._output.many)
 

@@ -33,13 +33,14 @@ async def drop(asked: Asked) -> http.Response:
     conditions, most = asked.conditions(_OTHERS), asked.number(names.MAX_AFFECTED)
     async with asked.unit() as records:
         deleted = await records.drop(conditions, most)
-    return asked.answer(msgspec.json.encode(Deleted(deleted)))
+        return asked.answer(msgspec.json.encode(Deleted(deleted)))
 
 
 async def update_where(asked: Asked) -> http.Response:
     """Change the records that a query asks for."""
     data = asked.resource._input.part(asked.scope, asked.body)
     conditions, most = asked.conditions(_OTHERS), asked.number(names.MAX_AFFECTED)
+    asked.check_ids([data])
     async with asked.unit() as records:
         return asked.answer(asked.resource._output.many(await records.change(data, conditions, most)))
 
@@ -48,10 +49,12 @@ async def upsert(asked: Asked) -> http.Response:
     """Store records or, of those that are there, change what is there."""
     rows = asked.resource._input.new(asked.resource._input.sent(asked.scope, asked.body))
     options = asked.named(names.ON, names.SET)
+    asked.check_ids(rows)
     async with asked.unit() as records:
         return asked.answer(asked.resource._output.many(await records.upsert(rows, **options)))
 
 
 async def _replaced(asked: Asked, rows: t.Any, *, partial: bool) -> http.Response:
+    asked.check_ids(rows)
     async with asked.unit() as records:
         return asked.answer(asked.resource._output.many(await records.replace(rows, partial=partial)))

@@ -76,15 +76,18 @@ class Records(t.Protocol):
 class TableRecords:
     """The records of a table, in a database or in memory.
 
-    ``kinds`` are the types of fields, where it doesn't know them itself.
+    ``kinds`` are the types of fields, where it doesn't know them itself. What is sent for the columns that are
+    ``generated`` by the database is passed over; a key that is, only tells which record is meant.
     """
 
     repository: t.Any
     key: str
     kinds: _Kinds
+    generated: frozenset[str] = frozenset()
 
     async def create(self, rows: builtins.list[_Record]) -> builtins.list[t.Any]:
         """Store records."""
+        rows = self._written_of_all(rows)
         return _keyed(await self.repository.create(*rows), self.key, self.repository._resource_name)
 
     async def retrieve(self, id: t.Any, *, hold: bool = False) -> t.Any:
@@ -93,7 +96,7 @@ class TableRecords:
 
     async def update(self, id: t.Any, data: _Record, *, partial: bool, **filters: t.Any) -> t.Any:
         """Change a record."""
-        found = await self.repository.update(data, **{self.key: id}, **filters)
+        found = await self.repository.update(self._written(data), **{self.key: id}, **filters)
         if not found:
             raise NotFoundError(resource=self.repository._resource_name, id=id)
         return found[0]
@@ -104,12 +107,13 @@ class TableRecords:
 
     async def replace(self, rows: builtins.list[_Record], *, partial: bool) -> builtins.list[t.Any]:
         """Make the records all that there are, or change those that are there and store the others."""
-        if not partial:
+        if not partial and self.key not in self.generated:
             await self.repository.drop()
             return await self.create(rows)
         known = await self._known([row[self.key] for row in rows if row.get(self.key) is not None])
-        stored = iter(await self.create([row for row in rows if row.get(self.key) not in known]))
-        return [await self._changed(row) if row.get(self.key) in known else next(stored) for row in rows]
+        if not partial:  # no record could have its key again
+            await self.repository.drop(~F[self.key].in_(list(known)))
+        return await self._changed_or_created(rows, known)
 
     async def drop(self, conditions: _Conditions, most: int | None) -> int:
         """Delete what matches."""
@@ -117,15 +121,25 @@ class TableRecords:
 
     async def change(self, data: _Record, conditions: _Conditions, most: int | None) -> builtins.list[t.Any]:
         """Change what matches."""
-        return t.cast("builtins.list[t.Any]", await self.repository.update(data, *conditions, max_affected=most))
+        changed = await self.repository.update(self._written(data), *conditions, max_affected=most)
+        return t.cast("builtins.list[t.Any]", changed)
 
     async def upsert(self, rows: builtins.list[_Record], **options: t.Any) -> builtins.list[t.Any]:
         """Store records or change what is there of them."""
+        if self.key in self.generated and options.get("on", [self.key]) == [self.key]:
+            known = await self._known([row[self.key] for row in rows if row.get(self.key) is not None])
+            return await self._changed_or_created(rows, known, options.get("set"))
+        rows = self._written_of_all(rows)
         return _keyed(await self.repository.upsert(*rows, **options), self.key, self.repository._resource_name)
 
     async def get_or_create(self, row: _Record, **options: t.Any) -> tuple[t.Any, bool]:
         """Give the record that is there, or store this one."""
-        record, created = await self.repository.get_or_create(row, **options)
+        if self.key in self.generated and options.get("on", [self.key]) == [self.key]:
+            known = await self._known([row[self.key]] if row.get(self.key) is not None else [])
+            if known:
+                return await self.retrieve(row[self.key]), False
+            return (await self._changed_or_created([row], known))[0], True
+        record, created = await self.repository.get_or_create(self._written(row), **options)
         _keyed([record], self.key, self.repository._resource_name)
         return record, created
 
@@ -138,6 +152,15 @@ class TableRecords:
         query = t.cast(Query, self.repository.list(*conditions, order_by=list(orders) or None).query)
         return _Placed(query, in_full(list(orders), keys=[self.key]), self.kinds) if self.kinds else query
 
+    def _written(self, row: _Record) -> _Record:
+        """Return what can be written of a record."""
+        if self.generated.isdisjoint(row):
+            return row
+        return {name: value for name, value in row.items() if name not in self.generated}
+
+    def _written_of_all(self, rows: builtins.list[_Record]) -> builtins.list[_Record]:
+        return [self._written(row) for row in rows] if self.generated else rows
+
     async def _known(self, ids: builtins.list[t.Any]) -> set[t.Any]:
         """Give those of the keys that there are."""
         if len(set(ids)) < len(ids):
@@ -148,8 +171,23 @@ class TableRecords:
             known.update([record[self.key] async for record in found])
         return known
 
-    async def _changed(self, row: _Record) -> t.Any:
-        return await self.update(row[self.key], {name: row[name] for name in row if name != self.key}, partial=True)
+    async def _changed_or_created(
+        self, rows: builtins.list[_Record], known: set[t.Any], names: collections.abc.Container[str] | None = None
+    ) -> builtins.list[t.Any]:
+        """Change the records whose keys are known, in these fields or in all that were sent, and store the others.
+
+        :raises InvalidDataError: a record that isn't there has a key that only the database can give it.
+        """
+        new = [row for row in rows if row.get(self.key) not in known]
+        if self.key in self.generated and (lost := [row for row in new if row.get(self.key) is not None]):
+            detail = f"there is no record with {self.key} {lost[0][self.key]!r}, and the database generates this key"
+            raise InvalidDataError(resource=self.repository._resource_name, detail=detail)
+        stored = iter(await self.create(new) if new else [])
+        return [await self._changed(row, names) if row.get(self.key) in known else next(stored) for row in rows]
+
+    async def _changed(self, row: _Record, names: collections.abc.Container[str] | None) -> t.Any:
+        changes = {name: row[name] for name in row if name != self.key and (names is None or name in names)}
+        return await self.update(row[self.key], changes, partial=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

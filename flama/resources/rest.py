@@ -5,6 +5,7 @@ import importlib
 import typing as t
 
 from flama import exceptions, schemas, types
+from flama._annotations import unwrap
 from flama.ddd.components import WorkerComponent
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import AbstractWorker, BaseWorker
@@ -14,7 +15,7 @@ from flama.resources.records import PortableRecords, Records, TableRecords, has_
 from flama.resources.resource import Resource
 from flama.resources.schemas import Input, Output, TableInput
 from flama.rest import pages, values
-from flama.rest.filters import Allowed, filterable
+from flama.rest.filters import NULLABLE, Allowed, filterable
 
 __all__ = ["RESTResource", "workers_of"]
 
@@ -76,10 +77,12 @@ class RESTResource(Resource):
     _filters: t.ClassVar[Allowed]
     _ordering: t.ClassVar[tuple[str, ...]]
     _order: t.ClassVar[tuple[Order, ...]]
+    _floats: t.ClassVar[tuple[str, ...]] = ()  # columns whose numbers may be spelled in responses of a made schema
     _sliceable: t.ClassVar[bool] = True
     _locks: t.ClassVar[bool] = False
     _kinds: t.ClassVar[collections.abc.Mapping[str, t.Any]] = {}  # by which places are told, where no table does
     _unique: t.ClassVar[tuple[frozenset[str], ...] | None] = None  # what none can be alike in, where it is known
+    _generated: t.ClassVar[frozenset[str]] = frozenset()  # what the database alone sets
     _settable: t.ClassVar[tuple[str, ...]]  # what changes in a record that is there
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: t.Any) -> None:
@@ -97,18 +100,22 @@ class RESTResource(Resource):
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__} keeps answers by their key, for which its repository has to be one of a table"
             )
-        fields, cls._settable = cls._filters, tuple(_annotations(cls._input.schema))
+        fields = cls._filters
+        cls._settable = tuple(name for name in _annotations(cls._input.schema) if name not in cls._generated)
         cls._filters = _granted(cls.__name__, fields, cls.filters)
-        cls._ordering = tuple(fields if cls.ordering is None else cls.ordering)
+        orderable = [name for name, field in fields.items() if field is not NULLABLE]
+        cls._ordering = tuple(orderable if cls.ordering is None else cls.ordering)
         cls._order = orders(cls.order_by)
-        if unknown := [name for name in (*cls._ordering, *(each.field for each in cls._order)) if name not in fields]:
-            raise _unknown(cls.__name__, "is ordered by", unknown, fields)
+        if unknown := [
+            name for name in (*cls._ordering, *(each.field for each in cls._order)) if name not in orderable
+        ]:
+            raise _unknown(cls.__name__, "is ordered by", unknown, orderable)
 
     @classmethod
     def records(cls, repository: t.Any) -> Records:
         """Give what the resource asks of its repository."""
         if cls._is_table():
-            return TableRecords(repository, cls._id.name, cls._kinds)
+            return TableRecords(repository, cls._id.name, cls._kinds, cls._generated)
         return PortableRecords(repository, cls._id.name, cls._called, cls._sliceable, cls._kinds, cls._locks)
 
     @classmethod
@@ -172,18 +179,27 @@ def _of_table(cls: t.Any) -> None:
     cls._id, cls._called = tables.key(cls.__name__, cls._table), cls._table.name
     cls._repository = cls.repository or _table_repository(cls)
     given, answered = _schemas(cls)
-    made = tables.output_schema(cls.__name__, cls._table) if answered is None else answered
-    cls._output = Output(made, answered is None)
-    cls._input = _table_input(cls, tables) if given is None else Input(given, cls._called, _names(cls))
-    cls._filters, cls._kinds = tables.fields(cls._table, _annotations(made)), {}
+    if answered is None:
+        answered = tables.output_schema(cls.__name__, cls._table)
+        cls._output = Output(answered, tables.encoders(cls._table), is_finite=tables.is_finite(cls._table))
+        cls._floats = tables.floats(cls._table)
+    else:
+        cls._output = Output(answered)
+    cls._generated = tables.generated_columns(cls._table)
+    cls._input = (
+        _table_input(cls, tables)
+        if given is None
+        else Input(given, cls._called, _names(cls), tables.check_offsets(cls._table))
+    )
+    cls._filters, cls._kinds = tables.fields(cls._table, _annotations(answered)), {}
     cls._unique = tables.unique_columns(cls._table)
 
 
 def _table_input(cls: t.Any, tables: t.Any) -> TableInput:
-    kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None}
-    described, taken = (
-        tables.input_schema(f"{cls.__name__}Input", cls._table, kept, nulls=nulls) for nulls in (False, True)
-    )
+    kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None} | cls._generated
+    described = tables.input_schema(f"{cls.__name__}Input", cls._table, kept)
+    # a key that the database generates tells all the same which record is meant
+    taken = tables.input_schema(f"{cls.__name__}Input", cls._table, kept - {cls._id.name}, nulls=True)
     return TableInput(
         described,
         taken,
@@ -215,7 +231,7 @@ _KEPT: t.Final = ("_version", "_created_at", "_updated_at", "_deleted_at")
 def _of_schema(cls: t.Any) -> None:
     """Set what the schemas tell of a resource."""
     record = getattr(cls.repository, "_record", dict)
-    typed = record if schemas.adapter(record) is not None else None
+    typed = record if schemas.is_model(record) else None
     given, answered = (each or typed for each in _schemas(cls))
     if given is None or answered is None:
         raise exceptions.ResourceSchemaNotFound(
@@ -235,11 +251,11 @@ def _of_schema(cls: t.Any) -> None:
 
 
 def _schemas(cls: t.Any) -> tuple[t.Any, t.Any]:
-    return cls.input_schema or cls.schema, cls.output_schema or cls.schema
+    return unwrap(cls.input_schema or cls.schema), unwrap(cls.output_schema or cls.schema)
 
 
 def _annotations(schema: t.Any) -> dict[str, t.Any]:
-    return t.get_type_hints(schema)
+    return {name: unwrap(annotation) for name, annotation in t.get_type_hints(schema).items()}
 
 
 def _table_repository(cls: t.Any) -> t.Any:
@@ -264,5 +280,7 @@ def _granted(owner: str, fields: Allowed, granted: t.Any) -> Allowed:
     }
 
 
-def _unknown(owner: str, what: str, names: list[str], fields: Allowed) -> exceptions.ResourceFilterInvalid:
+def _unknown(
+    owner: str, what: str, names: list[str], fields: collections.abc.Iterable[str]
+) -> exceptions.ResourceFilterInvalid:
     return exceptions.ResourceFilterInvalid(f"{owner} {what} {names}: there are {', '.join(fields)}")

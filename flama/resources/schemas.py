@@ -1,27 +1,35 @@
 """Schemas of a resource's records: how they are read from a request, how they are written to an answer."""
 
 import collections.abc
-import dataclasses
 import typing as t
 
 from flama import exceptions, schemas, types
 from flama.http import request
-from flama.http.response import json
+from flama.http.response import finite_json, json
 
 __all__ = ["Input", "Output", "TableInput"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
+_Encode: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
 
 
 class Input:
     """What requests bring: records of a schema, of which errors tell by a name.
 
     A field that the schema doesn't have, and by the name of which records are ``answered``, is the resource's own: what
-    is sent of it is passed over. Any other is refused, unless the schema says itself what becomes of others.
+    is sent of it is passed over. Any other is refused, unless the schema says itself what becomes of others. ``check``
+    raises what is wrong with a record that the schema lets pass.
     """
 
-    def __init__(self, schema: t.Any, name: str, answered: collections.abc.Iterable[str]) -> None:
+    def __init__(
+        self,
+        schema: t.Any,
+        name: str,
+        answered: collections.abc.Iterable[str],
+        check: collections.abc.Callable[[_Record], None] = lambda record: None,
+    ) -> None:
         self.schema = schema
+        self._check = check
         self._name = name
         self._one, self._many = _adapters(self.annotation())
         self._part, self._parts = _adapters(self.annotation(partial=True))
@@ -79,7 +87,10 @@ class Input:
             raise exceptions.DecodeError("The body is a list of records, and there is none")
         if self._fields is not None and (unknown := [name for name in adapter.names(body) if name not in self._known]):
             raise exceptions.UnknownColumnError(resource=self._name, names=unknown, columns=self._fields)
-        return adapter.decode(body)
+        found = adapter.decode(body)
+        for record in found if isinstance(found, list) else (found,):
+            self._check(record)
+        return found
 
 
 class TableInput(Input):
@@ -102,17 +113,11 @@ class TableInput(Input):
         required: collections.abc.Iterable[str],
     ) -> None:
         super().__init__(taken, name, answered)
-        self._one, self._many = _adapters(taken)  # as models, which tell what was sent
+        self._one, self._many = self._part, self._parts = _adapters(taken)  # which has what was sent alone
         self.schema = described
         self._key = key
         self._resets = resets
         self._required = tuple(required)
-
-    def one(self, scope: types.Scope, body: bytes) -> _Record:
-        return _sent(self._decoded(self._one, scope, body))
-
-    def many(self, scope: types.Scope, body: bytes) -> list[_Record]:
-        return [_sent(record) for record in self._decoded(self._many, scope, body)]
 
     def sent(self, scope: types.Scope, body: bytes) -> list[_Record]:
         return self.many(scope, body)
@@ -140,26 +145,63 @@ def _adapter(annotation: t.Any) -> schemas.Adapter:
     return t.cast(schemas.Adapter, schemas.adapter(annotation))
 
 
-def _sent(record: t.Any) -> _Record:
-    return {name: getattr(record, name) for name in type(record).model_fields if name in record.model_fields_set}
-
-
-@dataclasses.dataclass(frozen=True)
 class Output:
-    """What answers bring: records of a schema; of one that was made for a table, as they come from there."""
+    """What responses hold: records of a schema.
 
-    schema: t.Any
-    is_made: bool = False
+    With ``encoders``, the schema was made for a table, and records are encoded as they come from there; those of the
+    columns that JSON needs prepared are named in it. ``is_finite`` says that none holds a number JSON has no form for.
+    """
 
-    def __post_init__(self) -> None:
-        one, many = _adapters(self.schema)
-        object.__setattr__(self, "one", json if self.is_made else one.encode)
-        object.__setattr__(self, "many", json if self.is_made else many.encode)
+    one: collections.abc.Callable[[t.Any], bytes]
+    many: collections.abc.Callable[[list[t.Any]], bytes]
 
-    one: collections.abc.Callable[[t.Any], bytes] = dataclasses.field(init=False)
-    many: collections.abc.Callable[[t.Any], bytes] = dataclasses.field(init=False)
+    def __init__(
+        self, schema: t.Any, encoders: collections.abc.Mapping[str, _Encode] | None = None, *, is_finite: bool = False
+    ) -> None:
+        self.schema = schema
+        self._json = finite_json if is_finite else json
+        self._encoders = encoders or {}
+        if encoders is None:
+            one, many = _adapters(schema)
+            self.one, self.many = one.encode, many.encode
+        else:
+            self.one = self._encode_one
+            self.many = self._encode_many
 
     @property
     def names(self) -> tuple[str, ...]:
         """The names by which the fields of records are answered."""
         return schemas.names(self.schema, output=True) or ()
+
+    def _encode_one(self, record: t.Any) -> bytes:
+        return _encode(self._json, self._prepared(record))
+
+    def _encode_many(self, records: list[t.Any]) -> bytes:
+        if not self._encoders and records and isinstance(records[0], dict):
+            return _encode(self._json, records)
+        return _encode(self._json, [self._prepared(record) for record in records])
+
+    def _prepared(self, record: t.Any) -> t.Any:
+        """Return a record under the names of its columns, which a model's own JSON may not have."""
+        fields = record if isinstance(record, dict) else _fields(record)
+        if not self._encoders or not isinstance(fields, dict):
+            return fields
+        prepared = {
+            name: encode(fields[name]) for name, encode in self._encoders.items() if fields.get(name) is not None
+        }
+        return {**fields, **prepared}
+
+
+def _fields(record: t.Any) -> t.Any:
+    return record.model_dump() if hasattr(record, "model_dump") else record
+
+
+def _encode(encode: collections.abc.Callable[[t.Any], bytes], content: t.Any) -> bytes:
+    """Return the JSON of records of a table.
+
+    :raises SerializationError: they hold a value that JSON can't.
+    """
+    try:
+        return encode(content)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise exceptions.SerializationError(str(error)) from error

@@ -1,22 +1,44 @@
 """What a SQL table says of a resource: its key, its fields, schemas of its records."""
 
 import collections.abc
-import math
-import re
+import datetime
 import typing as t
 
-import pydantic
 import sqlalchemy as sa
+import typing_extensions as te
 
-from flama.exceptions import ResourceModelInvalid, ResourcePrimaryKeyInvalid, ResourcePrimaryKeyNotFound
+from flama._moments import has_offset
+from flama.exceptions import (
+    ResourceModelInvalid,
+    ResourcePrimaryKeyInvalid,
+    ResourcePrimaryKeyNotFound,
+    ValidationError,
+)
+from flama.resources._column_types import ColumnType, column_type
+from flama.resources._scalars import may_be_infinite
 from flama.resources.keys import IDS, Key
-from flama.rest import filters, values
-from flama.sqlalchemy.columns import python_types, unique_columns
+from flama.rest import filters
+from flama.schemas.adapter import invalid
+from flama.sqlalchemy._dialects import has_moments, has_zone
+from flama.sqlalchemy._nulls import holds_json
+from flama.sqlalchemy.columns import generated_columns, python_type, python_types, unique_columns
 
-__all__ = ["fields", "input_schema", "key", "output_schema", "required", "resets", "unique_columns"]
+__all__ = [
+    "check_offsets",
+    "encoders",
+    "fields",
+    "floats",
+    "generated_columns",
+    "input_schema",
+    "is_finite",
+    "key",
+    "output_schema",
+    "required",
+    "resets",
+    "unique_columns",
+]
 
-_CLOSED: t.Final = pydantic.ConfigDict(json_schema_extra={"additionalProperties": False})  # as a resource sees to
-_RANGES: t.Final = {sa.SmallInteger: 2**15, sa.BigInteger: 2**63, sa.Integer: 2**31}
+_MOMENTS: t.Final = (datetime.datetime, datetime.time)
 
 
 def key(owner: str, table: t.Any) -> Key:
@@ -41,36 +63,41 @@ def key(owner: str, table: t.Any) -> Key:
 
 
 def fields(table: sa.Table, names: collections.abc.Container[str]) -> dict[str, filters.Filterable]:
-    """Give those of the columns that records can be asked for by, with all operators that mean something there."""
-    kinds = python_types(table)
-    return {
-        name: _filterable(table.columns[name].type, kind)
-        for name, kind in kinds.items()
-        if name in names and values.has_text(kind)
-    }
+    """Return those of the columns that records can be filtered by, with all operators that mean something there."""
+    kinds = {key: column_type(column.type) for key, column in table.columns.items() if key in names}
+    found = {key: kind.filterable for key, kind in kinds.items() if kind is not None and kind.filterable is not None}
+    nullable = {name for name, column in table.columns.items() if name in names and holds_json(column.type)}
+    return {**found, **dict.fromkeys(sorted(nullable), filters.NULLABLE)}
 
 
-def output_schema(name: str, table: sa.Table) -> type[pydantic.BaseModel]:
-    """Give a model of a table's records as they are answered."""
-    found: dict[str, t.Any] = {
-        key: (_nullable(column, _plain(column.type)), ...) for key, column in table.columns.items()
-    }
-    return pydantic.create_model(name, **found)
+def encoders(table: sa.Table) -> dict[str, collections.abc.Callable[[t.Any], t.Any]]:
+    """Return what makes values of columns ready for the encoder of responses, for those columns that need it."""
+    found = {key: column_type(column.type) for key, column in table.columns.items()}
+    return {key: kind.encode for key, kind in found.items() if kind is not None and kind.encode is not None}
+
+
+def output_schema(name: str, table: sa.Table) -> t.Any:
+    """Return a schema of a table's records as they are answered.
+
+    :raises ResourceModelInvalid: a column has a type of which it is unknown what JSON has for it.
+    """
+    found = {key: _nullable(column, _known(name, column).answered) for key, column in table.columns.items()}
+    return _schema(name, found)
 
 
 def input_schema(
     name: str, table: sa.Table, without: collections.abc.Container[str] = (), *, nulls: bool = False
-) -> type[pydantic.BaseModel]:
-    """Give a model of a table's records as they are taken: what the table gives when it is absent is optional.
+) -> t.Any:
+    """Return a schema of a table's records as they are taken: what the table gives when it is absent is optional.
 
     With ``nulls`` everything is, and may be null: what then isn't a record is the table's to refuse.
     """
-    found: dict[str, t.Any] = {
-        key: (_taken(column, nulls), _absent() if nulls or _is_optional(column) else ...)
-        for key, column in table.columns.items()
-        if key not in without
-    }
-    return pydantic.create_model(name, __config__=_CLOSED, **found)
+    found: dict[str, t.Any] = {}
+    for key, column in table.columns.items():
+        if key not in without:
+            kind = _taken(column, _known(name, column).sent, nulls)
+            found[key] = te.NotRequired[kind] if nulls or _is_optional(column) else kind
+    return _schema(name, found, json_schema_extra={"additionalProperties": False})  # as a resource sees to
 
 
 def required(table: sa.Table, without: collections.abc.Container[str] = ()) -> list[str]:
@@ -92,20 +119,55 @@ def resets(table: sa.Table, without: collections.abc.Container[str] = ()) -> dic
     return found
 
 
-def _absent() -> t.Any:
-    return pydantic.Field(default=None, json_schema_extra=_without_default)
+def check_offsets(table: sa.Table) -> collections.abc.Callable[[dict[str, t.Any]], None]:
+    """Return what makes sure that moments which requests bring have an offset where their columns keep a time zone.
+
+    It raises :class:`ValidationError`.
+    """
+    names = [key for key, column in table.columns.items() if has_moments(column.type) and has_zone(column.type)]
+
+    def check(record: dict[str, t.Any]) -> None:
+        naive = [name for name in names if isinstance(record.get(name), _MOMENTS) and not has_offset(record[name])]
+        if naive:
+            errors = [{"type": "timezone_aware", "loc": [name], "msg": "Input should have an offset"} for name in naive]
+            raise ValidationError(invalid(errors))
+
+    return check
 
 
-def _without_default(schema: dict[str, t.Any]) -> None:
-    schema.pop("default", None)
+def floats(table: sa.Table) -> tuple[str, ...]:
+    """Return the columns of floats, of which one that JSON has no form for is spelled."""
+    return tuple(key for key, column in table.columns.items() if python_type(column.type) is float)
+
+
+def is_finite(table: sa.Table) -> bool:
+    """Return whether no column of a table may hold a number that JSON has no form for."""
+    return not any(may_be_infinite(column.type) for column in table.columns)
+
+
+def _schema(name: str, fields: dict[str, t.Any], **config: t.Any) -> t.Any:
+    """Return a TypedDict that pydantic validates: its keys may be any, while a model keeps some for itself."""
+    make: t.Any = te.TypedDict  # of a name and fields that are known here alone
+    made = make(name, fields)
+    made.__pydantic_config__ = config
+    return made
+
+
+def _known(owner: str, column: sa.Column[t.Any]) -> ColumnType:
+    found = column_type(column.type)
+    if found is None:
+        raise ResourceModelInvalid(
+            f"{owner}: column '{column.key}' of table '{column.table.name}' has the type {column.type!r}, whose form "
+            "in JSON is unknown: a TypeDecorator with a python_type would do, or a 'schema' of the resource's own"
+        )
+    return found
 
 
 def _is_optional(column: sa.Column[t.Any]) -> bool:
     return bool(column.nullable) or _has_default(column)
 
 
-def _taken(column: sa.Column[t.Any], nulls: bool) -> t.Any:
-    kind = _limited(column.type)
+def _taken(column: sa.Column[t.Any], kind: t.Any, nulls: bool) -> t.Any:
     if nulls or (column.primary_key and _has_default(column)):  # a key that is null is none yet
         return t.Optional[kind]  # noqa: UP045 - of a type that is made here
     return _nullable(column, kind)
@@ -113,55 +175,6 @@ def _taken(column: sa.Column[t.Any], nulls: bool) -> t.Any:
 
 def _nullable(column: sa.Column[t.Any], kind: t.Any) -> t.Any:
     return t.Optional[kind] if column.nullable else kind  # noqa: UP045 - of a type that is made here
-
-
-def _filterable(kind: sa.types.TypeEngine[t.Any], annotation: t.Any) -> filters.Filterable:
-    made = filters.filterable(annotation)
-    if isinstance(kind, sa.Enum) and annotation is str:
-        labels = "|".join(map(re.escape, kind.enums))
-        return filters.Filterable(values.reader(_plain(kind)), frozenset({"eq", "in", "isnull"}), labels)
-    return made._replace(read=_finite) if annotation is float else made
-
-
-def _finite(given: str) -> float:
-    number = _read_float(given)
-    if not math.isfinite(number):  # which MariaDB, for one, has no form for
-        raise ValueError(f"{given[:40]!r} is no finite number")
-    return t.cast(float, number)
-
-
-_read_float: t.Final = values.reader(float)
-
-
-def _limited(kind: sa.types.TypeEngine[t.Any]) -> t.Any:
-    if _plain(kind) is bytes:
-        return pydantic.Base64Bytes  # as they are answered
-    limit = _limit(kind)
-    return _plain(kind) if limit is None else t.Annotated[_plain(kind), limit]
-
-
-def _plain(kind: sa.types.TypeEngine[t.Any]) -> t.Any:
-    if isinstance(kind, sa.Enum) and kind.enum_class is None:
-        return t.Literal[tuple(kind.enums)]
-    if isinstance(kind, sa.JSON):
-        return t.Any
-    try:
-        return kind.python_type
-    except NotImplementedError:
-        return t.Any
-
-
-def _limit(kind: sa.types.TypeEngine[t.Any]) -> t.Any:
-    """What a column's type says of its values beyond their own type."""
-    for each, bound in _RANGES.items():
-        if isinstance(kind, each):
-            return pydantic.Field(ge=-bound, lt=bound)
-    match kind:
-        case sa.Numeric() if kind.asdecimal and kind.precision is not None:
-            return pydantic.Field(max_digits=kind.precision, decimal_places=kind.scale)
-        case sa.String() if kind.length is not None and not isinstance(kind, sa.Enum):
-            return pydantic.Field(max_length=kind.length)
-    return None
 
 
 def _has_default(column: sa.Column[t.Any]) -> bool:

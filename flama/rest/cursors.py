@@ -14,7 +14,11 @@ import msgspec
 from flama.rest.names import CURSOR
 from flama.rest.values import Reader, text
 
-__all__ = ["Place", "decode", "encode"]
+__all__ = ["InvalidCursorError", "Place", "decode", "encode"]
+
+
+class InvalidCursorError(ValueError):
+    """A request's cursor is malformed, or belongs to another query."""
 
 
 class Place(t.NamedTuple):
@@ -41,7 +45,7 @@ def encode(place: Place, binding: str) -> str:
 def decode(cursor: str, readers: collections.abc.Sequence[Reader], binding: str) -> Place:
     """Give the place that a cursor means, the inverse of :func:`encode`; one reader for each field of the order.
 
-    :raises ValueError: it is none, or one of another query.
+    :raises InvalidCursorError: it is none, or one of another query.
     """
     try:
         whole = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
@@ -50,7 +54,7 @@ def decode(cursor: str, readers: collections.abc.Sequence[Reader], binding: str)
             return Place(tuple(_value(*each) for each in zip(readers, texts, strict=True)), backward)
     except (ValueError, msgspec.DecodeError, RecursionError):
         pass
-    raise ValueError(f"{CURSOR} is none that this query was answered with: leave it empty to begin anew")
+    raise InvalidCursorError(f"{CURSOR} is none that this query was answered with: leave it empty to begin anew")
 
 
 def _value(read: Reader, given: str | None) -> t.Any:

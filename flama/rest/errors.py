@@ -1,5 +1,6 @@
 """Errors on the wire: a repository's error as status, body and headers."""
 
+import codecs
 import collections.abc
 import contextlib
 import datetime
@@ -14,7 +15,7 @@ from flama import exceptions
 from flama.exceptions import ResourceException
 from flama.rest import problems
 
-__all__ = ["STATUS", "decode", "encode"]
+__all__ = ["STATUS", "decode", "encode", "is_page"]
 
 #: The status of each error. Of those that share one, the first is what a status alone is taken for.
 STATUS: t.Final[collections.abc.Mapping[type[ResourceException], int]] = {
@@ -45,7 +46,7 @@ _BY_STATUS: dict[int, type[ResourceException]] = {
     414: exceptions.InvalidDataError,
     428: exceptions.PreconditionFailedError,
     500: exceptions.UnavailableError,
-    504: exceptions.UnavailableError,
+    **dict.fromkeys((502, 504, *range(520, 531)), exceptions.UnavailableError),  # a proxy's
 }
 
 _Seconds: t.Any = t.Annotated[float, msgspec.Meta(ge=0)]
@@ -73,6 +74,8 @@ _KEYS = {"detail": "reason"}
 # Answers of 400 that tell of a request which couldn't be understood, rather than of a constraint.
 _NO_CONSTRAINT = {exceptions.ValidationError.__name__, exceptions.DecodeError.__name__}
 
+_SPACE: t.Final = b" \t\r\n" + codecs.BOM_UTF8
+
 _STATUSES = {status.value for status in http.HTTPStatus}
 _MAX_DETAIL = 1_000
 _FOREVER = 1e9
@@ -96,6 +99,11 @@ def encode(error: BaseException) -> tuple[int, dict[str, t.Any], dict[str, str]]
     return status, body, {} if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
 
 
+def is_page(body: bytes) -> bool:
+    """Whether a body is a page of HTML or XML, which something that stands before a service answered."""
+    return body.lstrip(_SPACE)[:1] == b"<"
+
+
 def decode(
     status: int,
     body: bytes,
@@ -105,7 +113,7 @@ def decode(
     id: t.Any = None,
     write: bool,
 ) -> ResourceException:
-    """Give the error that an answer other than a success means.
+    """Return the error that a response means which isn't a success, or is a page instead of one.
 
     The inverse of :func:`encode`, where the body is ours; else what the status says, for this ``resource`` and
     ``id``. ``write`` tells that the request may have changed something. The body is not trusted: what isn't of its
@@ -119,7 +127,7 @@ def decode(
         fields = {name: content[key] for name in vars(decoded) if (key := _KEYS.get(name, name)) in content}
     else:
         decoded = error(resource=resource, id=id, detail=_detail(status, content, headers))
-        fields = {"maybe_applied": write and status >= 500}
+        fields = {"maybe_applied": write and (status >= 500 or _is_success(status))}
     fields.setdefault("retry_after", _retry_after(headers))
     vars(decoded).update(_checked(fields, vars(decoded).keys()))
     return decoded
@@ -139,6 +147,8 @@ def _class(status: int, content: dict[str, t.Any], *, write: bool) -> type[Resou
     named = _BY_NAME.get(name)
     if named is not None and STATUS[named] == status:
         return named
+    if _is_success(status):
+        return exceptions.UnavailableError
     if status == 400 and (not write or name in _NO_CONSTRAINT):
         return exceptions.InvalidDataError
     return _BY_STATUS.get(status, ResourceException if 400 <= status < 500 else exceptions.InvalidResponseError)
@@ -146,7 +156,7 @@ def _class(status: int, content: dict[str, t.Any], *, write: bool) -> type[Resou
 
 def _content(body: bytes) -> dict[str, t.Any]:
     try:
-        content = msgspec.json.decode(body)
+        content = msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     if not isinstance(content, dict):
@@ -167,8 +177,16 @@ def _detail(
         case detail:
             return msgspec.json.encode(detail).decode()[:_MAX_DETAIL]
     phrase = http.HTTPStatus(status).phrase if status in _STATUSES else ""
-    location = f"to {headers['location']}" if 300 <= status < 400 and "location" in headers else ""
-    return " ".join(filter(None, (str(status), phrase, location)))[:_MAX_DETAIL]
+    rest = ""
+    if 300 <= status < 400 and "location" in headers:
+        rest = f"to {headers['location']}, which is not followed"
+    elif _is_success(status):
+        rest = "with a page of HTML or XML instead of JSON"
+    return " ".join(filter(None, (str(status), phrase, rest)))[:_MAX_DETAIL]
+
+
+def _is_success(status: int) -> bool:
+    return 200 <= status < 300
 
 
 def _retry_after(headers: collections.abc.Mapping[str, str]) -> float | None:

@@ -7,6 +7,7 @@ condition can be is JSON in the parameter ``filter``: a comparison is ``["age", 
 """
 
 import collections.abc
+import enum
 import typing as t
 
 import msgspec
@@ -16,7 +17,7 @@ from flama.query import OPERATORS, And, Beyond, Comparison, Condition, Not, Or, 
 from flama.rest.names import FILTER, RESERVED
 from flama.rest.values import Reader, pattern, reader, text
 
-__all__ = ["Allowed", "Filterable", "decode", "encode", "filterable", "group_schema", "schema"]
+__all__ = ["Allowed", "EQUALITY", "Filterable", "NULLABLE", "decode", "encode", "filterable", "group_schema", "schema"]
 
 _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
 
@@ -32,11 +33,17 @@ class Filterable(t.NamedTuple):
     pattern: str
 
 
+NULLABLE: t.Final = Filterable(reader(str), frozenset({"isnull"}), "")
+"""What a field may be asked for that is compared with nothing."""
+
 Allowed: t.TypeAlias = collections.abc.Mapping[str, Filterable]
 """The fields that may be asked for, by name."""
 
 _TEXTUAL: t.Final = frozenset(name for name, operator in OPERATORS.items() if operator.pattern is not None)
+EQUALITY: t.Final = frozenset({"eq", "in", "isnull"})
+"""The operators of fields that are compared, and have no order."""
 _NOT: t.Final = "not:"
+_GROUPS: t.Final[msgspec.json.Decoder[t.Any]] = msgspec.json.Decoder(float_hook=str)  # with all their digits
 
 # What every database takes: the parser of SQLite, for one, bears no more than 100 nested expressions.
 _DEEPEST: t.Final = 16
@@ -46,14 +53,20 @@ _VALUES: t.Final = 2_000
 
 def filterable(annotation: t.Any, operators: collections.abc.Collection[str] | None = None) -> Filterable:
     """Give what a field of this type may be asked for: by these operators, or by all that its type has."""
-    is_text = isinstance(annotation, type) and issubclass(annotation, str)
-    known = OPERATORS.keys() if is_text else OPERATORS.keys() - _TEXTUAL
+    known = _operators(annotation) if isinstance(annotation, type) else OPERATORS.keys() - _TEXTUAL
     return Filterable(reader(annotation), frozenset(known if operators is None else operators), pattern(annotation))
+
+
+def _operators(kind: type) -> collections.abc.Set[str]:
+    if issubclass(kind, enum.Enum):  # databases have orders of their own for them
+        return EQUALITY
+    return OPERATORS.keys() if issubclass(kind, str) else OPERATORS.keys() - _TEXTUAL
 
 
 def schema(field: Filterable) -> dict[str, t.Any]:
     """Give the JSON Schema of what a field's own parameter may say."""
-    values = f"(({'|'.join(_valued(field.operators - _TEXTUAL))}):)({field.pattern})"
+    valued = "|".join(_valued(field.operators - _TEXTUAL))
+    values = f"(({valued}):)({field.pattern})" if valued else ""
     texts = f"({'|'.join(sorted(field.operators & _TEXTUAL))}):[^\\x00\\\\]*" if field.operators & _TEXTUAL else ""
     null = "isnull" if "isnull" in field.operators else ""
     return {"type": "string", "pattern": f"^(not:)?({'|'.join(filter(None, (values, texts, null)))})$", "maxLength": 99}
@@ -194,7 +207,7 @@ def _group(condition: Condition) -> t.Any:
 
 def _parsed(value: str) -> t.Any:
     try:
-        return msgspec.json.decode(value)
+        return _GROUPS.decode(value)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise ValueError(f"{FILTER} is JSON: {error}") from None
 

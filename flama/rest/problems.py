@@ -4,6 +4,8 @@ import collections.abc
 import http
 import typing as t
 
+from flama.rest.accept import is_preferred
+
 __all__ = ["MEDIA_TYPE", "decode", "encode", "is_problem", "is_wanted"]
 
 MEDIA_TYPE: t.Final = "application/problem+json"
@@ -41,5 +43,5 @@ def is_problem(content: collections.abc.Mapping[str, t.Any]) -> bool:
 
 
 def is_wanted(accept: str) -> bool:
-    """Tell whether the value of ``Accept`` asks for problems."""
-    return MEDIA_TYPE in accept.lower()
+    """Whether the value of ``Accept`` prefers problems to other errors."""
+    return is_preferred(accept, MEDIA_TYPE)

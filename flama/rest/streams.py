@@ -4,6 +4,7 @@ A record is an object, so that a line which is a list can be told from one: ``["
 stream that failed, with the body that the error would have been answered with.
 """
 
+import codecs
 import collections.abc
 import typing as t
 
@@ -12,7 +13,7 @@ import msgspec
 from flama.exceptions import ResourceException
 from flama.rest import errors
 
-__all__ = ["MEDIA_TYPE", "decode", "encode", "lines"]
+__all__ = ["LineReader", "MEDIA_TYPE", "decode", "encode"]
 
 MEDIA_TYPE: t.Final = "application/x-ndjson"
 
@@ -44,10 +45,24 @@ def decode(line: bytes, *, resource: str) -> dict[str, t.Any] | ResourceExceptio
     raise ValueError(f"a line of the stream is no record: {line[:40]!r}")
 
 
-def lines(chunk: bytes, rest: bytes = b"") -> tuple[list[bytes], bytes]:
-    """Give the whole lines of a stream's next chunk, and the part of one at its end, which is the next call's ``rest``.
+class LineReader:
+    """The lines of a stream, out of chunks of it.
 
-    Lines without anything in them mean nothing, and are left out.
+    Lines without anything in them mean nothing, and are left out, as is a byte order mark at the start. ``rest`` is the
+    line that has begun and not ended.
     """
-    *whole, rest = (rest + chunk).split(_END)
-    return [line for line in whole if line.strip()], rest
+
+    def __init__(self) -> None:
+        self.rest = b""
+        self._is_at_start = True
+
+    def read(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that end in the next chunk."""
+        *lines, self.rest = (self.rest + chunk).split(_END)
+        if lines and self._is_at_start:
+            lines[0], self._is_at_start = lines[0].removeprefix(codecs.BOM_UTF8), False
+        return [line for line in lines if line.strip()]
+
+    def end(self) -> list[bytes]:
+        """Return the last line of a stream that is whole, if no line feed ended it."""
+        return self.read(_END)

@@ -2,9 +2,11 @@
 
 import base64
 import collections.abc
+import dataclasses
 import datetime
 import decimal
 import enum
+import ipaddress
 import re
 import typing as t
 import uuid
@@ -31,6 +33,8 @@ def text(value: t.Any) -> str:
     for kind, written in _WRITTEN.items():
         if isinstance(value, kind):
             return written(value)
+    if isinstance(value, tuple) or dataclasses.is_dataclass(value):  # of arrays and ranges
+        return msgspec.json.encode(value).decode()
     raise TypeError(f"a {type(value).__name__} has no form in a query: {value!r}")
 
 
@@ -91,7 +95,12 @@ def _bytes(given: str) -> bytes:
     return base64.b64decode(given, validate=True)
 
 
+_ADDRESSES: t.Final = (
+    *(ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Interface, ipaddress.IPv6Interface),
+    *(ipaddress.IPv4Network, ipaddress.IPv6Network),
+)
 _READERS: t.Final[dict[t.Any, Reader]] = {
+    **{kind: kind for kind in _ADDRESSES},
     str: str,
     int: _number,
     decimal.Decimal: _decimal,
@@ -113,6 +122,7 @@ _WRITTEN: t.Final[dict[t.Any, collections.abc.Callable[[t.Any], str]]] = {
     datetime.date: lambda value: value.isoformat(),  # a datetime is one
     datetime.time: datetime.time.isoformat,
     datetime.timedelta: msgspec.to_builtins,
+    **dict.fromkeys(_ADDRESSES, str),
 }
 
 _DATE: t.Final = "(19|20)[0-9]{2}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"

@@ -7,14 +7,29 @@ import enum
 import typing as t
 import uuid
 
+import msgspec
 import starlette.requests
 
 from flama import exceptions, http, schemas, types
+from flama._annotations import unwrap
 from flama.http import request
-from flama.injection import Component, Parameter
+from flama.injection import Component, Injector, Parameter
+from flama.injection.component import signature
 from flama.routing.path import Path
 
-__all__ = ["BodyComponent", "ConnectionComponent", "ParameterComponent", "is_textual"]
+__all__ = [
+    "BodyComponent",
+    "ConnectionComponent",
+    "ParameterComponent",
+    "asked",
+    "body_parameters",
+    "has_form",
+    "is_file",
+    "is_optional",
+    "is_query_model",
+    "is_textual",
+    "marker",
+]
 
 _Reader: t.TypeAlias = collections.abc.Callable[..., t.Any]
 
@@ -32,8 +47,13 @@ class ConnectionComponent(Component):
         def whole(scope: types.Scope, receive: types.Receive, send: types.Send) -> http.Request:
             return http.Request(scope, receive, send, limit)
 
+        async def members(scope: types.Scope, receive: types.Receive) -> _Members:
+            is_json = request.content_type(scope) == request.JSON
+            return _Members(_read_members(await request.read_json(scope, receive, limit)) if is_json else {})
+
         self._readers: dict[t.Any, _Reader] = {
             **_READERS,
+            _Members: members,
             types.Body: body,
             types.RequestData: data,
             http.Request: whole,
@@ -93,6 +113,20 @@ def _web_socket(scope: types.Scope, receive: types.Receive, send: types.Send) ->
     return http.WebSocket(scope, receive, send)
 
 
+_Members = t.NewType("_Members", dict[str, msgspec.Raw])  # parsed once for all the parameters that are read from it
+_MEMBERS: t.Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def _read_members(body: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return _MEMBERS.decode(body or b"{}")
+    except msgspec.ValidationError as error:
+        wrong = {"type": "dict_type", "loc": (), "msg": "Input should be an object", "input": None}
+        raise exceptions.ValidationError(schemas.invalid([wrong])) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise exceptions.DecodeError(f"Invalid JSON: {error}") from error
+
+
 _Query = t.NewType("_Query", dict[str, list[str]])  # parsed once for all the parameters that are read from it
 
 
@@ -117,62 +151,189 @@ _READERS: t.Final[dict[t.Any, _Reader]] = {
 
 
 class BodyComponent(Component):
-    """Gives what a schema makes of a request's body: JSON, or a form."""
+    """Passes what a schema makes of a request's body: JSON, or a form.
 
-    def __init__(self, limit: int | None) -> None:
+    With ``by_name``, a body of JSON is an object that has a member for each parameter, of the parameter's name.
+    """
+
+    def __init__(self, limit: int | None, *, by_name: bool = False) -> None:
         self._limit = limit
+        self._by_name = by_name
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
-        """Tell whether the annotation is a schema, or an uploaded file."""
+        """Whether the annotation is of a schema, or of an uploaded file or several."""
         annotation = schemas.without_none(parameter.annotation)
-        return annotation is http.UploadFile or schemas.adapter(annotation) is not None
+        if is_file(annotation):
+            return True
+        return schemas.is_structured(annotation) and marker(annotation) is None
 
     def provider(self, parameter: Parameter) -> _Reader:
-        """Give the function that reads the body, and validates it."""
-        if schemas.without_none(parameter.annotation) is http.UploadFile:
-            return self._file_reader(parameter)
-        return self._schema_reader(
-            parameter, t.cast(schemas.Adapter, schemas.adapter(schemas.without_none(parameter.annotation)))
-        )
+        """Return the function that reads the body, and validates it.
 
-    def _schema_reader(self, parameter: Parameter, adapter: schemas.Adapter) -> _Reader:
-        limit, absent = self._limit, _absent(parameter)
+        :raises ComponentError: there is no schema for the annotation.
+        """
+        annotation = schemas.without_none(parameter.annotation)
+        if is_file(annotation):
+            return self._file_reader(parameter, many=schemas.is_many(annotation))
+        adapter = _adapter(parameter, annotation)
+        decode, read_form = _decoder(parameter, adapter), self._form_reader(adapter, is_taken=has_form(annotation))
+        return (self._member_reader if self._by_name else self._whole_reader)(parameter, decode, read_form)
+
+    def _form_reader(self, adapter: schemas.Adapter, *, is_taken: bool) -> _Reader:
+        limit = self._limit
 
         async def read(scope: types.Scope, receive: types.Receive) -> t.Any:
-            if request.content_type(scope) == "application/json":
-                body = await request.read_body(scope, receive, limit)
-                return adapter.decode(body) if body or absent is Parameter.empty else absent
+            if not is_taken:
+                raise exceptions.NoCodecAvailable(request.content_type(scope), (request.JSON,))
             form = await request.read_form(scope, receive, limit)
             return adapter.convert({name: form.getlist(name) for name in form})
 
         return read
 
-    def _file_reader(self, parameter: Parameter) -> _Reader:
+    def _whole_reader(self, parameter: Parameter, decode: _Reader, read_form: _Reader) -> _Reader:
+        limit, absent = self._limit, _absent(parameter)
+
+        async def read(scope: types.Scope, receive: types.Receive) -> t.Any:
+            if request.content_type(scope) == request.JSON:
+                body = await request.read_json(scope, receive, limit)
+                return decode(body) if body or absent is Parameter.empty else absent
+            return await read_form(scope, receive)
+
+        return read
+
+    def _member_reader(self, parameter: Parameter, decode: _Reader, read_form: _Reader) -> _Reader:
+        name, absent = parameter.name, _absent(parameter)
+
+        async def read(scope: types.Scope, receive: types.Receive, members: _Members) -> t.Any:
+            if request.content_type(scope) != request.JSON:
+                return await read_form(scope, receive)
+            member = members.get(name)
+            if member is None:
+                if absent is Parameter.empty:
+                    raise _missing(name)
+                return absent
+            try:
+                return decode(bytes(member))
+            except exceptions.ValidationError as error:
+                errors = reversed([*t.cast("dict[str, t.Any]", error.detail).values()])
+                raise exceptions.ValidationError(schemas.invalid(errors, (name,))) from error
+
+        return read
+
+    def _file_reader(self, parameter: Parameter, *, many: bool) -> _Reader:
         name, limit, absent = parameter.name, self._limit, _absent(parameter)
 
         async def read(scope: types.Scope, receive: types.Receive) -> t.Any:
-            file = (await request.read_form(scope, receive, limit)).get(name, absent)
-            if file is Parameter.empty or isinstance(file, str):
+            files = (await request.read_form(scope, receive, limit)).getlist(name)
+            if not files and absent is not Parameter.empty:
+                return absent
+            if not files or any(isinstance(file, str) for file in files):
                 raise _missing(name)
-            return file
+            return files if many else files[-1]
 
         return read
 
 
+def asked(
+    injector: Injector, function: types.Handler, path: tuple[Component, ...] = ()
+) -> collections.abc.Iterator[tuple[Parameter, Component]]:
+    """Yield what a function asks for of a request, also through the components that make its arguments."""
+    for parameter in signature(function)[0]:
+        component = None if _is_root(parameter, injector) else injector.components.find(parameter)
+        if isinstance(component, ParameterComponent | BodyComponent | ConnectionComponent):
+            yield parameter, component
+        elif component is not None and component not in path:
+            yield from asked(injector, component.provider(parameter), (*path, component))
+
+
+def _is_root(parameter: Parameter, injector: Injector) -> bool:
+    return parameter.annotation is Parameter or any(parameter.annotation == root for root in injector.roots)
+
+
+def body_parameters(injector: Injector, handler: types.Handler) -> list[str]:
+    """Return the names of the parameters that a handler reads from a body: with two, each is a member of it.
+
+    :raises ComponentError: files are read beside what no form can hold.
+    """
+    found = [parameter for parameter, component in asked(injector, handler) if isinstance(component, BodyComponent)]
+    kinds = {parameter.name: schemas.without_none(parameter.annotation) for parameter in found}
+    files = [name for name, kind in kinds.items() if is_file(kind)]
+    others = [name for name in kinds if name not in files]
+    if files and (wrong := [name for name in others if not has_form(kinds[name])]):
+        title = getattr(handler, "__name__", handler)
+        raise exceptions.ComponentError(
+            f"Parameter '{wrong[0]}' can't be read from a form, and the file '{files[0]}' from nothing else, "
+            f"in function '{title}'"
+        )
+    return others
+
+
+def _adapter(parameter: Parameter, annotation: t.Any) -> schemas.Adapter:
+    try:
+        return t.cast(schemas.Adapter, schemas.adapter(annotation))
+    except exceptions.ApplicationError as error:
+        raise exceptions.ComponentError(
+            f"Parameter '{parameter.name}' can't be read from a request: {error}"
+        ) from error
+
+
+def _unreadable(parameter: Parameter, error: Exception) -> exceptions.ComponentError:
+    return exceptions.ComponentError(f"Parameter '{parameter.name}' can't be read from a request: {error}")
+
+
+def _decoder(parameter: Parameter, adapter: schemas.Adapter) -> _Reader:
+    """Return what decodes JSON; null is None where the parameter may be that."""
+
+    def decode_optional(body: bytes) -> t.Any:
+        return None if body.strip() == b"null" else adapter.decode(body)
+
+    return decode_optional if is_optional(parameter) else adapter.decode
+
+
+def is_file(annotation: t.Any) -> bool:
+    """Whether a type is that of an uploaded file, or of a list of them."""
+    return annotation in (http.UploadFile, list[http.UploadFile])
+
+
+def is_optional(parameter: Parameter) -> bool:
+    """Whether a parameter may be None by its annotation."""
+    return schemas.without_none(parameter.annotation) is not parameter.annotation
+
+
+def has_form(annotation: t.Any) -> bool:
+    """Whether a form can hold a type's values: those of a schema, or of one of several; lists are refused by these."""
+    if types.is_schema(annotation):
+        return True
+    element = t.get_args(annotation)[0] if t.get_origin(annotation) is list else annotation
+    return all(map(schemas.is_model, schemas.members(element)))
+
+
 class ParameterComponent(Component):
-    """Gives parameters by name: from the path, else from the query; from a header or a cookie when annotated so."""
+    """Passes parameters by name: from the path, else from the query; from a header or a cookie when annotated so.
+
+    A schema that is annotated with :class:`~flama.types.QueryParam` is made of all the query's parameters.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
-        """Tell whether the path has a parameter of this name, or the annotation is of a type that strings can be."""
+        """Whether the path has a parameter of this name, or the annotation is of a type that strings can be."""
         named_by_path = parameter.name in self._path.parameters
-        return is_textual(parameter.annotation) or (named_by_path and parameter.annotation is Parameter.empty)
+        return (
+            is_textual(parameter.annotation)
+            or is_query_model(parameter.annotation)
+            or (named_by_path and parameter.annotation is Parameter.empty)
+        )
 
     def provider(self, parameter: Parameter) -> _Reader:
-        """Give the function that reads the parameter."""
-        match _marker(parameter):
+        """Return the function that reads the parameter.
+
+        :raises ComponentError: strings can't be made into its type.
+        """
+        if is_query_model(parameter.annotation):
+            return _query_model_reader(parameter)
+        match marker(parameter.annotation):
             case types.Header(name):
                 return _converted(parameter, _header_values(name or parameter.name.replace("_", "-")))
             case types.Cookie(name):
@@ -199,14 +360,33 @@ class ParameterComponent(Component):
 
 
 def is_textual(annotation: t.Any) -> bool:
-    """Tell whether a type is one whose values are written as text: numbers, dates, enums …, and lists of them."""
-    if t.get_origin(annotation) is t.Literal:
-        return True
-    if arguments := t.get_args(annotation):
-        inner = arguments[:1] if hasattr(annotation, "__metadata__") else arguments
-        return all(argument in (type(None), ...) or is_textual(argument) for argument in inner)
-    annotation = getattr(annotation, "__supertype__", annotation)  # a NewType's own
-    return isinstance(annotation, type) and issubclass(annotation, _TEXTUAL)
+    """Whether a type's values are written as text: numbers, dates, enums …, and collections of them."""
+    kinds = [kind for kind in schemas.members(annotation) if kind is not type(None)]
+    return bool(kinds) and all(_is_scalar(kind) or _is_collection(kind) for kind in kinds)
+
+
+def _is_collection(annotation: t.Any) -> bool:
+    arguments = [argument for argument in t.get_args(annotation) if argument is not ...]
+    return bool(arguments) and schemas.is_many(annotation) and all(map(_is_scalar, arguments))
+
+
+def _is_scalar(annotation: t.Any) -> bool:
+    kinds = [kind for kind in schemas.members(annotation) if kind is not type(None)]
+    if len(kinds) != 1:
+        return bool(kinds) and all(map(_is_scalar, kinds))
+    kind = getattr(kinds[0], "__supertype__", kinds[0])  # a NewType's own
+    is_text = isinstance(kind, type) and not t.get_args(kind) and issubclass(kind, _TEXTUAL)
+    return t.get_origin(kind) is t.Literal or is_text
+
+
+def is_query_model(annotation: t.Any) -> bool:
+    """Whether a type is a schema whose fields are the query's parameters."""
+    return isinstance(marker(annotation), types.QueryParam) and schemas.is_model(_model(annotation))
+
+
+def _model(annotation: t.Any) -> t.Any:
+    kinds = schemas.members(schemas.without_none(annotation))
+    return kinds[0] if len(kinds) == 1 else None
 
 
 _TEXTUAL: t.Final = (
@@ -215,9 +395,30 @@ _TEXTUAL: t.Final = (
 )  # fmt: skip
 
 
-def _marker(parameter: Parameter) -> t.Any:
+def marker(annotation: t.Any) -> t.Any:
+    """Return what an annotation says of the place that a parameter is read from; None where it says nothing."""
     kinds = (types.Header, types.Cookie, types.PathParam, types.QueryParam)
-    return next((m for m in getattr(parameter.annotation, "__metadata__", ()) if isinstance(m, kinds)), None)
+    own = [each for each in getattr(annotation, "__metadata__", ()) if isinstance(each, kinds)]
+    inner = [found for each in t.get_args(annotation) if (found := marker(each)) is not None]
+    return next(iter((*own, *inner)), None)
+
+
+def _query_model_reader(parameter: Parameter) -> _Reader:
+    model = _model(parameter.annotation)
+    adapter, absent = _adapter(parameter, model), _absent(parameter)
+    fields = {name: unwrap(annotation) for name, annotation in schemas.annotations(model).items()}
+    if wrong := [name for name, annotation in fields.items() if not is_textual(annotation)]:
+        raise exceptions.ComponentError(
+            f"Parameter '{parameter.name}' can't be read from a query, which has no objects as in {model.__name__}: "
+            f"{', '.join(wrong)}"
+        )
+
+    def read(query: _Query) -> t.Any:
+        if absent is not Parameter.empty and fields.keys().isdisjoint(query):
+            return absent
+        return adapter.convert(query)
+
+    return read
 
 
 def _header_values(name: str) -> _Reader:
@@ -236,7 +437,7 @@ def _query_values(name: str) -> _Reader:
 def _converted(parameter: Parameter, values: _Reader, source: t.Any = types.Scope) -> _Reader:
     """The function that makes the parameter's value from the strings that ``values`` finds for it in a source."""
     many = schemas.is_many(parameter.annotation)
-    convert = schemas.parameter_reader(parameter.annotation, many=many)
+    convert = _converter(parameter, many=many)
     name, absent = parameter.name, [] if many and parameter.required else _absent(parameter)
 
     def read(source: t.Any) -> t.Any:
@@ -246,7 +447,7 @@ def _converted(parameter: Parameter, values: _Reader, source: t.Any = types.Scop
                 raise _missing(name)
             return absent
         try:
-            return convert(sent if many else sent[-1])
+            return convert(sent)
         except ValueError as error:
             raise exceptions.ValidationError(schemas.invalid(error.args[0], (name,))) from error
 
@@ -254,9 +455,24 @@ def _converted(parameter: Parameter, values: _Reader, source: t.Any = types.Scop
     return read
 
 
+def _converter(parameter: Parameter, *, many: bool) -> _Reader:
+    """The function that makes a value of all strings, or of the last; their number decides where it may be either."""
+    try:
+        one, all_ = (schemas.parameter_reader(parameter.annotation, many=each) for each in (False, True))
+    except exceptions.ApplicationError as error:
+        raise exceptions.ComponentError(
+            f"Parameter '{parameter.name}' can't be read from a request: {error}"
+        ) from error
+    if many:
+        return all_
+    if any(map(schemas.is_many, schemas.members(parameter.annotation))):
+        return lambda sent: one(sent[0]) if len(sent) == 1 else all_(sent)
+    return lambda sent: one(sent[-1])
+
+
 def _absent(parameter: Parameter) -> t.Any:
     """What the parameter is when nothing was sent for it: its default, or None when that is allowed."""
-    if parameter.required and schemas.without_none(parameter.annotation) is not parameter.annotation:
+    if parameter.required and is_optional(parameter):
         return None
     return parameter.default
 

@@ -26,7 +26,7 @@ from flama.http.response import answer, json
 from flama.injection import Component, Components, Injector, Plan
 from flama.injection.component import signature
 from flama.pagination import paginated, style_of
-from flama.routing.components import BodyComponent, ConnectionComponent, ParameterComponent
+from flama.routing.components import BodyComponent, ConnectionComponent, ParameterComponent, body_parameters
 from flama.routing.matcher import WEBSOCKET
 from flama.routing.path import Path
 
@@ -50,22 +50,34 @@ class Context:
     components: Components
     failed: Failed
     limit: int | None = None
+    roots: collections.abc.Mapping[t.Any, str] = dataclasses.field(default_factory=dict)
+    contexts: collections.abc.Mapping[Component, collections.abc.Mapping[t.Any, t.Any]] = dataclasses.field(
+        default_factory=dict
+    )
 
-    def injector(self, path: Path) -> Injector:
-        """Give what makes the plans of a path's handlers: the application's components before the built-in ones."""
+    def plan(self, path: Path, handler: types.Handler) -> Plan:
+        """Return the plan that makes the arguments of a path's handler.
+
+        :raises ComponentNotFound: nothing provides one of them.
+        :raises ComponentError: one can't be read from a request, or not together with another.
+        """
+        injector = self.injector(path)
+        plan = injector.plan(handler)
+        has_members = len(body_parameters(injector, handler)) > 1
+        return self.injector(path, by_name=True).plan(handler) if has_members else plan
+
+    def injector(self, path: Path, *, by_name: bool = False) -> Injector:
+        """Return what makes the plans of a path's handlers: the application's components before the built-in ones.
+
+        With ``by_name``, bodies are read from the members of their parameters' names.
+        """
         built_in: tuple[Component, ...] = (
             ConnectionComponent(self.limit),
             ParameterComponent(path),
-            BodyComponent(self.limit),
+            BodyComponent(self.limit, by_name=by_name),
         )
-        roots = {
-            types.Scope: "scope",
-            types.Receive: "receive",
-            types.Send: "send",
-            types.App: "app",
-            type(self.app): "app",
-        }
-        return Injector(Components((*self.components, *built_in)), roots)
+        roots = {**self.roots, types.Scope: "scope", types.Receive: "receive", types.Send: "send"}
+        return Injector(Components((*self.components, *built_in)), roots, self.contexts)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +128,7 @@ class Route(BaseRoute):
         :raises ApplicationError: there is no such pagination.
         """
         handler = self.served
-        plan = context.injector(Path(self.path)).plan(handler)
+        plan = context.plan(Path(self.path), handler)
         return dict.fromkeys(map(str.upper, self.methods), _compiled(plan, handler, context))
 
 
@@ -128,7 +140,7 @@ class WebSocketRoute(BaseRoute):
         """Give the function that serves a socket, under the name that stands for its method."""
         if not concurrency.is_async(self.handler):
             raise exceptions.ApplicationError(f"The handler '{self.title}' of a web socket must be 'async def'")
-        plan = context.injector(Path(self.path)).plan(self.handler)
+        plan = context.plan(Path(self.path), self.handler)
         source = _function(plan, _stacked(plan, ["{lines}", "await handler({arguments})"]))
         return {WEBSOCKET: plan.function(source, handler=self.handler, **_globals(context))}
 
@@ -140,21 +152,27 @@ def _compiled(plan: Plan, handler: types.Handler, context: Context) -> Endpoint:
 
 
 def _dump(handler: types.Handler) -> collections.abc.Callable[[t.Any], bytes] | None:
-    """What makes JSON of a returned value: the schema that the handler is annotated to return, if one."""
-    adapter = schemas.adapter(schemas.without_none(signature(handler)[1]))
-    return None if adapter is None else adapter.encode
+    """What makes JSON of a returned value: the schema that the handler is annotated to return, if one.
+
+    :raises ApplicationError: there is no such schema.
+    """
+    returned = schemas.without_none(signature(handler)[1])
+    values = [kind for kind in schemas.members(returned) if not _is_response(kind)]
+    try:
+        if len(values) == len(schemas.members(returned)):
+            return schemas.encoder(returned)
+        return schemas.encoder(t.Union[tuple(values)]) if values else None  # noqa: UP007
+    except exceptions.ApplicationError as error:
+        name = getattr(handler, "__name__", type(handler).__name__)
+        raise exceptions.ApplicationError(f"What the handler '{name}' returns can't be encoded: {error}") from error
+
+
+def _is_response(annotation: t.Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, http.Response)
 
 
 def _handling(plan: Plan, handler: types.Handler, has_schema: bool) -> list[str]:
-    encoded = "dump(result) if not isinstance(result, UNENCODED)" if has_schema else f"json(result) if {_IS_PLAIN}"
-    # what can't be encoded is left to the response, which says why not
-    made = [
-        f"result = {_call(handler)}",
-        "try:",
-        f"    body = {encoded} else None",
-        "except UNENCODABLE:",
-        "    body = None",
-    ]
+    made = [f"result = {_call(handler)}", *(_ENCODED_BY_SCHEMA if has_schema else _ENCODED)]
     if not plan.stacked:
         return ["{lines}", *made, *_WITHOUT_BODY]
     return [*_stacked(plan, ["{lines}", *made, *_STREAMED]), *_WITHOUT_BODY]
@@ -167,6 +185,16 @@ def _call(handler: types.Handler) -> str:
         return "handler({arguments})"
     return "await run_in_thread(handler, {arguments})"
 
+
+# What can't be encoded is left to the response, which says why not. What a schema can't encode is not: without the
+# schema, the response would have the fields that it hides.
+_ENCODED: t.Final = [
+    "try:",
+    f"    body = json(result) if {_IS_PLAIN} else None",
+    "except UNENCODABLE:",
+    "    body = None",
+]
+_ENCODED_BY_SCHEMA: t.Final = ["body = dump(result) if not isinstance(result, UNENCODED) else None"]
 
 _WITHOUT_BODY: t.Final = [
     "if body is None:",

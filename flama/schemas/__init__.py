@@ -1,5 +1,33 @@
 """Schemas: users' models behind the few things that we ask of their library."""
 
-from flama.schemas.adapter import Adapter, adapter, invalid, is_many, names, parameter_reader, without_none
+from flama.schemas.adapter import (
+    Adapter,
+    adapter,
+    annotations,
+    encoder,
+    invalid,
+    is_many,
+    is_model,
+    is_structured,
+    members,
+    names,
+    parameter_reader,
+    to_jsonable,
+    without_none,
+)
 
-__all__ = ["Adapter", "adapter", "invalid", "is_many", "names", "parameter_reader", "without_none"]
+__all__ = [
+    "Adapter",
+    "adapter",
+    "annotations",
+    "encoder",
+    "invalid",
+    "is_many",
+    "is_model",
+    "is_structured",
+    "members",
+    "names",
+    "parameter_reader",
+    "to_jsonable",
+    "without_none",
+]

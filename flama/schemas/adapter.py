@@ -7,6 +7,7 @@ import types as python_types
 import typing as t
 
 from flama import exceptions, types
+from flama._annotations import rebuild, unwrap
 
 __all__ = [
     "Adapter",
@@ -14,14 +15,21 @@ __all__ = [
     "INPUT_LIMIT",
     "Shape",
     "adapter",
+    "annotations",
+    "blanks",
+    "encoder",
     "field_names",
     "fields_of_form",
     "invalid",
     "is_many",
+    "is_model",
+    "is_structured",
     "json_schema",
+    "members",
     "names",
     "parameter_reader",
     "plain",
+    "to_jsonable",
     "too_many",
     "without_none",
 ]
@@ -66,7 +74,10 @@ class Adapter(t.Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shape:
-    """What an annotation asks for: a schema, or ``many`` of it; ``plain`` as dictionaries, else as the model."""
+    """What an annotation asks for: a schema, or ``many`` of it; ``plain`` as dictionaries, else as the model.
+
+    The schema is a model, or a type made of models, lists and mappings.
+    """
 
     schema: t.Any
     many: bool = False
@@ -78,10 +89,50 @@ class Shape:
         return list[model] if self.many else model
 
 
+def blanks(shape: Shape) -> dict[bytes, bytes]:
+    """Return the bodies without content, with the JSON that each stands for: an empty list or object.
+
+    Null is one of them for a model, or a list of models.
+    """
+    origin = t.get_origin(bare := _bare(shape.schema)) or bare
+    if shape.many or _is_model(bare):
+        return dict.fromkeys((b"", b"null"), b"[]" if shape.many else b"{}")
+    if origin in _COLLECTIONS or origin in _MAPPINGS:
+        return {b"": b"[]" if origin in _COLLECTIONS else b"{}"}
+    return {}
+
+
+def _bare(annotation: t.Any) -> t.Any:
+    return annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
+
+
 def adapter(annotation: t.Any) -> Adapter | None:
-    """Give the adapter for ``Annotated[Schema, SchemaMetadata(Model)]``, a model, or a list of either; else None."""
-    shape = _shape(annotation)
-    return None if shape is None else t.cast(Adapter, _library(shape.schema).adapter(shape))
+    """Return the adapter for a type that JSON has objects or lists for, None for any other.
+
+    It is ``Annotated[Schema, SchemaMetadata(Model)]``, a model, a mapping, or a union, a list or another collection in
+    which there is one.
+
+    :raises ApplicationError: the library of the models has no schema for the type.
+    """
+    shape = _shape(unwrap(annotation))
+    if shape is None:
+        return None
+    library = _module("msgspec") if _is_json(shape.schema) else _library_of(shape.schema)
+    try:
+        return t.cast(Adapter, library.adapter(shape))
+    except (TypeError, *library.SCHEMA_ERRORS) as error:
+        reason = str(error).partition("\n")[0]
+        raise exceptions.ApplicationError(f"{shape.schema!r} is no schema: {reason}") from error
+
+
+def encoder(annotation: t.Any) -> collections.abc.Callable[[t.Any], bytes] | None:
+    """Return what makes JSON of a value as a type's models have it; None for a type without models.
+
+    :raises ApplicationError: the library of the models has no schema for the type.
+    """
+    annotation = unwrap(annotation)
+    found = adapter(annotation) if _has_model(annotation) else None
+    return None if found is None else found.encode
 
 
 def names(schema: t.Any, *, output: bool = False) -> tuple[str, ...] | None:
@@ -89,15 +140,33 @@ def names(schema: t.Any, *, output: bool = False) -> tuple[str, ...] | None:
 
     None where the schema says itself what becomes of any other that is sent: that it is taken, or passed over.
     """
+    schema = unwrap(schema)
     return t.cast("tuple[str, ...] | None", _library(schema).names(schema, output=output))
+
+
+def annotations(model: t.Any) -> dict[str, t.Any]:
+    """Return the annotations of a model's fields, by each name under which they may be sent."""
+    return t.cast("dict[str, t.Any]", _library(model).annotations(model))
 
 
 def parameter_reader(annotation: t.Any, *, many: bool = False) -> collections.abc.Callable[[t.Any], t.Any]:
     """Give the function that makes a value of this type from a parameter's string, or from the list of its strings.
 
     It raises :class:`ValueError` with the library's errors; :func:`invalid` makes the answer from them.
+
+    :raises ApplicationError: strings can't be made into the type.
     """
-    return t.cast(collections.abc.Callable[[t.Any], t.Any], _module("pydantic").parameter_reader(annotation, many=many))
+    library = _module("pydantic")
+    try:
+        return t.cast("collections.abc.Callable[[t.Any], t.Any]", library.parameter_reader(annotation, many=many))
+    except library.SCHEMA_ERRORS as error:
+        reason = str(error).partition("\n")[0]
+        raise exceptions.ApplicationError(f"{annotation!r} is no type of parameters: {reason}") from error
+
+
+def to_jsonable(value: t.Any) -> t.Any:
+    """Return what pydantic makes of a value of a type that it knows for JSON: dictionaries, lists, texts, numbers."""
+    return _module("pydantic").to_jsonable(value)
 
 
 def json_schema(annotation: t.Any, *, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
@@ -107,24 +176,57 @@ def json_schema(annotation: t.Any, *, output: bool, reference: str) -> tuple[dic
 
     :raises TypeError: the type, or one in it, has no form in JSON that its library knows.
     """
+    annotation = unwrap(annotation)
     shape = _shape(annotation) or Shape(annotation)
-    library = _library(shape.schema) if _is_model(shape.schema) or shape.plain else _library_of(annotation)
+    library = _library_of(shape.schema)
     return t.cast(tuple[dict[str, t.Any], dict[str, t.Any]], library.json_schema(shape, output, reference))
 
 
 def is_many(annotation: t.Any) -> bool:
-    """Tell whether a type is of a list, a set or a tuple, or optionally so."""
+    """Whether a type is of a list or another collection, or optionally so."""
+    kinds = members(without_none(unwrap(annotation)))
+    return all(t.get_origin(kind) in _COLLECTIONS for kind in kinds)
+
+
+def is_model(annotation: t.Any) -> bool:
+    """Whether a type is a pydantic model, a dataclass, a msgspec Struct or a TypedDict."""
+    return _is_model(annotation)
+
+
+def is_structured(annotation: t.Any) -> bool:
+    """Whether a type's values are objects in JSON, or collections or alternatives in which there are objects."""
     if hasattr(annotation, "__metadata__"):
-        return is_many(t.get_args(annotation)[0])
-    return t.get_origin(without_none(annotation)) in (list, set, frozenset, tuple)
+        return types.is_schema(annotation) or is_structured(annotation.__origin__)
+    origin = t.get_origin(annotation) or annotation
+    if origin in _COLLECTIONS or origin in _UNIONS:
+        elements = [each for each in t.get_args(annotation) if each is not ...]
+        is_any = origin in _COLLECTIONS and (not elements or t.Any in elements)
+        return is_any or any(map(is_structured, elements))
+    return _is_model(annotation) or origin in _MAPPINGS
+
+
+def members(annotation: t.Any) -> tuple[t.Any, ...]:
+    """Return the alternatives that a union consists of; any other type is the only one."""
+    if hasattr(annotation, "__metadata__"):
+        return members(annotation.__origin__)
+    if t.get_origin(annotation) not in _UNIONS:
+        return (annotation,)
+    return tuple(member for argument in t.get_args(annotation) for member in members(argument))
+
+
+_UNIONS: t.Final = (t.Union, python_types.UnionType)
+_COLLECTIONS: t.Final = (
+    list, set, frozenset, tuple, collections.abc.Sequence, collections.abc.MutableSequence, collections.abc.Set,
+)  # fmt: skip
+_MAPPINGS: t.Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
 def without_none(annotation: t.Any) -> t.Any:
-    """Give the type that an optional type is when it isn't None, and any other as it is."""
+    """Return the type that an optional type is when it isn't None, and any other as it is."""
     arguments = t.get_args(annotation)
     if hasattr(annotation, "__metadata__"):
-        return annotation if (inner := without_none(arguments[0])) is arguments[0] else inner
-    if t.get_origin(annotation) in (t.Union, python_types.UnionType) and type(None) in arguments:
+        return rebuild(annotation, without_none)
+    if t.get_origin(annotation) in _UNIONS and type(None) in arguments:
         return t.Union[tuple(argument for argument in arguments if argument is not type(None))]  # noqa: UP007
     return annotation
 
@@ -173,10 +275,31 @@ def plain(value: t.Any, opened: collections.abc.Callable[[t.Any], t.Any]) -> t.A
 def _shape(annotation: t.Any) -> Shape | None:
     if metadata := types.get_schema_metadata(annotation):
         many = t.get_origin(annotation) is list or t.get_origin(annotation.__origin__) is list
-        return Shape(metadata.schema, many, metadata.partial, plain=True)
-    if t.get_origin(annotation) is list:
-        return None if (element := _shape(*t.get_args(annotation))) is None else dataclasses.replace(element, many=True)
-    return Shape(annotation) if _is_model(annotation) else None
+        return Shape(_check_schema(unwrap(metadata.schema), metadata.partial), many, metadata.partial, plain=True)
+    if t.get_origin(annotation) is list and _is_model(element := t.get_args(annotation)[0]):
+        return Shape(element, many=True)
+    if _is_model(annotation):
+        return Shape(annotation)
+    if not is_structured(annotation):
+        return None
+    opened = _open(annotation)
+    return Shape(opened, plain=opened is not annotation)
+
+
+def _check_schema(schema: t.Any, partial: bool) -> t.Any:
+    if not _is_model(schema) if partial else not is_structured(schema):
+        of = " of which a part can be sent" if partial else ""
+        raise exceptions.ApplicationError(
+            f"{schema!r} is no schema{of}: a pydantic model, msgspec Struct, dataclass or TypedDict would do"
+        )
+    return schema
+
+
+def _open(annotation: t.Any) -> t.Any:
+    """Return a type with models in place of the dictionaries that are annotated with them."""
+    if hasattr(annotation, "__metadata__") and (metadata := types.get_schema_metadata(annotation)):
+        return _check_schema(unwrap(metadata.schema), metadata.partial)
+    return rebuild(annotation, _open)
 
 
 def _is_model(annotation: t.Any) -> bool:
@@ -193,20 +316,45 @@ def _library(schema: t.Any) -> t.Any:
         raise exceptions.ApplicationError(
             f"{schema!r} is no schema: a pydantic model, msgspec Struct, dataclass or TypedDict would do"
         )
-    return _module("msgspec" if hasattr(schema, "__struct_fields__") or _is_typed_dict(schema) else "pydantic")
+    return _module("msgspec" if hasattr(schema, "__struct_fields__") or _is_plain_typed_dict(schema) else "pydantic")
 
 
 def _library_of(annotation: t.Any) -> t.Any:
-    """The library that knows a type which is no model, but may have some in it."""
-    return _module("msgspec" if _mentions_struct(annotation) else "pydantic")
+    """Return the library that knows a type: that of a model, or of the models in it."""
+    if _is_model(annotation):
+        return _library(annotation)
+    models = [each for each in _parts(annotation) if _is_model(each)]
+    if any(hasattr(model, "__struct_fields__") for model in models):
+        return _module("msgspec")
+    return _module("msgspec" if len(models) == 1 and _is_typed_dict(models[0]) else "pydantic")
 
 
-def _mentions_struct(annotation: t.Any) -> bool:
-    return hasattr(annotation, "__struct_fields__") or any(map(_mentions_struct, t.get_args(annotation)))
+def _is_json(annotation: t.Any) -> bool:
+    """Whether a type is made of JSON's own types alone, of which msgspec takes no number that JSON hasn't."""
+    return all(each in _JSON for each in _parts(annotation))
+
+
+_JSON: t.Final = (*_MAPPINGS, *_UNIONS, list, str, int, float, bool, type(None), t.Any)
+
+
+def _parts(annotation: t.Any) -> collections.abc.Iterator[t.Any]:
+    """Yield what a type is made of: itself without its arguments, and the parts of these."""
+    yield t.Annotated if hasattr(annotation, "__metadata__") else t.get_origin(annotation) or annotation
+    for argument in t.get_args(annotation):
+        yield from _parts(argument)
+
+
+def _has_model(annotation: t.Any) -> bool:
+    return _is_model(annotation) or types.is_schema(annotation) or any(map(_has_model, t.get_args(annotation)))
 
 
 def _is_typed_dict(annotation: t.Any) -> bool:
     return hasattr(annotation, "__required_keys__")  # also those of typing_extensions, another class before 3.12
+
+
+def _is_plain_typed_dict(annotation: t.Any) -> bool:
+    """Whether it is a TypedDict that isn't set up for pydantic."""
+    return _is_typed_dict(annotation) and not hasattr(annotation, "__pydantic_config__")
 
 
 def _module(library: str) -> t.Any:

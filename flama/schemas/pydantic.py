@@ -1,12 +1,14 @@
-"""Models that pydantic validates as schemas: its own, dataclasses."""
+"""Models that pydantic validates as schemas: its own, dataclasses, TypedDicts with a ``__pydantic_config__``."""
 
 import collections.abc
 import copy
 import dataclasses
+import functools
 import itertools
 import operator
 import typing as t
 
+import msgspec
 import pydantic
 import pydantic.errors
 import pydantic.fields
@@ -17,18 +19,37 @@ import typing_extensions as te
 from pydantic_core import core_schema
 
 from flama import exceptions
+from flama._annotations import unwrap
+from flama._numbers import find_infinite, spell_infinite
+from flama.schemas._decimals import quote_decimals, shape as shape_of_decimals
 from flama.schemas.adapter import (
     ERROR_LIMIT,
     INPUT_LIMIT,
     Shape,
+    blanks,
     field_names,
     fields_of_form,
     invalid,
+    is_many,
+    is_model,
+    members,
     plain,
     too_many,
 )
 
-__all__ = ["PydanticAdapter", "adapter", "json_schema", "names", "parameter_reader"]
+__all__ = [
+    "PydanticAdapter",
+    "SCHEMA_ERRORS",
+    "adapter",
+    "annotations",
+    "json_schema",
+    "names",
+    "parameter_reader",
+    "to_jsonable",
+]
+
+SCHEMA_ERRORS: t.Final = (pydantic.errors.PydanticUserError,)
+"""What is raised where a type has no schema."""
 
 
 class PydanticAdapter:
@@ -38,20 +59,24 @@ class PydanticAdapter:
         model = _model(shape)
         self._adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(shape.whole(model))
         self._validate_json = self._adapter.validator.validate_json
+        self._has_floats = _mentions(self._adapter.core_schema, _may_be_infinite)
+        self._decimals = shape_of_decimals(shape.whole(model), _sent_annotations)
         self._partial = shape.partial
-        self._fields = _annotations(model)
+        self._fields = annotations(model)
         self._is_dataclass = dataclasses.is_dataclass(model)
         self._result = _result(shape, model)
-        self._empty = b"[]" if shape.many else b"{}"
+        self._blanks = blanks(shape)
 
     def decode(self, body: bytes) -> t.Any:
         """Give the validated value of a body of JSON; nothing, or null, counts as an empty object or list."""
         try:
-            value = self._validate_json(body)
+            value = self._validate_json(quote_decimals(body, self._decimals) if self._decimals else body)
         except pydantic.ValidationError as error:
-            if body.strip() in (b"", b"null"):
-                return self.decode(self._empty)
+            if (content := self._blanks.get(body.strip())) is not None:
+                return self.decode(content)
             raise _refused(error, len(body)) from error
+        if self._has_floats:
+            _check_finite(value)
         return self._result(value)
 
     def names(self, body: bytes) -> list[str]:
@@ -64,10 +89,12 @@ class PydanticAdapter:
     def convert(self, form: collections.abc.Mapping[str, list[t.Any]]) -> t.Any:
         """Give the validated value of a form."""
         try:
-            return self._result(self._adapter.validate_python(fields_of_form(form, self._fields)))
+            value = self._adapter.validate_python(fields_of_form(form, self._fields))
         except pydantic.ValidationError as error:
             inputs = all(isinstance(value, str) for values in form.values() for value in values)  # none of files
             raise exceptions.ValidationError(invalid(_errors(error, inputs=inputs))) from error
+        _check_finite(value)
+        return self._result(value)
 
     def encode(self, value: t.Any) -> bytes:
         """Give the JSON of a value, under the fields' aliases."""
@@ -76,7 +103,21 @@ class PydanticAdapter:
             valid = self._adapter.validate_python(value, from_attributes=True, by_alias=True, by_name=True)
         except pydantic.ValidationError as error:
             raise exceptions.SerializationError(invalid(_errors(error, inputs=False))) from error
-        return self._adapter.dump_json(valid, by_alias=True, exclude_unset=self._partial)
+        try:
+            return self._write(valid)
+        except (pydantic_core.PydanticSerializationError, UnicodeEncodeError) as error:
+            raise exceptions.SerializationError(str(error)) from error
+
+    def _write(self, valid: t.Any) -> bytes:
+        body = self._adapter.dump_json(valid, by_alias=True, exclude_unset=self._partial)
+        if not self._has_floats or b"null" not in body:  # which pydantic writes for a float that JSON has no form for
+            return body
+        dumped, source = (
+            self._adapter.dump_python(valid, mode=mode, by_alias=True, exclude_unset=self._partial)
+            for mode in ("json", "python")
+        )
+        spelled = spell_infinite(dumped, source)
+        return body if spelled is dumped else msgspec.json.encode(spelled)
 
 
 def adapter(shape: Shape) -> PydanticAdapter:
@@ -100,19 +141,34 @@ def names(schema: t.Any, *, output: bool) -> tuple[str, ...] | None:
 
 def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callable[[t.Any], t.Any]:
     """Give the function that makes a value of this type from a string, or from ``many``."""
-    validator = pydantic.TypeAdapter(annotation).validator
+    adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(annotation)
+    validator, has_floats = adapter.validator, _mentions(adapter.core_schema, _may_be_infinite)
     bare = t.get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
     is_literal = t.get_origin(bare) is t.Literal
     validate = validator.validate_python if many or is_literal else validator.validate_strings
 
     def read(value: t.Any) -> t.Any:
         try:
-            return validate(value)
+            found = validate(value)
         except pydantic.ValidationError as error:
             raise ValueError(_errors(error, inputs=True)) from error
+        if has_floats and (where := find_infinite(found)) is not None:
+            raise ValueError([_infinite_error(where)])
+        return found
 
     members = {str(member): member for member in t.get_args(bare)} if is_literal else {}
     return (lambda text: read(members.get(text, text))) if members else read
+
+
+def to_jsonable(value: t.Any) -> t.Any:
+    """Return what a value of a type that pydantic knows is in JSON, under the aliases of its fields."""
+    return _serializer(t.cast("t.Any", type(value))).to_python(value, mode="json", by_alias=True)
+
+
+@functools.lru_cache(1000)
+def _serializer(kind: type) -> t.Any:
+    found = vars(kind).get("__pydantic_serializer__")  # which a model has already
+    return pydantic.TypeAdapter(kind).serializer if found is None else found
 
 
 def json_schema(shape: Shape, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
@@ -137,11 +193,18 @@ class _Generator(pydantic.json_schema.GenerateJsonSchema):
         if described.get("type") == "string":  # of an answer, which has an exponent where the number has
             return {"type": "string"}
         kinds = described.get("anyOf", [])
-        if any(limit in schema for limit in _LIMITS):  # which can't be told of a text
+        pattern = _number_pattern(t.cast("dict[str, t.Any]", schema))
+        if pattern is None:
             return next((kind for kind in kinds if kind["type"] == "number"), described)
         for kind in kinds:
             if kind["type"] == "string":
-                kind["pattern"] = _NUMBER
+                kind["pattern"] = pattern
+        return described
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> dict[str, t.Any]:
+        described = super().tagged_union_schema(schema)
+        if self.mode == "validation" and (discriminator := described.get("discriminator")):
+            described["required"] = [discriminator["propertyName"]]  # also where a model has a default for it
         return described
 
     def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> dict[str, t.Any]:
@@ -150,8 +213,21 @@ class _Generator(pydantic.json_schema.GenerateJsonSchema):
         return super().is_instance_schema(schema)
 
 
-_LIMITS: t.Final = ("multiple_of", "le", "ge", "lt", "gt", "max_digits", "decimal_places")
-_NUMBER: t.Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
+_LIMITS: t.Final = ("multiple_of", "le", "lt", "gt")
+
+
+def _number_pattern(schema: dict[str, t.Any]) -> str | None:
+    """Return a pattern of the texts that are numbers within the limits; None where a pattern can't tell them."""
+    if any(limit in schema for limit in _LIMITS) or schema.get("ge", 0) != 0:
+        return None
+    sign = "[+-]?" if "ge" not in schema else "[+]?"
+    most, places = schema.get("max_digits"), schema.get("decimal_places")
+    if most is None and places is None:
+        return rf"^{sign}([0-9]+\.?[0-9]*|\.[0-9]+)$"
+    before = None if most is None else most - (places or 0)
+    whole = "[0-9]+" if before is None else f"[0-9]{{1,{before}}}" if before else "0"
+    fraction = rf"(\.[0-9]{{1,{places}}})?" if places else ""
+    return f"^{sign}{whole}{fraction}$"
 
 
 def _model(shape: Shape) -> t.Any:
@@ -165,12 +241,59 @@ def _refused(error: pydantic.ValidationError, size: int) -> exceptions.HTTPExcep
     return exceptions.ValidationError(invalid(errors))
 
 
-def _annotations(model: t.Any) -> dict[str, t.Any]:
-    """The fields' annotations, by each name under which they may be sent."""
+def annotations(model: t.Any) -> dict[str, t.Any]:
+    """The fields' annotations, by each name under which they may be sent; of a union, those of all its models."""
+    found: dict[str, t.Any] = {}
+    for member in members(model):
+        for name, annotation in _field_annotations(member).items():
+            if name not in found or is_many(annotation):
+                found[name] = annotation
+    return found
+
+
+def _field_annotations(model: t.Any) -> dict[str, t.Any]:
+    if not is_model(model):
+        return {}
     if not issubclass(model, pydantic.BaseModel):
         return t.get_type_hints(model)
     named = {name: field.annotation for name, field in model.model_fields.items()}
     return named | {field.alias: field.annotation for field in model.model_fields.values() if field.alias}
+
+
+def _sent_annotations(model: t.Any) -> dict[str, t.Any] | None:
+    """The annotations of a model's fields, by each name under which they may be sent; None of another type."""
+    if not (isinstance(model, type) and (issubclass(model, pydantic.BaseModel) or hasattr(model, "__annotations__"))):
+        return None
+    if not issubclass(model, pydantic.BaseModel):
+        return t.get_type_hints(model) if dataclasses.is_dataclass(model) or hasattr(model, "__total__") else None
+    return {
+        name: field.annotation
+        for key, field in model.model_fields.items()
+        for name in _sent_names(key, field.validation_alias, True)
+    }
+
+
+def _mentions(schema: t.Any, holds: collections.abc.Callable[[dict[str, t.Any]], bool]) -> bool:
+    """Whether a core schema, or one in it, is of a kind."""
+    match schema:
+        case dict():
+            return holds(schema) or any(_mentions(each, holds) for each in schema.values())
+        case list() | tuple():
+            return any(_mentions(each, holds) for each in schema)
+    return False
+
+
+def _may_be_infinite(schema: dict[str, t.Any]) -> bool:
+    return schema.get("type") == "any" or (schema.get("type") == "float" and schema.get("allow_inf_nan", True))
+
+
+def _check_finite(value: t.Any) -> None:
+    if (where := find_infinite(value)) is not None:
+        raise exceptions.ValidationError(invalid([_infinite_error(where)]))
+
+
+def _infinite_error(where: tuple[t.Any, ...]) -> dict[str, t.Any]:
+    return {"type": "finite_number", "loc": where, "msg": "Input should be a finite number"}
 
 
 def _infos(model: t.Any) -> dict[str, pydantic.fields.FieldInfo]:
@@ -178,7 +301,14 @@ def _infos(model: t.Any) -> dict[str, pydantic.fields.FieldInfo]:
     if hasattr(model, "__pydantic_fields__"):
         return t.cast("dict[str, pydantic.fields.FieldInfo]", model.__pydantic_fields__)
     hints = t.get_type_hints(model, include_extras=True)
+    if not dataclasses.is_dataclass(model):
+        return {name: pydantic.fields.FieldInfo.from_annotation(_value_type(hint)) for name, hint in hints.items()}
     return {field.name: _info(field, hints[field.name]) for field in dataclasses.fields(model) if field.init}
+
+
+def _value_type(hint: t.Any) -> t.Any:
+    """Return the type of a key of a TypedDict, whether it is required or not."""
+    return t.get_args(hint)[0] if t.get_origin(hint) in (te.Required, te.NotRequired) else hint
 
 
 def _info(field: dataclasses.Field[t.Any], annotation: t.Any) -> pydantic.fields.FieldInfo:
@@ -252,10 +382,11 @@ def _record(model: t.Any, partial: bool) -> collections.abc.Callable[[t.Any], t.
 def _is_flat(model: t.Any) -> bool:
     """Whether the model's own dictionary is all there is: no model in a field, no extra fields, no root."""
     return (
-        issubclass(model, pydantic.BaseModel)
+        isinstance(model, type)
+        and issubclass(model, pydantic.BaseModel)
         and not issubclass(model, pydantic.RootModel)
         and model.model_config.get("extra") != "allow"
-        and all(_is_scalar(field.annotation) for field in model.model_fields.values())
+        and all(_is_scalar(unwrap(field.annotation)) for field in model.model_fields.values())
     )
 
 

@@ -6,9 +6,20 @@ import typing as t
 
 import sqlalchemy as sa
 
+from flama import exceptions
 from flama.sqlalchemy.conditions import known
 
-__all__ = ["Columns", "column_keys", "json_columns", "python_types", "unique_columns"]
+__all__ = [
+    "Columns",
+    "column_keys",
+    "generated_columns",
+    "index_condition",
+    "json_columns",
+    "partial_index",
+    "python_type",
+    "python_types",
+    "unique_columns",
+]
 
 Columns: t.TypeAlias = str | sa.Column[t.Any] | collections.abc.Iterable[str | sa.Column[t.Any]]
 """One column of a table, or several: the columns, or their keys."""
@@ -36,20 +47,75 @@ def json_columns(table: sa.Table) -> frozenset[str]:
     return frozenset(key for key, column in table.columns.items() if _takes_json(column.type))
 
 
+def python_type(type: sa.types.TypeEngine[t.Any]) -> t.Any:
+    """Return the type of what a column holds, None where it is unknown.
+
+    A TypeDecorator that says nothing of it holds what its ``impl`` does.
+    """
+    try:
+        found = type.python_type
+    except NotImplementedError:
+        found = object
+    if found is not object:
+        return found
+    if isinstance(type, sa.types.TypeDecorator) and not isinstance(type, sa.PickleType):
+        return python_type(type.impl_instance)
+    return None
+
+
 @functools.lru_cache(_TABLES)
 def python_types(table: sa.Table) -> dict[str, t.Any]:
     """Give the types of what the columns hold, by key, as far as they are known."""
-    return {key: kind for key, column in table.columns.items() if (kind := _python_type(column.type)) is not None}
+    return {key: kind for key, column in table.columns.items() if (kind := python_type(column.type)) is not None}
+
+
+@functools.lru_cache(_TABLES)
+def generated_columns(table: sa.Table) -> frozenset[str]:
+    """Return the keys of the columns whose values the database alone sets."""
+    return frozenset(key for key, column in table.columns.items() if _is_generated(column))
 
 
 @functools.lru_cache(_TABLES)
 def unique_columns(table: sa.Table) -> tuple[frozenset[str], ...]:
-    """Give the sets of columns in which no two records are alike, by their keys, the primary key's first."""
+    """Return the sets of columns in which no two records are alike, by their keys, the primary key's first.
+
+    Those of a partial index are among them, though records that its condition doesn't hold of may be alike.
+    """
     constraints = [each.columns for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
-    indexes = [index.columns for index in table.indexes if index.unique and _is_plain(index)]
+    indexes = [index.columns for index in table.indexes if index.unique and _is_on_columns(index)]
     found = [sorted(column.key for column in columns) for columns in (*constraints, *indexes)]
     primary = [column.key for column in table.primary_key]
     return tuple(dict.fromkeys(frozenset(keys) for keys in (primary, *sorted(found)) if keys))
+
+
+@functools.lru_cache(_TABLES)
+def partial_index(table: sa.Table, keys: frozenset[str], dialect: str) -> sa.Index | None:
+    """Return the partial index that alone refuses two records which are alike in these columns, on this database.
+
+    It is None where all records are refused: other databases take an index with a condition of theirs for a whole one.
+
+    :raises SQLAlchemyError: there are several.
+    """
+    constraints = [each for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
+    indexes = [index for index in table.indexes if index.unique and _is_on_columns(index)]
+    candidates: list[t.Any] = [table.primary_key, *constraints, *indexes]
+    unique = [each for each in candidates if {column.key for column in each.columns} == keys]
+    partial = [each for each in unique if index_condition(each, dialect) is not None]
+    if len(partial) < len(unique):
+        return None
+    if len(partial) > 1:
+        names = ", ".join(sorted(str(each.name) for each in partial))
+        raise exceptions.SQLAlchemyError(
+            f"Table '{table.name}' has several partial indexes on ({', '.join(sorted(keys))}): "
+            f"{names}. Which one is meant can't be told"
+        )
+    return partial[0] if partial else None
+
+
+def index_condition(index: t.Any, dialect: str) -> t.Any:
+    """Return the condition of a partial index on this database; None of a whole one."""
+    where = getattr(index, "dialect_kwargs", {}).get(f"{dialect}_where")
+    return sa.text(where) if isinstance(where, str) else where
 
 
 def _key(table: sa.Table, column: t.Any) -> str:
@@ -58,10 +124,8 @@ def _key(table: sa.Table, column: t.Any) -> str:
     return str(column)
 
 
-def _is_plain(index: sa.Index) -> bool:
-    # one of all records, on columns alone
-    conditions = [value for name, value in index.dialect_kwargs.items() if name.endswith("_where")]
-    return all(isinstance(each, sa.Column) for each in index.expressions) and all(value is None for value in conditions)
+def _is_on_columns(index: sa.Index) -> bool:
+    return all(isinstance(each, sa.Column) for each in index.expressions)
 
 
 def _takes_json(type: sa.types.TypeEngine[t.Any]) -> bool:
@@ -72,11 +136,8 @@ def _takes_json(type: sa.types.TypeEngine[t.Any]) -> bool:
             return _takes_json(type.item_type)
         case sa.types.TypeDecorator():
             return False
-    return _python_type(type) in (str, int, bool)
+    return python_type(type) in (str, int, bool)
 
 
-def _python_type(type: sa.types.TypeEngine[t.Any]) -> t.Any:
-    try:
-        return type.python_type
-    except NotImplementedError:
-        return None
+def _is_generated(column: sa.Column[t.Any]) -> bool:
+    return column.computed is not None or (column.identity is not None and bool(column.identity.always))

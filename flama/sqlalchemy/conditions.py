@@ -6,11 +6,13 @@ import operator
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from flama import exceptions, query
 from flama.sqlalchemy import texts
+from flama.sqlalchemy._nulls import is_null, is_null_value
 from flama.sqlalchemy.values import compared
 
 __all__ = ["NEVER", "Place", "beyond", "go_as_rows", "known", "ordered", "places", "where"]
@@ -55,7 +57,7 @@ def where(table: sa.Table, condition: query.Condition, names: _Names) -> _Elemen
 
 def ordered(column: sa.ColumnElement[t.Any], order: query.Order, *, present: bool = False) -> _Element:
     """Give what sorts by a column; by one that is ``present``, not null in any of the records, as by one that can't."""
-    key: _Element = column if order.native else texts.key(column)
+    key: _Element = texts.comparable(column) if order.native else texts.key(column)
     if present or not getattr(column, "nullable", True):
         return sa.desc(key) if order.descending else sa.asc(key)
     nulls: _Element = _NULLS[order.descending, order.nulls](key)
@@ -101,8 +103,12 @@ class _RowWise(texts.Dialected):
 
 def _where(table: sa.Table, condition: query.Condition, names: _Names) -> _Element:
     match condition:
-        case query.Comparison():
-            return _test(table.columns[condition.field], condition, names)
+        case query.Comparison(name, "isnull"):
+            return is_null(table.columns[name])
+        case query.Comparison(name, "eq", value) if is_null_value(table.columns[name], value):
+            return is_null(table.columns[name], value)
+        case query.Comparison(name):
+            return _test(table.columns[name], condition, names)
         case query.And():
             return sa.and_(*[_where(table, part, names) for part in condition.parts])
         case query.Or():
@@ -122,10 +128,8 @@ def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
     if textual and "\0" in test.operand:  # of a shape that is known already, the type says so
         raise exceptions.InvalidDataError(resource=column.table.name, detail=f"{test!r}: a pattern has no NUL")
     kinds = [texts.PatternType(test.operator) if textual else _kind(column, value) for value in test.values]
-    binds = [sa.bindparam(next(names), value, kind) for value, kind in zip(test.values, kinds, strict=True)]
+    binds = [_bind(next(names), value, kind) for value, kind in zip(test.values, kinds, strict=True)]
     match test.operator, binds:
-        case "isnull", _:
-            return column.is_(None)
         case "in", []:
             return NEVER
         case (("eq" | "in"), _):
@@ -135,6 +139,12 @@ def _test(column: _Column, test: query.Comparison, names: _Names) -> _Element:
         case _, [pattern]:
             return texts.looks_like(column, test.operator, pattern)
     raise TypeError(f"{test!r} has no form in SQL")
+
+
+def _bind(name: str, value: t.Any, kind: sa.types.TypeEngine[t.Any]) -> _Element:
+    bind = sa.bindparam(name, value, kind)
+    # next to a regclass, PostgreSQL takes a text of no type for an oid
+    return sa.cast(bind, kind) if isinstance(kind, postgresql.REGCLASS) else bind
 
 
 def _kind(column: _Column, value: t.Any) -> sa.types.TypeEngine[t.Any]:

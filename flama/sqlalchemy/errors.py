@@ -2,6 +2,7 @@
 
 import collections.abc
 import re
+import traceback
 import types
 import typing as t
 
@@ -9,6 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 
 from flama import exceptions
+from flama._moments import UnfitValue
+from flama.sqlalchemy._constraints import constrained_fields
+from flama.sqlalchemy._stale import is_stale
 
 __all__ = ["translated"]
 
@@ -30,6 +34,7 @@ _BY_STATE: t.Final[dict[str, _Outcome]] = {
     "25P02": "failed",
     "40001": "conflict",
     "40P01": "conflict",
+    "428C9": "invalid",
     "42804": "invalid",
     "42846": "invalid",
     "42883": "invalid",
@@ -76,7 +81,7 @@ _BY_NUMBER: t.Final[dict[int, _Outcome]] = {
     **dict.fromkeys((1152, 1158, 1159, 1160, 1161, 1184, 1203, 1226, 1317, 1927, 1969, 3024, 4031), "unavailable"),
     **dict.fromkeys(range(2000, 2100), "unavailable"),  # the client's own
     **dict.fromkeys((1290, 1792, 1836), "read_only"),
-    **dict.fromkeys((1153, 1264, 1265, 1292, 1366, 1367, 1406, 1411, 1426, 1690, 3140), "invalid"),
+    **dict.fromkeys((1153, 1264, 1265, 1292, 1366, 1367, 1406, 1411, 1426, 1690, 1906, 3105, 3140), "invalid"),
 }
 
 # The code tells the kind. Which constraint, which columns: SQLite, MySQL and MariaDB tell in their message alone, in a
@@ -103,6 +108,7 @@ class _Told(t.NamedTuple):
     table: str | None = None
     constraint: str | None = None
     columns: collections.abc.Sequence[str] = ()
+    detail: str = ""
 
 
 class translated:
@@ -110,17 +116,23 @@ class translated:
 
     Without a ``resource``, it is the table that the database names. The tables are asked which columns a constraint
     is on. What says that the program is wrong, such as a table that isn't there, stays as it is. When a connection was
-    lost, ``leaves_open`` tells whether the database may have done what it was told.
+    lost, ``leaves_open`` tells whether the database may have done what it was told. What can't be read back of a write
+    is what was sent; with ``reads``, it is what the database holds, and no data error.
     """
 
-    __slots__ = ("_leaves_open", "_resource", "_tables")
+    __slots__ = ("_leaves_open", "_reads", "_resource", "_tables")
 
     def __init__(
-        self, resource: str | None, *tables: sa.Table, leaves_open: collections.abc.Callable[[], bool] = lambda: False
+        self,
+        resource: str | None,
+        *tables: sa.Table,
+        leaves_open: collections.abc.Callable[[], bool] = lambda: False,
+        reads: bool = False,
     ) -> None:
         self._resource = resource
         self._tables = tables
         self._leaves_open = leaves_open
+        self._reads = reads
 
     def __enter__(self) -> None:
         """Watch the block."""
@@ -141,17 +153,30 @@ class translated:
             case exc.PendingRollbackError():
                 return exceptions.UnavailableError(resource=resource, detail="the unit's connection is lost")
             case exc.DBAPIError(orig=Exception() as driver):
-                told = _told_by_code(driver)
-                return self._error(told if told.outcome else _Told(_outcome_by_class(error, driver)))
+                return self._error(self._told(error, driver))
             case exc.TimeoutError():  # of the pool: who has its connections, in the other lines, is not for everybody
                 return exceptions.UnavailableError(resource=resource, detail=str(error.args[0]).partition("\n")[0])
             case OSError():
                 return self._error(_Told("unavailable"))
-            case exc.StatementError(orig=refusal) if isinstance(refusal, _REFUSALS):
+            case exc.StatementError(orig=UnfitValue() as refusal):
+                return exceptions.InvalidDataError(resource=resource, detail=str(refusal))
+            case _ if self._is_refusal(error):
                 return self._error(_Told("invalid"))
-            case OverflowError() | UnicodeError():
-                return self._error(_Told("invalid"))
-        return None
+        # asyncpg's own, of a cursor of SQLAlchemy's that fetches
+        return self._error(_told_by_code(error)) if hasattr(error, "sqlstate") else None
+
+    def _is_refusal(self, error: BaseException) -> bool:
+        if isinstance(error, exc.StatementError):
+            return isinstance(error.orig, _REFUSALS)
+        if not isinstance(error, OverflowError | UnicodeError):
+            return False
+        return not self._reads or _is_of_a_sent_value(error)
+
+    def _told(self, error: exc.DBAPIError, driver: Exception) -> _Told:
+        told = _told_by_code(driver)
+        if told.outcome or (self._reads and _is_of_a_stored_value(driver)):
+            return told
+        return _Told(_outcome_by_class(error, driver))
 
     def _error(self, told: _Told) -> Exception | None:
         resource = self._resource or told.table or "database"
@@ -161,7 +186,7 @@ class translated:
             case "invalid":
                 return exceptions.InvalidDataError(resource=resource)
             case "conflict":
-                return exceptions.ConflictError(resource=resource, retryable=True)
+                return exceptions.ConflictError(resource=resource, detail=told.detail, retryable=True)
             case "failed":
                 return exceptions.SQLAlchemyError("An earlier statement of the unit failed: PostgreSQL runs no other")
             case "read_only":
@@ -177,13 +202,17 @@ class translated:
                 )
 
 
-def _told_by_code(driver: Exception) -> _Told:
+def _told_by_code(driver: BaseException) -> _Told:
     match driver.args:
         case (int(number), str(message), *_):
             return _read(_BY_NUMBER.get(number), _MYSQL_NAMES, message)
     result, state = getattr(driver, "sqlite_errorcode", None), getattr(driver, "sqlstate", None)
     if result is not None:
-        return _read(_BY_RESULT.get(result) or _BY_RESULT.get(result & 0xFF), _SQLITE_NAMES, str(driver))
+        told = _read(_BY_RESULT.get(result) or _BY_RESULT.get(result & 0xFF), _SQLITE_NAMES, str(driver))
+        # SQLite's own words, "database is locked" for one, in which no value can stand
+        return told._replace(detail=str(driver)) if told.outcome == "conflict" else told
+    if is_stale(driver) or is_stale(driver.__cause__):
+        return _Told("conflict")
     if state is None:
         return _Told(None)
     details: t.Any = getattr(driver, "diag", None) or driver.__cause__  # psycopg, asyncpg
@@ -208,10 +237,23 @@ def _outcome_by_class(error: exc.DBAPIError, driver: Exception) -> _Outcome | No
         return "invalid"
     if isinstance(error, exc.ProgrammingError) and _says_itself(driver):
         return "invalid"
-    if "binding parameter" in str(driver):  # sqlite3
+    if "binding parameter" in str(driver) or "generated column" in str(driver):  # sqlite3
         return "invalid"
     # of SQLite, MySQL and MariaDB it is also the class of what is wrong with the program, such as an unknown column
     return "unavailable" if isinstance(error, exc.OperationalError) and not _has_number(driver) else None
+
+
+def _is_of_a_sent_value(error: Exception) -> bool:
+    """Whether a value can't be sent: text that UTF-8 can't hold, an integer that SQLite can't. Others are read."""
+    return isinstance(error, UnicodeEncodeError) or "SQLite" in str(error)
+
+
+def _is_of_a_stored_value(driver: Exception) -> bool:
+    """Whether the driver failed to make a Python object of a value that the database sent: no fault of a request."""
+    if "Could not decode to UTF-8" in str(driver):  # sqlite3, which has no code for it
+        return True
+    frames = traceback.walk_tb(driver.__traceback__)
+    return any("load_row" in frame.f_code.co_name for frame, _ in frames)  # psycopg: of its Transformer
 
 
 def _says_itself(driver: Exception) -> bool:
@@ -231,30 +273,4 @@ def _fields(tables: collections.abc.Sequence[sa.Table], told: _Told) -> tuple[st
     if told.columns:
         keys = {column.name: column.key for column in table.columns}
         return tuple(keys.get(name, name) for name in told.columns)
-    return _constrained(table, told.constraint) if told.constraint else ()
-
-
-def _constrained(table: sa.Table, name: str) -> tuple[str, ...]:
-    candidates: list[sa.Constraint | sa.Index] = [*table.constraints, *table.indexes]
-    for candidate in candidates:
-        columns = [column for column in getattr(candidate, "columns", ()) if isinstance(column, sa.Column)]
-        if name == candidate.name or (not candidate.name and name in _default_names(candidate, columns)):
-            return tuple(column.key for column in columns)
-    return ()
-
-
-def _default_names(
-    constraint: sa.Constraint | sa.Index, columns: collections.abc.Sequence[sa.Column[t.Any]]
-) -> collections.abc.Sequence[str]:
-    # what PostgreSQL and MySQL call a constraint that the table's definition leaves without a name
-    names = [column.name for column in columns]
-    joined = "_".join([columns[0].table.name, *names]) if columns else ""
-    match constraint:
-        case sa.PrimaryKeyConstraint():
-            return (f"{constraint.table.name}_pkey", "PRIMARY")
-        case sa.UniqueConstraint():
-            return (f"{joined}_key", *names[:1])
-        case sa.ForeignKeyConstraint():
-            return (f"{joined}_fkey",)
-        case _:
-            return (f"{joined}_check",)
+    return constrained_fields(table, told.constraint) if told.constraint else ()

@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-__all__ = ["failed", "is_lost", "loses", "mend", "watch"]
+from flama.sqlalchemy._stale import is_stale
+
+__all__ = ["failed", "is_lost", "loses", "mend", "prepare_anew", "watch"]
 
 # what MySQL and MariaDB answer by rolling back the whole transaction
 _TRANSACTION_LOST: t.Final = frozenset((1020, 1213))
@@ -61,14 +63,22 @@ def _open(connection: sa.Connection) -> list[sa.engine.Transaction]:
 
 
 def _fail(context: sa.ExceptionContext) -> None:
+    connection, driver = context.connection, context.original_exception
+    prepare_anew(context.dialect, driver)
     # without a code, it was the driver that refused, and the server knows nothing of it
-    connection = context.connection
     if connection is None or not getattr(context.original_exception, "sqlstate", None):
         return
     # a savepoint that can't be released can't be rolled back to either: SQLAlchemy takes it for ended
     ended = (context.statement or "").startswith("RELEASE SAVEPOINT sa_")
     for transaction in _open(connection)[ended : ended + 1]:
         vars(connection)[_FAILED] = transaction
+
+
+def prepare_anew(dialect: t.Any, error: BaseException) -> None:
+    """Have SQLAlchemy prepare all statements anew if the error is that one is stale."""
+    # psycopg does by itself when the transaction is rolled back
+    if dialect.driver == "asyncpg" and (is_stale(error) or is_stale(error.__cause__)):
+        dialect._invalidate_schema_cache()
 
 
 def _lose(context: sa.ExceptionContext) -> None:

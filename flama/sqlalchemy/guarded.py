@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions
 from flama.sqlalchemy import drivers, statements
-from flama.sqlalchemy.drivers.writes import may_read_what_it_deletes
+from flama.sqlalchemy.drivers.writes import checks_each_deletion, may_read_what_it_deletes
 from flama.sqlalchemy.pages import natural
 from flama.sqlalchemy.readings import locked, only
 
@@ -48,7 +48,7 @@ async def updated(
         records = await drivers.single(connection, drivers.WRITTEN, lambda: statement)
         if records or await few.is_none():
             return records
-    raise exceptions.ConflictError(resource=table.name, retryable=True)
+    raise drivers.trigger_error(table, "changed")  # there are few enough each time, and none is written
 
 
 async def dropped(
@@ -69,6 +69,10 @@ async def dropped(
     :raises InvalidDataError: ``at_most`` is no natural number.
     """
     few = _Few(connection, table, clauses, filters, natural(table, "max_affected", at_most))
+    if marks is None and checks_each_deletion(connection, table):
+        async with drivers.atomic(connection):
+            await few.hold()
+            return await drivers.dropped(connection, table, clauses, filters)
     statement = _deletion(table, clauses, filters, marks, version)
     if not may_read_what_it_deletes(connection.dialect):
         async with drivers.atomic(connection):
@@ -79,7 +83,7 @@ async def dropped(
         number = await drivers.single(connection, drivers.COUNTED, lambda: statement)
         if number or await few.is_none():
             return number
-    raise exceptions.ConflictError(resource=table.name, retryable=True)
+    raise drivers.trigger_error(table, "deleted")
 
 
 def _deletion(

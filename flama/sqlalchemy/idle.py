@@ -1,6 +1,7 @@
 """The connections of a pool that nobody uses."""
 
 import collections
+import collections.abc
 import typing as t
 
 import sqlalchemy as sa
@@ -28,22 +29,16 @@ class Idle(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
         """The one that is given next; there has to be one."""
         return self._kept[-1 if self.use_lifo else 0]
 
-    @property
-    def is_full(self) -> bool:
-        """Whether there are as many as may be."""
-        return 0 < self.maxsize <= len(self._kept)
+    def __iter__(self) -> collections.abc.Iterator[sa.pool.ConnectionPoolEntry]:
+        """Iterate over all of them, the one that was idle for longest first."""
+        return iter(self._kept)
 
     def qsize(self) -> int:
         """Give how many there are."""
         return len(self._kept)
 
     def put(self, item: sa.pool.ConnectionPoolEntry, block: bool = True, timeout: float | None = None) -> None:
-        """Keep one.
-
-        :raises Full: there are as many as may be.
-        """
-        if self.is_full:
-            raise queue.Full
+        """Keep one, however many there are: the pool limits how many it makes, and closes those that are idle."""
         self._kept.append(item)
 
     def get(self, block: bool = True, timeout: float | None = None) -> sa.pool.ConnectionPoolEntry:
@@ -54,15 +49,16 @@ class Idle(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
         if not self._kept:
             raise queue.Empty
         item = self._take()
-        if (proxy := self._resting.pop(item, None)) is not None:
-            _end(proxy)
+        self._end_rest(item)
         return item
 
-    def rest(self, proxy: t.Any) -> None:
-        """Keep a connection with its proxy.
+    def remove(self, item: sa.pool.ConnectionPoolEntry) -> None:
+        """Remove this one."""
+        self._kept.remove(item)
+        self._end_rest(item)
 
-        :raises Full: there are as many as may be.
-        """
+    def rest(self, proxy: t.Any) -> None:
+        """Keep a connection with its proxy."""
         item = proxy._connection_record
         self.put(item)
         self._resting[item] = proxy
@@ -73,6 +69,10 @@ class Idle(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
         if proxy is not None:
             self._take()
         return proxy
+
+    def _end_rest(self, item: sa.pool.ConnectionPoolEntry) -> None:
+        if (proxy := self._resting.pop(item, None)) is not None:
+            _end(proxy)
 
 
 def _end(proxy: t.Any) -> None:

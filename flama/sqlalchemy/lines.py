@@ -50,10 +50,11 @@ _OTHER: t.Final = _Driver(lambda connection: -1, lambda connection: lambda: Fals
 class Line:
     """The line of a connection that a driver has made; of one by a driver that isn't known here, nothing is known."""
 
-    __slots__ = ("_closed", "_connection", "_descriptor", "_finish", "_poll", "idle_since")
+    __slots__ = ("_closed", "_connection", "_descriptor", "_finish", "_poll", "expires", "idle_since")
 
-    def __init__(self, driver: str, connection: t.Any, now: float) -> None:
+    def __init__(self, driver: str, connection: t.Any, now: float, expires: float) -> None:
         self.idle_since = now
+        self.expires = expires  # the time after which the connection is replaced, by the clock of idle_since
         known = _DRIVERS.get(driver, _OTHER)
         self._connection = connection
         self._closed = known.closed(connection)

@@ -6,13 +6,15 @@ import contextlib
 import dataclasses
 import functools
 import keyword
+import logging
 import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction, create_async_engine
 
 from flama import exceptions, modules
-from flama.sqlalchemy import drivers, failures
+from flama.sqlalchemy import _outages, drivers, failures
+from flama.sqlalchemy._pool_options import check_pool_options
 from flama.sqlalchemy.disposal import disposed
 from flama.sqlalchemy.leaks import Watch
 from flama.sqlalchemy.metadata import metadata
@@ -20,6 +22,11 @@ from flama.sqlalchemy.pool import FairPool
 from flama.sqlalchemy.replicas import Replicas
 
 __all__ = ["ConnectionManager", "SQLAlchemyModule", "SharedConnectionManager"]
+
+# SQLAlchemy keeps its own loggers to warnings, unless they are told otherwise; the pool's is named after its class
+_pool_logger = logging.getLogger(f"{FairPool.__module__}.{FairPool.__qualname__}")
+if _pool_logger.level == logging.NOTSET:
+    _pool_logger.setLevel(logging.WARNING)
 
 
 class ConnectionManager:
@@ -42,6 +49,18 @@ class ConnectionManager:
             await drivers.close_streams(connection)  # of lists that were left unfinished
         finally:
             await drivers.checked_in(connection)
+
+    async def open_for_program(self) -> AsyncConnection:
+        """Check a connection out that no unit of work has asked for."""
+        return await self.open()
+
+    def is_nested(self, connection: AsyncConnection) -> bool:
+        """Whether it was open already when it was last opened."""
+        return False
+
+    async def begin_for_program(self, connection: AsyncConnection) -> AsyncTransaction:
+        """Begin the connection's transaction, which is no unit's."""
+        return await self.begin(connection)
 
     async def begin(self, connection: AsyncConnection) -> AsyncTransaction:
         """Begin the connection's transaction."""
@@ -70,16 +89,42 @@ class ConnectionManager:
 
 @dataclasses.dataclass(slots=True)
 class _Share:
+    # a connection that is checked out, and who uses it: its owner, and within that one task at a time
+
     connection: AsyncConnection
     owner: asyncio.Task[t.Any] | None
-    users: int = 1
+    by_program: bool  # rather than by a unit
+    is_begun: bool = False  # by the program: then units of all tasks are savepoints within its transaction
     transactions: list[AsyncTransaction] = dataclasses.field(default_factory=list)
+    lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
+    guest: asyncio.Task[t.Any] | None = None  # that has the lock
+    depth: int = 0  # how often the guest has opened the connection
+
+    async def enter(self, task: asyncio.Task[t.Any] | None) -> None:
+        if self.guest is None or self.guest is not task:
+            await self.lock.acquire()
+            self.guest = task
+        self.depth += 1
+
+    def leave(self) -> None:
+        self.depth -= 1
+        if self.depth == 0:
+            self.guest = None
+            self.lock.release()
+
+    def is_open_to(self, task: asyncio.Task[t.Any] | None, *, by_program: bool) -> bool:
+        if self.owner is task:
+            return True
+        # a fixture of a test often ends the task in which it opened the connection
+        is_left = self.owner is not None and self.owner.done()
+        return self.by_program and (is_left or (self.is_begun and not by_program))
 
 
 class SharedConnectionManager(ConnectionManager):
     """Gives all units the one connection of an engine whose pool holds one, a task at a time.
 
     What the same task opens again is the same connection, and a transaction within its transaction is a savepoint.
+    While the program itself has a transaction, units of all tasks are savepoints within that, one after the other.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
@@ -88,25 +133,45 @@ class SharedConnectionManager(ConnectionManager):
 
     async def open(self) -> AsyncConnection:
         """Give the connection, waiting until no other task has it."""
-        task = asyncio.current_task()
-        if self._share is not None and self._share.owner is task:
-            self._share.users += 1
-            return self._share.connection
-        connection = await super().open()
-        self._share = _Share(connection, task)
-        return connection
+        return await self._opened(by_program=False)
 
     async def open_late(self) -> AsyncConnection:
         """Give the connection, waiting until no other task has it."""
         return await self.open()
 
+    async def open_for_program(self) -> AsyncConnection:
+        """Return the connection, waiting until no other task has it."""
+        return await self._opened(by_program=True)
+
     async def close(self, connection: AsyncConnection) -> None:
         """Give the connection back; with the last of its users, what isn't committed is rolled back."""
         share = self._shared(connection)
-        share.users -= 1
-        if share.users == 0:
-            self._share = None
-            await super().close(connection)
+        if share.depth:
+            share.leave()
+            return
+        self._share = None
+        await super().close(connection)
+
+    def is_nested(self, connection: AsyncConnection) -> bool:
+        """Whether it was open already when it was last opened."""
+        return self._share is not None and self._share.connection is connection and self._share.depth > 0
+
+    async def begin_for_program(self, connection: AsyncConnection) -> AsyncTransaction:
+        """Begin the connection's transaction, or a savepoint within it."""
+        transaction = await self.begin(connection)
+        self._shared(connection).is_begun = True
+        return transaction
+
+    async def _opened(self, *, by_program: bool) -> AsyncConnection:
+        task = asyncio.current_task()
+        while (share := self._share) is not None and share.is_open_to(task, by_program=by_program):
+            await share.enter(task)
+            if share is self._share:
+                return share.connection
+            share.leave()  # it was closed meanwhile
+        connection = await super().open()
+        self._share = _Share(connection, task, by_program)
+        return connection
 
     async def begin(self, connection: AsyncConnection) -> AsyncTransaction:
         """Begin the connection's transaction, or a savepoint within it."""
@@ -119,11 +184,14 @@ class SharedConnectionManager(ConnectionManager):
     async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
         """Commit the innermost transaction, or roll it back."""
         share = self._shared(transaction.connection)
+        if share.transactions[-1:] != [transaction]:  # units end their savepoints themselves
+            share.transactions = [open for open in share.transactions if open.is_active]
         if not share.transactions:
             raise exceptions.SQLAlchemyError("Transaction not started")
         if share.transactions[-1] is not transaction:
             raise exceptions.SQLAlchemyError("Wrong transaction")
         share.transactions.pop()
+        share.is_begun = share.is_begun and bool(share.transactions)
         await super().end(transaction, rollback=rollback)
 
     def leave_at_once(self, transaction: AsyncTransaction) -> bool:
@@ -168,6 +236,7 @@ def _start(url: sa.URL, single_connection: bool, given: collections.abc.Mapping[
         dispose = functools.partial(disposed, engine)
     if url.get_backend_name() in ("postgresql", "mysql", "mariadb"):
         failures.watch(engine)
+        _outages.watch(engine)
     manager = SharedConnectionManager if single_connection else ConnectionManager
     return _Running(engine, manager(engine), dispose)
 
@@ -190,7 +259,8 @@ def _watched(started: collections.abc.Sequence[_Running], leak_after: float) -> 
 class SQLAlchemyModule(modules.Module):
     """Keeps an engine for as long as the application runs, as ``app.sqlalchemy``.
 
-    ``engine_args`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`. With ``single_connection``, units take
+    ``engine_args`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`; the options of the pool are those of
+    :class:`~flama.sqlalchemy.pool.FairPool`. With ``single_connection``, units take
     turns on one connection. A database in SQLite's memory has one connection by nature: each unit gets it to itself,
     in the order of asking. An SQLite file is opened for a service: write-ahead log, foreign keys enforced, writers
     wait for one another.
@@ -201,8 +271,8 @@ class SQLAlchemyModule(modules.Module):
     ``replicas`` are the URLs of the primary's replicas, PostgreSQL's, which units that only read are served by: see
     :class:`~flama.sqlalchemy.replicas.Replicas`. One has ``patience`` seconds to come to where a reader wants it.
 
-    :raises ApplicationError: the URL is empty, the name can't be an attribute's, ``leak_after`` isn't positive, or
-        replicas are to share a single connection.
+    :raises ApplicationError: the URL is empty, the name can't be an attribute's, ``leak_after`` isn't positive, an
+        option of the pool in ``engine_args`` can't have its value, or replicas are to share a single connection.
     """
 
     name = "sqlalchemy"
@@ -225,6 +295,7 @@ class SQLAlchemyModule(modules.Module):
             raise exceptions.ApplicationError(f"A module can't be named '{name}': no attribute can")
         if leak_after is not None and leak_after <= 0:
             raise exceptions.ApplicationError(f"'leak_after' is a number of seconds above 0, not {leak_after}")
+        check_pool_options(engine_args or {})
         self.name = name
         self.database = database
         self.single_connection = single_connection
@@ -277,8 +348,11 @@ class SQLAlchemyModule(modules.Module):
             self._running, self._followers, self.replicas = None, [], None
 
     async def open_connection(self) -> AsyncConnection:
-        """Check a connection out, waiting for one if all are in use."""
-        return await self.connection_manager.open()
+        """Check a connection out, waiting for one if all are in use.
+
+        Of a single connection, that is until no other task has it.
+        """
+        return await self.connection_manager.open_for_program()
 
     async def close_connection(self, connection: AsyncConnection) -> None:
         """Give a connection back; what isn't committed is rolled back."""
@@ -287,9 +361,12 @@ class SQLAlchemyModule(modules.Module):
     async def begin_transaction(self, connection: AsyncConnection) -> AsyncTransaction:
         """Begin a transaction.
 
+        On a single connection, the units of all tasks are savepoints within it until it ends: a test that rolls it back
+        leaves nothing behind.
+
         :raises SQLAlchemyError: the connection is in one already, and isn't shared.
         """
-        return await self.connection_manager.begin(connection)
+        return await self.connection_manager.begin_for_program(connection)
 
     async def end_transaction(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
         """Commit a transaction, or roll it back.

@@ -1,28 +1,35 @@
 """A pool that nobody waits for in vain."""
 
 import asyncio
+import collections.abc
 import contextlib
 import contextvars
+import functools
 import logging
 import math
+import random
 import sys
 import time
 import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.util.concurrency import await_, greenlet_spawn
+from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
 
+from flama.sqlalchemy._expiry import Expiry
+from flama.sqlalchemy._growth import ConnectError, Growth
 from flama.sqlalchemy.connecting import answers, made
 from flama.sqlalchemy.holders import Holder, Noted, listed, noted
 from flama.sqlalchemy.idle import Idle
 from flama.sqlalchemy.lines import Line
 from flama.sqlalchemy.listeners import are_heard
-from flama.sqlalchemy.turns import Turns
+from flama.sqlalchemy.turns import ExpiredError, Turns
 
 __all__ = ["FairPool"]
 
 _SELDOM: t.Final = 1.0  # seconds, at least, between one line in the log and the next that tells the same
+_JITTER: t.Final = 0.1  # of a connection's longest life, by which it may be shorter
+_NOTICE: t.Final = 0.5  # seconds that a shutdown waits for connections that are being made
 _LINE: t.Final = "flama.line"
 
 _logger = logging.getLogger("flama.sqlalchemy")
@@ -32,10 +39,15 @@ _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadli
 class FairPool(sa.AsyncAdaptedQueuePool):
     """A pool that serves in the order of asking, each within the pool's time limit.
 
-    SQLAlchemy's own lets one who comes by take what a waiter was woken for, and leaves waiters waiting when a
-    connection that was being made fails, though there is room for another. Here one waits for one's turn first: who
-    has it finds a connection, or room to make one. A connection that is being made is made to the end, within the
-    time limit, and closed if whoever asked for it was cancelled meanwhile.
+    SQLAlchemy's own lets one who comes by take what a waiter was woken for, leaves waiters waiting when a connection
+    that was being made fails, though there is room for another, and closes each connection beyond ``pool_size`` as soon
+    as it is returned. Here a turn stands for an idle connection: one waits for a turn first, and who has it finds one.
+
+    Up to ``pool_size`` connections are made when somebody has to wait, and ``max_overflow`` more when somebody has
+    waited for more than ``pool_grow_after`` seconds: see :class:`~flama.sqlalchemy._growth.Growth`. Those that were
+    idle for ``pool_max_idle`` seconds are closed until ``pool_size`` are left. Each is replaced when it is ``recycle``
+    seconds old, or up to a tenth less, so that those which were made together don't end together. The one that was
+    used last is used next, unless ``use_lifo`` is False: few connections are busy, and the others can be closed.
 
     A connection that the server has hung up on is replaced by a new one before anybody is given it. The server is
     asked only where a connection was idle for more than ``ping_after`` seconds, as what stands in between may have
@@ -46,26 +58,35 @@ class FairPool(sa.AsyncAdaptedQueuePool):
 
     _queue_class = Idle
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - as SQLAlchemy's own
         self,
         creator: t.Any,
         pool_size: int = 5,
         max_overflow: int = 10,
         timeout: float = 30.0,
+        use_lifo: bool = True,
+        recycle: float = 3600,
+        pool_max_idle: float = 30.0,
+        pool_grow_after: float = 0.002,
         **options: t.Any,
     ) -> None:
-        super().__init__(creator, pool_size, max_overflow, timeout, **options)
+        # SQLAlchemy isn't told how long they live: it would replace one at checkout, where nothing may be waited for
+        super().__init__(creator, pool_size, max_overflow, timeout, use_lifo, **options)
         self._idle = t.cast(Idle, self._pool)
         self._create = self._invoke_creator
         self._invoke_creator = self._made
         limited = pool_size > 0 and max_overflow >= 0
-        self._turns = Turns(pool_size + max_overflow if limited else math.inf, timeout)
+        self._limit = pool_size + max_overflow if limited else math.inf
+        self._turns = Turns(0, timeout)  # one for each idle connection, unless it was given to a task that waited
+        self._set_limits(pool_max_idle, pool_grow_after, recycle if recycle >= 0 else math.inf)
         self._since: float | None = None  # when who has the turn, and takes a connection next, began to wait for it
+        self._failure: BaseException | None = None  # why there is none for them
         self._chosen: sa.pool.ConnectionPoolEntry | None = None  # which that is, if it is known
         self._held: dict[sa.pool.ConnectionPoolEntry, Noted] = {}  # by whom
         self._loop: asyncio.AbstractEventLoop  # in which its connections are made
         self._given_back: asyncio.Event | None = None  # while somebody waits until all are
         self._told = -_SELDOM  # when it was last told that all are in use
+        self._disposed = False  # whether the engine has another pool, though connections of this one may be in use
         self._closed = False
 
     @property
@@ -80,26 +101,34 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         """
         since = time.monotonic()
         if not self._turns.take():
-            await self._waited()
+            try:
+                await self._wait()
+            except ConnectError as error:
+                self._failure = error.__cause__  # which SQLAlchemy translates where a connection is taken
         self._since = since
 
     def taken(self, engine: sa.Engine) -> sa.Connection | None:
         """Give a connection to who has the turn, if one is to be had without waiting."""
         idle, now = self._idle, time.monotonic()
-        if self._pre_ping or are_heard(self.dispatch.checkout) or not (idle.qsize() and self._is_good(idle.next, now)):
+        if (
+            self._failure is not None
+            or self._pre_ping
+            or are_heard(self.dispatch.checkout)
+            or not (idle.qsize() and self._is_good(idle.next, now))
+        ):
             return None
         if (proxy := idle.wake()) is None:
             self._chosen = idle.get()
             return engine.connect()
         self._since = None
-        self._held[proxy._connection_record] = noted(now)
+        self._note(proxy._connection_record, now)
         return sa.Connection(engine, proxy)
 
     def close_at_once(self, connection: sa.Connection) -> bool:
         """Close a connection that needs nothing, if there is nothing to wait for; tell whether that was done."""
         proxy: t.Any = connection._dbapi_connection
         record = proxy._connection_record
-        if record is None or self._idle.is_full or are_heard(self.dispatch.checkin, self.dispatch.reset):
+        if record is None or are_heard(self.dispatch.checkin, self.dispatch.reset):
             return False
         if record.finalize_callback or (line := _line(record)) is None:
             connection.close()
@@ -120,7 +149,9 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             return
         self._since = None
         chosen, self._chosen = self._chosen, None
-        if chosen is None:
+        if self._failure is not None:
+            self._failure = None
+        elif chosen is None:
             self._turns.give_back()
         else:
             self._take_back(chosen)
@@ -144,18 +175,131 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     async def close(self) -> None:
         """Close all connections, without waiting for the server where somebody holds one, and give no more."""
         self._closed = True
+        self._expiry.stop()
+        if making := [*self._growth.tasks]:
+            await asyncio.wait(making, timeout=_NOTICE)
         self._turns.let_all_pass()
         idle = [self._idle.get() for _ in range(self.checkedin())]
         leaving = [greenlet_spawn(record.invalidate) for record in idle]
-        await asyncio.gather(*leaving, *(greenlet_spawn(_abandon, record) for record in self._held))
+        await asyncio.gather(
+            *self._expiry.tasks, *leaving, *(greenlet_spawn(_abandon, record) for record in self._held)
+        )
+
+    def dispose(self) -> None:
+        """Close the connections that are idle, and those that are being made as soon as they are, if nobody waits."""
+        self._disposed = True
+        self._expiry.stop()
+        idle = self.checkedin()
+        for _ in range(idle):
+            self._turns.take()
+        left = self._overflow - idle
+        super().dispose()
+        self._overflow = left  # SQLAlchemy forgets those that are in use
+        if self._expiry.tasks and in_greenlet():  # the loop may end after this
+            await_(asyncio.wait([*self._expiry.tasks]))
+
+    def recreate(self) -> t.Self:
+        """Return a new pool with the same options."""
+        pool = t.cast("t.Self", super().recreate())
+        pool._set_limits(*self._limits)
+        return pool
+
+    def checkedout(self) -> int:
+        """Return how many connections are in use; those that are being made aren't."""
+        return super().checkedout() - len(self._growth.tasks)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no connection, idle or in use, and none is being made."""
+        return self._count == 0
+
+    @property
+    def is_small(self) -> bool:
+        """Whether there are fewer connections than are kept anyway, with those that are being made."""
+        return self._count < max(1, self.size())
+
+    @property
+    def has_room(self) -> bool:
+        """Whether there may be one more connection."""
+        return self._count < self._limit and not self._closed
+
+    def reserve(self) -> None:
+        """Count a connection that is about to be made."""
+        self._inc_overflow()
+
+    def cancel_reservation(self) -> None:
+        """Count a connection no more that could not be made."""
+        self._dec_overflow()
+        if self._given_back is not None:
+            self._given_back.set()
+
+    async def make(self, waited: float) -> sa.pool.ConnectionPoolEntry:
+        """Make a connection for a task that has waited for so many seconds.
+
+        :raises TimeoutError: the rest of the pool's time limit was too short.
+        """
+        limit = max(0.0, self._timeout - waited)
+        _deadline.set(time.monotonic() + limit)  # in the context of a task that does nothing else
+        try:
+            async with asyncio.timeout(limit):
+                record = await greenlet_spawn(self._create_connection)
+        except TimeoutError as error:
+            raise self._silent() from error
+        self._describe(record)
+        if self._closed or (self._disposed and not self._turns.are_wanted):
+            await greenlet_spawn(_abandon, record)
+            raise _closed_error()
+        return record
+
+    def add(self, record: sa.pool.ConnectionPoolEntry) -> None:
+        """Hand a new connection to the task that has waited longest, or keep it."""
+        self._take_back(record)
+
+    def remove_expired(self, max_idle: float) -> list[collections.abc.Callable[[], t.Any]]:
+        """Remove the idle connections that are to be closed, and return what closes each."""
+        now, surplus = time.monotonic(), self._count - self.size()
+        closes: list[collections.abc.Callable[[], t.Any]] = []
+        for record in list(self._idle):
+            line = _line(record)
+            is_stale = self._is_stale(record, line, now)
+            is_idle = surplus > 0 and line is not None and now - line.idle_since >= max_idle
+            if not (is_stale or is_idle):
+                continue
+            if not self._turns.take():  # those that are left have been given to tasks that waited
+                break
+            self._idle.remove(record)
+            self._dec_overflow()
+            surplus -= 1
+            is_lost = line is None or line.is_lost(now)
+            closes.append(functools.partial(greenlet_spawn, *((_abandon, record) if is_lost else (record.close,))))
+        return closes
+
+    def _set_limits(self, max_idle: float, grow_after: float, longest_life: float) -> None:
+        self._limits = max_idle, grow_after, longest_life
+        self._longest_life = longest_life
+        self._growth = Growth(self, self._turns, min(grow_after, self._timeout / 2))
+        self._expiry = Expiry(self, max_idle)
+
+    @property
+    def _count(self) -> int:
+        return self.size() + self._overflow
 
     def _do_get(self) -> sa.pool.ConnectionPoolEntry:
         since, self._since = self._since, None
         record, self._chosen = self._chosen, None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
         if record is None:
             record = (self._at_once() if since is None else None) or await_(self._in_time(since))
-        self._held[record] = noted(time.monotonic())
+        self._note(record, time.monotonic())
         return record
+
+    def _note(self, record: sa.pool.ConnectionPoolEntry, now: float) -> None:
+        """Note who takes a connection, and in which loop."""
+        self._held[record] = noted(now)
+        if self._expiry.loop is not asyncio.get_running_loop():
+            self._expiry.start()
 
     def _at_once(self) -> sa.pool.ConnectionPoolEntry | None:
         """Give a connection, and the turn, if there is nothing to wait for."""
@@ -170,19 +314,22 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return idle.get() if idle.qsize() and self._is_good(idle.next, now) else None
 
     def _is_good(self, record: t.Any, now: float) -> bool:
+        line = _line(record)
+        return line is not None and now - line.idle_since <= self.ping_after and not self._is_stale(record, line, now)
+
+    def _is_stale(self, record: t.Any, line: Line | None, now: float) -> bool:
         if record._is_hard_or_soft_invalidated():
-            return False
-        if self._recycle > -1 and time.time() - record.starttime > self._recycle:
-            return False
-        line: Line | None = record.info.get(_LINE)
-        return line is not None and now - line.idle_since <= self.ping_after and not line.is_lost(now)
+            return True
+        return line is not None and (now >= line.expires or line.is_lost(now))
 
     async def _in_time(self, since: float | None) -> sa.pool.ConnectionPoolEntry:
         """Give a connection to who has the turn, or waits for it first."""
-        self._loop = asyncio.get_running_loop()
         if since is None:
             since = time.monotonic()
-            await self._waited()
+            try:
+                await self._wait()
+            except ConnectError as error:
+                raise t.cast(BaseException, error.__cause__) from None
         now = time.monotonic()
         if record := self._good(now):  # mostly it is one that was given back just now
             return record
@@ -190,36 +337,40 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         deadline = _deadline.set(until)
         try:
             async with asyncio.timeout(until - now):
-                return await self._mended(await self._taken_or_made())
+                return await self._mended(await self._next())
         except TimeoutError as error:
-            raise TimeoutError(f"The server gave no connection within {self._timeout} s") from error
+            raise self._silent() from error
         finally:
             _deadline.reset(deadline)
 
-    async def _waited(self) -> None:
+    async def _wait(self) -> None:
+        """Wait for a turn, and have another connection made if that takes a while."""
+        if self._turns.take():
+            return
+        self._loop = asyncio.get_running_loop()
+        waiter = self._turns.enqueue()
+        self._growth.expect()
         try:
-            await self._turns.wait()
-        except TimeoutError as error:
-            raise self._exhausted() from error
+            await self._turns.wait_for(waiter)
+        except ExpiredError as error:
+            raise (self._silent() if self._growth.tasks else self._exhausted()) from error
+        self._refuse_if_closed()  # the engine has another pool by now
 
-    async def _taken_or_made(self) -> sa.pool.ConnectionPoolEntry:
-        try:
-            self._refuse_if_closed()
-            return await greenlet_spawn(super()._do_get)
-        except BaseException:
-            self._turns.give_back()
-            raise
+    async def _next(self) -> sa.pool.ConnectionPoolEntry:
+        """Give the next idle connection: SQLAlchemy makes one if the pool was disposed of meanwhile."""
+        self._refuse_if_closed()
+        return await greenlet_spawn(super()._do_get)
 
     async def _mended(self, record: t.Any) -> sa.pool.ConnectionPoolEntry:
         """Give a connection that isn't stale: this one, or a new one in its place."""
         try:
+            if record.dbapi_connection is not None and self._is_over(record):
+                await greenlet_spawn(record.close)
             if record.dbapi_connection is not None and await self._is_lost(record):
                 await greenlet_spawn(_abandon, record)
             await greenlet_spawn(record.get_connection)
             self._refuse_if_closed()
-            if _line(record) is None:
-                dialect: t.Any = self._dialect
-                record.info[_LINE] = Line(dialect.driver, record.driver_connection, time.monotonic())
+            self._describe(record)
         except BaseException:
             try:
                 await greenlet_spawn(_abandon, record)
@@ -228,9 +379,21 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             raise
         return t.cast(sa.pool.ConnectionPoolEntry, record)
 
+    def _describe(self, record: t.Any) -> None:
+        """Note what lies under a connection that was made, and how long it may live."""
+        if _line(record) is None:
+            dialect, now = t.cast("t.Any", self._dialect), time.monotonic()
+            life = self._longest_life * random.uniform(1 - _JITTER, 1)  # noqa: S311
+            record.info[_LINE] = Line(dialect.driver, record.driver_connection, now, now + life)
+
+    def _is_over(self, record: t.Any) -> bool:
+        """Whether a connection has reached its longest life, though nothing is wrong with it."""
+        line, now = _line(record), time.monotonic()
+        return line is not None and now >= line.expires and not line.is_lost(now)
+
     async def _is_lost(self, record: t.Any) -> bool:
         line, now = _line(record), time.monotonic()
-        if self._invalidate_time > record.starttime or (line is not None and line.is_lost(now)):
+        if self._is_stale(record, line, now):
             return True
         if line is None or now - line.idle_since <= self.ping_after:
             return False
@@ -251,13 +414,18 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 self._loop.call_soon_threadsafe(self._reclaim, record, holder, line)
         else:
-            self._take_back(record)
+            self._drop()
 
     def _take_back(self, record: sa.pool.ConnectionPoolEntry) -> None:
-        try:
-            super()._do_return_conn(record)
-        finally:
-            self._tell_of_return()
+        self._idle.put(record)
+        self._tell_of_return()
+
+    def _drop(self) -> None:
+        """Make room for another in the place of a connection that there is no more."""
+        self._dec_overflow()
+        if self._given_back is not None:
+            self._given_back.set()
+        self._growth.review()
 
     def _tell_of_return(self) -> None:
         self._turns.give_back()
@@ -268,7 +436,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         _logger.warning("A connection was never given back, and is closed: %s", Holder(*holder))
         if line is not None:
             line.finish()
-        self._take_back(record)
+        self._drop()
 
     def _exhausted(self) -> exc.TimeoutError:
         """Give the error for having waited in vain: its first line says how many there are, the others who has them."""
@@ -280,9 +448,12 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             _logger.warning("No connection was to be had: %s", message)
         return exc.TimeoutError(message)
 
+    def _silent(self) -> TimeoutError:
+        return TimeoutError(f"The server gave no connection within {self._timeout} s")
+
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise ConnectionError("The connections were closed for good")
+            raise _closed_error()
 
     def _made(self, rec: t.Any) -> t.Any:
         deadline = _deadline.get()
@@ -294,6 +465,10 @@ def _is_collected() -> bool:
     """Tell whether the garbage collector has a connection returned: in any thread, at any step of any code."""
     # Pool._do_return_conn() < detach() < _finalize_fairy(): SQLAlchemy tells it in no other way that costs nothing
     return sys._getframe(3).f_code.co_name == "_finalize_fairy"
+
+
+def _closed_error() -> ConnectionError:
+    return ConnectionError("The connections were closed for good")
 
 
 def _line(record: t.Any) -> Line | None:

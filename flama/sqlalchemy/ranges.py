@@ -8,7 +8,7 @@ import typing as t
 import sqlalchemy as sa
 
 from flama import query
-from flama.sqlalchemy import conditions
+from flama.sqlalchemy import conditions, texts
 
 __all__ = ["Range", "Ranges", "are_several", "beyond", "whole"]
 
@@ -129,6 +129,8 @@ def _ordered(source: sa.FromClause, orders: _Orders) -> tuple[_Element, ...]:
 def _keeps_nulls_apart(table: sa.Table, order: query.Order) -> bool:
     """Whether an index says of itself that it has its nulls where the order has them, though it wouldn't by default."""
     column = table.columns[order.field]
+    if texts.comparable(column) is not column:  # of which SQLAlchemy has no such expression
+        return False
     directed = column.desc() if order.descending else column.asc()
     wanted = [each.nulls_last() if order.nulls == "last" else each.nulls_first() for each in (directed, column)]
     heads = [next(iter(index.expressions), None) for index in table.indexes]

@@ -1,17 +1,21 @@
 """Which of a table's records there are to a repository, whatever it is asked for."""
 
 import collections.abc
+import datetime
 import typing as t
 
 import sqlalchemy as sa
 
 from flama import exceptions, query
+from flama._moments import in_utc
+from flama.sqlalchemy._dialects import has_moments, has_zone
 from flama.sqlalchemy.conditions import known
 from flama.sqlalchemy.values import is_expression
 
 __all__ = ["Scope", "scope"]
 
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
+_MOMENTS: t.Final = (datetime.date, datetime.time)  # a datetime is a date
 
 
 class Scope(t.NamedTuple):
@@ -41,7 +45,7 @@ class Scope(t.NamedTuple):
         if bound.keys().isdisjoint(data):
             return data
         for name in bound.keys() & data.keys():
-            if is_expression(data[name]) or data[name] != bound[name]:
+            if is_expression(data[name]) or _as_stored(self.table, name, data[name]) != bound[name]:
                 raise self._refused(f"'{name}' is bound to another value here")
         return {name: value for name, value in data.items() if name not in bound}
 
@@ -86,7 +90,7 @@ def scope(table: sa.Table, conditions: tuple[t.Any, ...]) -> Scope | None:
             detail = f"a scope is made of conditions by F, not of {condition!r}"
             raise exceptions.InvalidDataError(resource=table.name, detail=detail)
         known(table, condition.fields)
-    parts = [part for condition in conditions for part in _parts(condition)]
+    parts = [_with_stored(table, part) for condition in conditions for part in _parts(condition)]
     bound = _bound(table, parts)
     others = [part for part in parts if not (bound.keys() >= set(part.fields) and _holds(part, bound))]
     return Scope(table, conditions, bound, tuple(others))
@@ -94,6 +98,24 @@ def scope(table: sa.Table, conditions: tuple[t.Any, ...]) -> Scope | None:
 
 def _parts(condition: query.Condition) -> tuple[query.Condition, ...]:
     return condition.parts if isinstance(condition, query.And) else (condition,)
+
+
+def _with_stored(table: sa.Table, condition: query.Condition) -> query.Condition:
+    """Return the condition that says of records as they are stored what this one says: of moments, those in UTC."""
+    match condition:
+        case query.Comparison(field, operator, operand) if has_moments(table.columns[field].type):
+            several = isinstance(operand, tuple)
+            stored = [_as_stored(table, field, each) for each in (operand if several else (operand,))]
+            return query.Comparison(field, operator, tuple(stored) if several else stored[0])
+        case query.And(parts) | query.Or(parts):
+            return type(condition)(tuple(_with_stored(table, part) for part in parts))
+        case query.Not(part):
+            return query.Not(_with_stored(table, part))
+    return condition
+
+
+def _as_stored(table: sa.Table, name: str, value: t.Any) -> t.Any:
+    return in_utc(value) if has_zone(table.columns[name].type) and isinstance(value, _MOMENTS) else value
 
 
 def _bound(table: sa.Table, parts: collections.abc.Iterable[query.Condition]) -> _Row:

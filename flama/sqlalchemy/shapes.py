@@ -9,6 +9,7 @@ from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from flama.sqlalchemy import statements
+from flama.sqlalchemy._dialects import portable
 
 __all__ = ["Arguments", "Reader", "Record", "Shape", "Shapes"]
 
@@ -137,7 +138,7 @@ class Shapes:
     def of(cls, pool: sa.Pool, dialect: sa.Dialect) -> "Shapes":
         """Give those of a pool."""
         if (shapes := cls._of.get(pool)) is None:
-            shapes = cls._of[pool] = cls(dialect)
+            shapes = cls._of[pool] = cls(portable(dialect))
         return shapes
 
     def get(self, statement: statements.Statement) -> Shape | None:

@@ -7,6 +7,7 @@ import typing as t
 import sqlalchemy as sa
 
 from flama import exceptions
+from flama.sqlalchemy._dialects import has_zone, kept_type
 
 __all__ = ["Stamps"]
 
@@ -30,7 +31,7 @@ class Stamps(t.NamedTuple):
         :raises ApplicationError: one holds no moments, or can't be empty as long as a record isn't deleted.
         """
         for name in (self.created, self.updated, self.deleted):
-            if name is not None and not isinstance(_kept(self.table.columns[name]), sa.DateTime):
+            if name is not None and not isinstance(kept_type(self.table.columns[name].type), sa.DateTime):
                 raise exceptions.ApplicationError(f"Column '{name}' of table '{self.table.name}' is no DateTime")
         if self.deleted is not None and not self.table.columns[self.deleted].nullable:
             raise exceptions.ApplicationError(
@@ -58,12 +59,4 @@ class Stamps(t.NamedTuple):
     def _now(self, *names: str | None) -> dict[str, t.Any]:
         now = datetime.datetime.now(datetime.UTC)
         moments = {True: now, False: now.replace(tzinfo=None)}
-        return {name: moments[_has_zone(self.table.columns[name])] for name in names if name is not None}
-
-
-def _has_zone(column: sa.Column[t.Any]) -> bool:
-    return bool(getattr(_kept(column), "timezone", False))
-
-
-def _kept(column: sa.Column[t.Any]) -> sa.types.TypeEngine[t.Any]:
-    return column.type.impl_instance if isinstance(column.type, sa.types.TypeDecorator) else column.type
+        return {name: moments[has_zone(self.table.columns[name].type)] for name in names if name is not None}

@@ -1,6 +1,7 @@
 """What to read or write, as SQLAlchemy statements apart from their values."""
 
 import collections.abc
+import datetime
 import functools
 import itertools
 import typing as t
@@ -10,6 +11,8 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import Grouping
 
 from flama import exceptions, query
+from flama.sqlalchemy._dialects import has_moments
+from flama.sqlalchemy._nulls import is_null, is_null_value
 from flama.sqlalchemy.conditions import known, where
 from flama.sqlalchemy.values import PLAIN, are_plain, compared, is_expression
 
@@ -290,10 +293,14 @@ def _columns_of(table: sa.Table) -> tuple[frozenset[str], tuple[str, ...]]:
 
 def _equal(table: sa.Table, key: str, value: t.Any, name: str) -> sa.ColumnElement[bool]:
     column = table.columns[key]
+    if is_null_value(column, value):
+        return is_null(column, value)
     compared(column, value)
     # a value of another kind than the column's is compared as what it is: that depends on the value
-    as_column = column.type.coerce_compared_value(operators.eq, value) is column.type
-    named = value is not None and as_column and not is_expression(value)
+    # (a day, too, is compared with moments in UTC, not in the session's time zone)
+    is_day = isinstance(value, datetime.date) and has_moments(column.type)
+    as_column = is_day or column.type.coerce_compared_value(operators.eq, value) is column.type
+    named = as_column and not is_expression(value)
     return column == (sa.bindparam(name, value, column.type) if named else value)
 
 

@@ -5,6 +5,7 @@ import re
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
@@ -12,7 +13,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from flama.query import OPERATORS
 from flama.query.patterns import Pattern, Wildcard, expression, folded
 
-__all__ = ["Dialected", "PatternType", "equal", "is_text", "key", "looks_like", "operand"]
+__all__ = ["Dialected", "PatternType", "comparable", "equal", "is_text", "key", "looks_like", "operand"]
 
 _Element: t.TypeAlias = sa.ColumnElement[t.Any]
 
@@ -142,13 +143,26 @@ class PatternType(sa.types.TypeDecorator[str]):
 
 def is_text(type: sa.types.TypeEngine[t.Any]) -> bool:
     """Tell whether a column of this type holds texts."""
-    kept = type.impl_instance if isinstance(type, sa.types.TypeDecorator) else type
+    kept = _stored(type)
     return isinstance(kept, sa.String) and not isinstance(kept, sa.Enum)
+
+
+class _Comparable(sa.types.UserDefinedType[t.Any]):
+    cache_ok = True
+
+
+# types that can be compared, though SQLAlchemy warns that it knows of no operators on them
+_WITHOUT_OPERATORS: t.Final = (postgresql.DOMAIN, postgresql.HSTORE, postgresql.MONEY)
+
+
+def comparable(column: _Element) -> _Element:
+    """Return a column as what can be compared and sorted without a warning."""
+    return sa.type_coerce(column, _Comparable()) if isinstance(column.type, _WITHOUT_OPERATORS) else column
 
 
 def key(column: _Element) -> _Element:
     """Give what a column is compared and sorted by: texts by code points, UUIDs by bytes, all else by itself."""
-    return _ByCharacters(column) if _is_peculiar(column.type) else column
+    return _ByCharacters(column) if _is_peculiar(column.type) else comparable(column)
 
 
 def operand(value: _Element, column: _Element) -> _Element:
@@ -163,6 +177,8 @@ def equal(column: _Element, values: collections.abc.Sequence[_Element]) -> _Elem
 
 def looks_like(column: _Element, operator: str, value: _Element) -> _Element:
     """Give that a column of texts has the pattern which the operator makes of the value, a :class:`PatternType`."""
+    if isinstance(column.type, postgresql.DOMAIN):  # SQLAlchemy knows no operators on them
+        column = sa.type_coerce(column, _stored(column.type))
     return (_Folded if OPERATORS[operator].fold else _Like)(column, value)
 
 
@@ -171,8 +187,18 @@ def _compiled(element: Dialected, compiler: SQLCompiler, **options: t.Any) -> st
     return f"({compiler.process(element.form(compiler.dialect), **options)})"
 
 
+def _stored(type: sa.types.TypeEngine[t.Any]) -> sa.types.TypeEngine[t.Any]:
+    """Return the type that a decorated one, or a domain, is for the database."""
+    match type:
+        case sa.types.TypeDecorator():
+            return _stored(type.impl_instance)
+        case postgresql.DOMAIN():
+            return _stored(type.data_type)
+    return type
+
+
 def _is_peculiar(type: sa.types.TypeEngine[t.Any]) -> bool:
-    return is_text(type) or isinstance(type, sa.Uuid)
+    return is_text(type) or isinstance(_stored(type), sa.Uuid)
 
 
 def _by_characters(text: _Element, type: sa.types.TypeEngine[t.Any], dialect: sa.Dialect) -> _Element:
@@ -194,6 +220,7 @@ def _converted(text: _Element) -> _Element:
 
 
 def _among(column: _Element, values: collections.abc.Sequence[_Element]) -> _Element:
+    column = comparable(column)
     return column == values[0] if len(values) == 1 else column.in_(values)
 
 
@@ -209,7 +236,8 @@ def _collation(type: sa.types.TypeEngine[t.Any], dialect: sa.Dialect) -> str | N
 
 
 def _is_native_uuid(type: sa.types.TypeEngine[t.Any], dialect: sa.Dialect) -> bool:
-    return isinstance(type, sa.Uuid) and type.native_uuid and bool(getattr(dialect, "supports_native_uuid", False))
+    kept = _stored(type)
+    return isinstance(kept, sa.Uuid) and kept.native_uuid and bool(getattr(dialect, "supports_native_uuid", False))
 
 
 def _rendered(pattern: Pattern, any: str, one: str, literal: collections.abc.Callable[[str], str]) -> str:

@@ -6,12 +6,16 @@ import secrets
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
 
 from flama import exceptions, query
 from flama.sqlalchemy import drivers, pages, statements
-from flama.sqlalchemy.columns import Columns, column_keys, unique_columns
+from flama.sqlalchemy.columns import Columns, column_keys, index_condition, partial_index, unique_columns
+from flama.sqlalchemy.drivers._generations import generations, self_references
 from flama.sqlalchemy.drivers.execution import by_core, records_of_many
 from flama.sqlalchemy.drivers.packets import check
 from flama.sqlalchemy.scopes import Scope
@@ -90,15 +94,18 @@ async def upserted(
     """
     key = conflict_key(table, on)
     changed = None if set is None else column_keys(table, set)
+    partial = partial_index(table, frozenset(key), connection.dialect.name)
     new = {index: row for index, row in enumerate(rows) if on is None and not row.keys() >= frozenset(key)}
     known = {index: row for index, row in enumerate(rows) if index not in new}
     _distinct(table, key, known.values())
     stored: dict[int, _Record] = {}
     async with rules.atomic(connection, several=len(rows) > 1):
         if new:  # they come first: a savepoint of theirs is not to end after another statement
-            stored.update(zip(new, await drivers.inserted(connection, table, list(new.values())), strict=True))
-        for indexes in _alike(known):
-            upserts = [_upsert(table, key, rows[index], changed, rules) for index in indexes]
+            created = await drivers.inserted(connection, table, list(new.values()))
+            drivers.check_stored(table, created, new)
+            stored.update(zip(new, created, strict=True))
+        for indexes in _in_order(table, known):
+            upserts = [_upsert(table, key, rows[index], changed, rules=rules, index=partial) for index in indexes]
             stored.update(zip(indexes, await _upserted_alike(connection, upserts), strict=True))
         rules.check(stored.values())
     return [stored[index] for index in range(len(rows))]
@@ -124,22 +131,13 @@ async def got_or_created(
     if nulls := [name for name in key if row[name] is None]:
         raise exceptions.InvalidDataError(resource=table.name, detail=f"no record is meant by null as {_named(nulls)}")
     rules = Rules(scope=scope)
-    upsert = _Upsert(table, key, row, (), {}, rules)
+    upsert = _Upsert(table, key, row, (), {}, rules, partial_index(table, frozenset(key), connection.dialect.name))
     if connection.dialect.name in _MYSQL:
         async with rules.atomic(connection, several=False):
             record, created = await _by_duplicate_key(connection, upsert)
             rules.check([record])
         return record, created
-    for _ in range(_ATTEMPTS):
-        for record in await drivers.records(connection, upsert.found()):
-            return record, False
-        async with rules.atomic(connection, several=False):
-            for record in await drivers.records(connection, upsert.on_conflict(connection.dialect, update=False)):
-                rules.check([record])
-                return record, True
-        await upsert.refuse_hidden(connection)
-    # each time it was stored by somebody else before it could be, and deleted before it could be read
-    raise exceptions.ConflictError(resource=table.name, retryable=True)
+    return await _found_or_inserted(connection, upsert)
 
 
 def conflict_key(table: sa.Table, on: Columns | None) -> _Keys:
@@ -164,13 +162,20 @@ class _Upsert(t.NamedTuple):
     changed: _Keys
     touched: _Row  # what Python gives for other columns of a record that changes
     rules: Rules
+    partial: sa.Index | None  # the index outside of which no record is meant
 
     def found(self) -> statements.Statement:
-        return statements.select(self.table, self.rules.conditions, self._same)
+        return self._indexed(statements.select(self.table, self.rules.conditions, self._same))
+
+    def _indexed(self, statement: statements.Statement) -> statements.Statement:
+        if (index := self.partial) is None:
+            return statement
+        key = None if statement.key is None else (statement.key, index)
+        return statement._replace(key=key, build=lambda: statement.build().where(_Condition(index)))
 
     async def refuse_hidden(self, connection: AsyncConnection) -> None:
         # a record is there that the database holds to be the one that is meant, and it can't be seen
-        hidden = pages.exists(self.table, (), self._same)
+        hidden = self._indexed(pages.exists(self.table, (), self._same))
         if self.rules.conditions and await drivers.records(connection, hidden):
             raise exceptions.IntegrityError(resource=self.table.name, kind="unique", fields=self.key)
 
@@ -179,7 +184,8 @@ class _Upsert(t.NamedTuple):
             raise exceptions.SQLAlchemyError(f"Nothing is known here of how {dialect.name} writes what may be there")
         names, given = tuple(self.row), (*self.row.values(), *self.touched.values())
         plain = are_plain(self.table, (*names, *self.touched), given)
-        shape = ("upsert", dialect.name, update, self.table, names, self.key, self.changed, tuple(self.touched))
+        meant = self.key if self.partial is None else self.partial
+        shape = ("upsert", dialect.name, update, self.table, names, meant, self.changed, tuple(self.touched))
         where = self.rules.conditions if update else ()
         told = (self.rules.version, *[condition.shape for condition in where])
         return statements.Statement(
@@ -205,14 +211,16 @@ class _Upsert(t.NamedTuple):
 
     def _on_conflict(self, insert: t.Any, *, update: bool) -> t.Any:
         columns = self.table.columns
-        target = [columns[name] for name in self.key]
+        target: dict[str, t.Any] = {"index_elements": [columns[name] for name in self.key]}
+        if self.partial is not None:
+            target["index_where"] = _Condition(self.partial)
         if not update:
-            return insert.on_conflict_do_nothing(index_elements=target).returning(*columns)
+            return insert.on_conflict_do_nothing(**target).returning(*columns)
         # what sets the key to what it is gives the record back, which doing nothing doesn't
         changes = dict(self._changes(insert.excluded)) or {self.key[0]: insert.excluded[self.key[0]]}
         set = {columns[name]: value for name, value in changes.items()}
         within = sa.and_(*self._within()) if self.rules.conditions else None
-        return insert.on_conflict_do_update(index_elements=target, set_=set, where=within).returning(*columns)
+        return insert.on_conflict_do_update(**target, set_=set, where=within).returning(*columns)
 
     def _changes(self, sent: t.Any) -> collections.abc.Iterator[tuple[str, t.Any]]:
         if not self.changed:
@@ -234,11 +242,31 @@ class _Upsert(t.NamedTuple):
         return {name: self.row[name] for name in self.key}
 
 
-def _upsert(table: sa.Table, key: _Keys, row: _Row, changed: _Keys | None, rules: Rules) -> _Upsert:
+class _Condition(sa.ColumnElement[bool]):
+    """The condition of a partial index as it stands in the index's definition: its values are no parameters.
+
+    PostgreSQL has to know them to find the index.
+    """
+
+    inherit_cache = False
+
+    def __init__(self, index: sa.Index) -> None:
+        self.index = index
+
+
+@compiles(_Condition)
+def _compiled(element: _Condition, compiler: SQLCompiler, **options: t.Any) -> str:
+    options |= {"include_table": False, "literal_binds": True}
+    return f"({compiler.process(index_condition(element.index, compiler.dialect.name), **options)})"
+
+
+def _upsert(
+    table: sa.Table, key: _Keys, row: _Row, changed: _Keys | None, *, rules: Rules, index: sa.Index | None
+) -> _Upsert:
     kept = {*key, *rules.fixed, *(() if changed is not None else (column.key for column in table.primary_key))}
     names = tuple(name for name in (row if changed is None else changed) if name not in kept)
     touched = {**_touched(table, row, {*names, *kept}), **rules.touched} if names else {}
-    return _Upsert(table, key, row, names, touched, rules)
+    return _Upsert(table, key, row, names, touched, rules, index)
 
 
 def _touched(table: sa.Table, row: _Row, others: collections.abc.Set[str]) -> _Record:
@@ -260,6 +288,33 @@ class _Given:
         return self.current_parameters
 
 
+async def _found_or_inserted(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:
+    for attempt in range(_ATTEMPTS):
+        for record in await drivers.records(connection, upsert.found()):
+            return record, False
+        try:
+            for record in await _inserted(connection, upsert, attempt):
+                return record, True
+        except exc.IntegrityError:
+            if attempt in (0, _ATTEMPTS - 1):
+                raise
+        await upsert.refuse_hidden(connection)
+    # each time it was stored by somebody else before it could be, and deleted before it could be read
+    raise exceptions.ConflictError(resource=upsert.table.name, retryable=True)
+
+
+async def _inserted(connection: AsyncConnection, upsert: _Upsert, attempt: int) -> list[_Record]:
+    """Insert the record, at first unless one is there; then it is refused if one is, or a trigger takes it away."""
+    table = upsert.table
+    insert = statements.insert(table, upsert.row) if attempt else upsert.on_conflict(connection.dialect, update=False)
+    async with upsert.rules.atomic(connection, several=False):
+        stored = await drivers.records(connection, insert)
+        if attempt:
+            drivers.check_stored(table, stored, (upsert.row,))
+        upsert.rules.check(stored)
+    return stored
+
+
 async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.Sequence[_Upsert]) -> list[_Record]:
     if connection.dialect.name in _MYSQL:
         return [(await _by_duplicate_key(connection, upsert))[0] for upsert in upserts]
@@ -269,6 +324,7 @@ async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.
     if by_many and all(statement.key is not None for statement in alike):
         stored = await records_of_many(connection, alike[0], [statement.values for statement in alike])
         if stored is not None:
+            drivers.check_stored(upserts[0].table, stored, alike)
             return stored
     return [await _upserted_one(connection, *each) for each in zip(upserts, alike, strict=True)]
 
@@ -276,7 +332,9 @@ async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.
 async def _upserted_one(connection: AsyncConnection, upsert: _Upsert, statement: statements.Statement) -> _Record:
     for record in await drivers.records(connection, statement):
         return record
-    raise exceptions.IntegrityError(resource=upsert.table.name, kind="unique", fields=upsert.key)
+    if not await drivers.records(connection, upsert.found()):
+        await upsert.refuse_hidden(connection)
+    raise drivers.trigger_error(upsert.table)
 
 
 async def _by_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:
@@ -310,6 +368,17 @@ async def _by_key(connection: AsyncConnection, upsert: _Upsert) -> _Record:
         await upsert.refuse_hidden(connection)
         raise exceptions.IntegrityError(resource=upsert.table.name, kind="unique")
     return found[0]
+
+
+def _in_order(table: sa.Table, rows: collections.abc.Mapping[int, _Row]) -> collections.abc.Iterator[list[int]]:
+    """Yield the places of rows that have the same columns, behind those of rows of their table that they refer to."""
+    if len(rows) == 1 or not self_references(table):
+        yield from _alike(rows)
+        return
+    places = list(rows)
+    ordered, cycles = generations(table, list(rows.values()))
+    for generation in [*ordered, cycles]:
+        yield from _alike({places[index]: rows[places[index]] for index in generation})
 
 
 def _alike(rows: collections.abc.Mapping[int, _Row]) -> collections.abc.Iterable[list[int]]:

@@ -9,7 +9,8 @@ from tests.support import source
 
 # A room imports from rooms of lower layers. Rooms of one layer do not know one another.
 LAYERS = (
-    {"exceptions", "facade", "types"},
+    {"_annotations"},
+    {"_distribution", "_moments", "_numbers", "exceptions", "facade", "types"},
     {"concurrency", "contexts", "limits", "modules", "query", "retry", "schemas", "tasks"},
     {"background", "http", "injection"},
     {"client", "memory", "rest", "sqlalchemy"},

@@ -5,19 +5,19 @@ import pathlib
 import re
 import sqlite3
 import subprocess
-import sys
 
 import pyproj
 
-from tests.support import source
+from tests.support import loops, source
 
 
 def run(name, directory):
     script = source.ROOT / "examples" / name
     finished = subprocess.run(
-        [sys.executable, "-W", "error", script], cwd=directory, capture_output=True, text=True, timeout=60
+        loops.command(script, options=("-W", "error")), cwd=directory, capture_output=True, text=True, timeout=60
     )
     assert finished.returncode == 0, finished.stderr
+    assert "Warning" not in finished.stderr  # of what nobody closed, when it is collected
     return finished.stdout.splitlines()
 
 

@@ -1,16 +1,15 @@
 """The example that does without a database runs, prints what it says, and is short."""
 
 import subprocess
-import sys
 
-from tests.support import source
+from tests.support import loops, source
 
 EXAMPLE = source.ROOT / "examples" / "testing_with_memory.py"
 
 
 def test_the_example_without_a_database_prints_what_it_did(tmp_path):
     finished = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLE], cwd=tmp_path, capture_output=True, text=True, timeout=60
+        loops.command(EXAMPLE, options=("-W", "error")), cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
 
     assert finished.returncode == 0, finished.stderr

@@ -14,14 +14,11 @@ from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
 from flama.sqlalchemy.pool import FairPool
-from tests.support import cluster, relay
+from tests.support import cluster, loops, relay
 
 pytestmark = pytest.mark.anyio
 
 DRIVERS = ["asyncpg", "psycopg", "asyncmy"]
-on_both_loops = pytest.mark.parametrize(
-    "anyio_backend", [("asyncio", {"use_uvloop": uvloop}) for uvloop in (False, True)], ids=["asyncio", "uvloop"]
-)
 
 bolt_table = sa.Table(
     "bolt",
@@ -121,7 +118,7 @@ async def test_nothing_is_connected_before_the_first_unit(relayed):
         assert module.engine.pool.checkedin() == 1
 
 
-@on_both_loops
+@loops.on_each
 async def test_connections_that_were_reset_while_idle_are_replaced(relayed):
     async with through(relayed) as (module, worker):
         await fill(module, worker)
@@ -155,7 +152,7 @@ async def test_connections_that_the_server_killed_while_idle_are_replaced(url, t
         await assert_served(module, worker)
 
 
-@on_both_loops
+@loops.on_each
 async def test_a_hang_up_is_seen_though_the_loop_had_no_time_to_look(relayed):
     async with through(relayed) as (module, worker):
         await fill(module, worker)
@@ -181,7 +178,7 @@ async def test_looking_asks_the_server_nothing(relayed):
             await module.close_connection(connection)
 
 
-@on_both_loops
+@loops.on_each
 async def test_a_connection_that_was_forgotten_while_idle_is_found_out_by_asking_once(relayed):
     async with through(relayed, poolclass=ImpatientPool, pool_timeout=10) as (module, worker):
         await fill(module, worker)
@@ -196,6 +193,9 @@ async def test_a_connection_that_was_forgotten_while_idle_is_found_out_by_asking
         took = loop.time() - start
         start = loop.time()
         await assert_served(module, worker)
+
+        assert relayed.connections - connections == 1  # the one that was used last is used next
+        await fill(module, worker)
 
         assert took < 4
         assert loop.time() - start < 2  # the others were given up with the first
@@ -266,7 +266,7 @@ async def test_connecting_is_refused_each_time_and_works_again_at_once(relayed):
         await assert_served(module, worker)
 
 
-@on_both_loops
+@loops.on_each
 async def test_a_server_that_says_nothing_to_who_connects_is_an_error_in_time(relayed):
     async with through(relayed, pool_timeout=0.5) as (module, worker):
         relayed.speaking.clear()
@@ -357,7 +357,7 @@ async def test_the_shutdown_ends_in_time_though_the_server_is_silent(relayed):
     assert await others(before) == set()
 
 
-@on_both_loops
+@loops.on_each
 async def test_the_shutdown_ends_what_somebody_still_does(url, table, caplog):
     sleep = "SELECT pg_sleep(60)" if url.get_backend_name() == "postgresql" else "SELECT sleep(60)"
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.sqlalchemy import SQLAlchemyModule
+from tests.support import loops
 
 pytestmark = pytest.mark.anyio
 
@@ -125,10 +126,12 @@ async def series(request, tmp_path):
     await module.on_shutdown()
 
 
-async def test_a_million_rows_are_streamed_in_constant_memory(series):
-    program = [sys.executable, "-c", textwrap.dedent(STREAM), series]
+async def test_a_million_rows_are_streamed_in_constant_memory(series, tmp_path):
+    program = tmp_path / "stream.py"
+    program.write_text(textwrap.dedent(STREAM))
 
-    finished = await asyncio.to_thread(subprocess.run, program, capture_output=True, text=True, check=True)
+    command = loops.command(program, series)
+    finished = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=True)
 
     count, total, grown = map(int, finished.stdout.split())
     assert (count, total) == (MILLION, sum(number % 7 for number in range(1, MILLION + 1)))

@@ -3,12 +3,12 @@
 import asyncio
 import collections
 import random
-import sys
 import types
 
 import pytest
 
 from flama.sqlalchemy import SQLAlchemyModule
+from tests.support import loops
 from tests.support.killed import Ledger, entry_table
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +38,7 @@ async def module(url):
 async def killed(url, run):
     """What a service acknowledged before it was killed, a while after its first word."""
     program = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.killed", url, run, stdout=asyncio.subprocess.PIPE
+        *loops.command("tests.support.killed", url, run), stdout=asyncio.subprocess.PIPE
     )
     first = await asyncio.wait_for(program.stdout.readline(), 30)
     await asyncio.sleep(random.uniform(0, 0.25))

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 import types
 
 import pytest
@@ -12,7 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from flama import exceptions
 from flama.sqlalchemy import SQLAlchemyModule
-from tests.support import crowd, pgbouncer
+from tests.support import crowd, loops, pgbouncer
 
 pytestmark = [
     pytest.mark.anyio,
@@ -89,9 +88,7 @@ async def test_sixty_four_units_at_once_on_more_connections_than_pgbouncer_has(d
 async def test_several_programs_at_once(url, driver):
     # asyncpg numbers what it prepares, in each program from one on
     programs = [
-        await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.support.crowd", url, stdout=asyncio.subprocess.PIPE
-        )
+        await asyncio.create_subprocess_exec(*loops.command("tests.support.crowd", url), stdout=asyncio.subprocess.PIPE)
         for _ in range(2)
     ]
     told = [(await program.communicate())[0] for program in programs]

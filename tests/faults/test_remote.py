@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import itertools
 import json
 import time
@@ -84,7 +85,12 @@ FAULTS = {
     "503": (answer(503, b"", "retry-after: 0"), exceptions.UnavailableError),
     "503, much later": (answer(503, b"", "retry-after: 3600"), exceptions.UnavailableError),
     "429": (answer(429, b"", "retry-after: 0"), exceptions.TooManyRequestsError),
-    "502 of a proxy": (answer(502, b"<html>Bad gateway</html>"), exceptions.InvalidResponseError),
+    **{
+        f"{status} of a proxy": (answer(status, b"<html>Bad gateway</html>"), exceptions.UnavailableError)
+        for status in (502, 504, 520, 521, 522, 523, 524, 525, 526, 527, 530)
+    },
+    "a page of a proxy": (answer(200, b"\xef\xbb\xbf\r\n<!doctype html>"), exceptions.UnavailableError),
+    "half a page": (answer(503, gzip.compress(b"<html>")[:-4], "content-encoding: gzip"), exceptions.UnavailableError),
     "no answer": (closing(b""), exceptions.UnavailableError),
     "reset": (resetting(b""), exceptions.UnavailableError),
     "reset amid the head": (resetting(b"HTTP/1.1 200 OK\r\ncontent-"), exceptions.UnavailableError),
@@ -94,7 +100,7 @@ FAULTS = {
     "bad JSON": (answer(200, b'{"data": [}'), exceptions.InvalidResponseError),
     "bad UTF-8": (answer(200, b'{"data": "\xff"}'), exceptions.InvalidResponseError),
     "wrong shape": (answer(200, b"7"), exceptions.InvalidResponseError),
-    "HTML": (answer(200, b"<html>Welcome</html>", "content-type: text/html"), exceptions.InvalidResponseError),
+    "HTML": (answer(200, b"<html>Welcome</html>", "content-type: text/html"), exceptions.UnavailableError),
     "nothing": (answer(200, b""), exceptions.InvalidResponseError),
     "nested": (answer(200, b'{"data":' * 100_000), exceptions.InvalidResponseError),
 }
@@ -105,7 +111,7 @@ async def test_every_fault_is_an_error_of_the_resource(name, fault):
     response, error = FAULTS[fault]
 
     async with scripted(response) as server, Client(base_url=server.url, policy=QUICK, timeout=5) as client:
-        if name == "delete" and error is exceptions.InvalidResponseError and "502" not in fault:
+        if name == "delete" and error is exceptions.InvalidResponseError:
             assert await CALLS[name](Things(client)) is None  # what its answer says doesn't matter
             return
         with pytest.raises(exceptions.ResourceException) as caught:
@@ -113,6 +119,8 @@ async def test_every_fault_is_an_error_of_the_resource(name, fault):
 
     assert type(caught.value) is error
     assert caught.value.resource == "thing"
+    if "proxy" in fault or fault == "HTML":
+        assert caught.value.maybe_applied is (name not in READS)
 
 
 @pytest.mark.parametrize("call", ["first", "count", "exists", "list"])
@@ -124,14 +132,18 @@ async def test_a_page_in_another_envelope_is_an_error(call, body):
 
 
 class TestRepetitions:
-    @pytest.mark.parametrize("fault", ["500", "503", "429", "no answer", "reset", "reset amid the body", "no HTTP"])
+    @pytest.mark.parametrize(
+        "fault",
+        ["500", "503", "429", "502 of a proxy", "522 of a proxy", "a page of a proxy", "HTML", "half a page"]
+        + ["no answer", "reset", "reset amid the body", "no HTTP"],
+    )
     async def test_what_only_reads_is_repeated_and_a_write_is_not(self, name, fault):
         async with scripted(self.once(FAULTS[fault][0])) as server:
             async with Client(base_url=server.url, policy=QUICK) as client:
                 with contextlib.suppress(exceptions.ResourceException, StopAsyncIteration):
                     await CALLS[name](Things(client))
 
-        if name != "stream":  # which has begun
+        if name != "stream" or fault != "reset amid the body":  # which has begun
             assert len(server.asked) == (2 if name in READS else 1)
 
     @pytest.mark.parametrize("call", sorted(CALLS.keys() - READS))
@@ -225,6 +237,33 @@ class TestRepetitions:
             await asyncio.sleep(0.35)
             for _ in range(3):
                 assert await things.retrieve("a") == {"id": "a"}
+
+    async def test_timeouts_are_such_failures(self):
+        async def script(asked, writer):
+            await asyncio.sleep(10)
+
+        policy = Policy(attempts=1, failures=3)
+        async with scripted(script) as server, Client(base_url=server.url, policy=policy, timeout=0.05) as client:
+            for _ in range(6):
+                with pytest.raises(exceptions.UnavailableError):
+                    await Things(client).retrieve("a")
+
+        assert len(server.asked) == 3
+
+    async def test_connections_that_end_at_once_are_not_and_the_first_call_after_them_is_made(self):
+        healthy = False
+
+        async def script(asked, writer):
+            writer.write(RECORD) if healthy else writer.transport.abort()
+
+        policy = Policy(attempts=1, failures=3)
+        async with scripted(script) as server, Client(base_url=server.url, policy=policy) as client:
+            for _ in range(6):
+                with pytest.raises(exceptions.UnavailableError):
+                    await Things(client).retrieve("a")
+            healthy = True
+
+            assert await Things(client).retrieve("a") == {"id": "a"}
 
     async def test_what_a_unit_has_learned_the_next_one_knows(self):
         class Shop(HTTPWorker):

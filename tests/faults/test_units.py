@@ -9,7 +9,6 @@ import os
 import pathlib
 import random
 import socket
-import sys
 import threading
 import time
 import types
@@ -22,7 +21,7 @@ from flama import exceptions, tasks
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
-from tests.support import bank, writers
+from tests.support import bank, loops, writers
 
 pytestmark = pytest.mark.anyio
 
@@ -334,7 +333,7 @@ async def test_forty_writers_in_several_processes_share_a_file(tmp_path):
     url = f"sqlite+aiosqlite:///{tmp_path}/bank.db"
     async with started(url) as module, bank.made(module.engine):
         programs = [
-            await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.support.writers", url, str(first))
+            await asyncio.create_subprocess_exec(*loops.command("tests.support.writers", url, str(first)))
             for first in range(0, PROCESSES * writers.WRITERS, writers.WRITERS)
         ]
         statuses = await asyncio.gather(*(program.wait() for program in programs))

@@ -3,12 +3,12 @@
 import json
 import pathlib
 import subprocess
-import sys
 import time
 
 import pytest
 import sqlalchemy as sa
 
+from tests.support import loops
 from tests.support.server import listening
 from tests.support.volume import line_table, most_memory
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not pathlib.Path("/proc/self/status").exists(), 
 FEW, MANY = 10_000, 150_000
 MORE = 8_000  # kilobytes: 150,000 records at once take ten times that
 
-VOLUME = [sys.executable, "-m", "tests.support.volume"]
+VOLUME = "tests.support.volume"
 INSERTS = {
     "sqlite": "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {0}) "
     "INSERT INTO line (id, text) SELECT n, '{1}' || n FROM numbers",
@@ -47,13 +47,13 @@ def service(filled):
     """Give a service of them in a process of its own, with the URL at which it is."""
     with listening() as listener:
         number = listener.fileno()
-        with subprocess.Popen([*VOLUME, "serve", filled, str(number)], pass_fds=[number]) as process:
+        with subprocess.Popen(loops.command(VOLUME, "serve", filled, str(number)), pass_fds=[number]) as process:
             yield process, "http://{}:{}".format(*listener.getsockname())
             process.terminate()
 
 
 def reading(kind, url, rows):
-    run = subprocess.run([*VOLUME, kind, url, str(rows)], capture_output=True, text=True, timeout=600)
+    run = subprocess.run(loops.command(VOLUME, kind, url, str(rows)), capture_output=True, text=True, timeout=600)
     assert run.returncode == 0, run.stderr
     found = json.loads(run.stdout)
     assert (found["rows"], found["last"]) == (rows, rows)

@@ -1,5 +1,6 @@
 """What goes over the wire comes back as it went."""
 
+import codecs
 import contextlib
 import datetime
 import decimal
@@ -387,15 +388,17 @@ RECORDS = st.dictionaries(TEXT, TEXT | st.none() | st.integers(-(2**63), 2**64 -
 STREAMED = st.lists(RECORDS | ERRORS, max_size=5)
 
 
-@hypothesis.given(STREAMED, st.integers(1, 40))
-def test_records_and_errors_come_back_from_their_lines(items, size):
-    sent, rest, lines = b"".join(map(streams.encode, items)), b"", []
+@hypothesis.given(STREAMED, st.integers(1, 40), st.sampled_from([b"", codecs.BOM_UTF8]), st.booleans())
+def test_records_and_errors_come_back_from_their_lines(items, size, mark, ends_with_line_feed):
+    sent, reader, lines = mark + b"".join(map(streams.encode, items)), streams.LineReader(), []
+    if not ends_with_line_feed:
+        sent = sent.removesuffix(b"\n")
     for start in range(0, len(sent), size):
-        whole, rest = streams.lines(sent[start : start + size], rest)
-        lines += whole
+        lines += reader.read(sent[start : start + size])
+    lines += reader.end()
     arrived = [streams.decode(line, resource="thing") for line in lines]
 
-    assert rest == b""
+    assert reader.end() == []
     assert [each if isinstance(each, dict) else (type(each), vars(each)) for each in arrived] == [
         each if isinstance(each, dict) else (type(each), vars(each)) for each in items
     ]

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 import textwrap
 import uuid
 
@@ -13,24 +12,25 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from flama.client import Client
 from flama.ddd.exceptions import IntegrityError, NotFoundError
-from tests.support import source
+from tests.support import loops, source
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 ALICE = {"name": "Alice", "surname": "Smith", "email": "alice@example.com", "password": "hashed_password"}
 
 
-def run(script, directory):
+def run(script, directory, loop=None):
     environment = os.environ | {"PYTHONPATH": str(source.ROOT)}
     finished = subprocess.run(
-        [sys.executable, script], cwd=directory, env=environment, capture_output=True, text=True, timeout=60
+        loops.command(script, loop=loop), cwd=directory, env=environment, capture_output=True, text=True, timeout=60
     )
     assert (finished.returncode, finished.stderr) == (0, "")
     return UUID.sub("...", finished.stdout)
 
 
+@pytest.mark.parametrize("loop", loops.LOOPS)
 @pytest.mark.parametrize("backend", ["sql", "http"])
-def test_an_example_prints_what_the_page_says(backend, seed, tmp_path):
-    assert run(seed / f"example_{backend}.py", tmp_path) == (seed / f"expected_{backend}.out").read_text()
+def test_an_example_prints_what_the_page_says(backend, loop, seed, tmp_path):
+    assert run(seed / f"example_{backend}.py", tmp_path, loop) == (seed / f"expected_{backend}.out").read_text()
 
 
 def test_the_snippets_run(seed, tmp_path):

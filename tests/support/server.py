@@ -10,6 +10,8 @@ import typing as t
 
 import uvicorn
 
+from tests.support import loops
+
 __all__ = ["listening", "served"]
 
 _PATIENCE = 10.0
@@ -17,13 +19,14 @@ _PATIENCE = 10.0
 
 @contextlib.contextmanager
 def served(app: t.Any, **options: t.Any) -> collections.abc.Generator[str]:
-    """Give the base URL at which uvicorn serves ``app``, in a thread and on an event loop of its own.
+    """Yield the base URL at which uvicorn serves ``app``, in a thread and on an event loop of its own.
 
-    ``options`` are those of :class:`uvicorn.Config`. Start-up and shutdown of the application have run when this
-    opens and closes.
+    ``options`` are those of :class:`uvicorn.Config`; the loop is the one that ``--loop`` chose. Start-up and shutdown
+    of the application have run when this opens and closes.
     """
     with listening() as listener:
-        server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_level="warning", **options))
+        settings: dict[str, t.Any] = {"lifespan": "on", "log_level": "warning", "loop": loops.chosen(), **options}
+        server = uvicorn.Server(uvicorn.Config(app, **settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:

@@ -98,7 +98,7 @@ async def _read(kind: str, url: str, rows: int) -> dict[str, int]:
 def _serve(url: str, listener: socket.socket) -> None:
     app = Flama(modules=[SQLAlchemyModule(url)])
     app.resources.add_resource("/line/", Line)
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="on", log_level="warning", loop="none"))
     server.run([listener])
 
 

@@ -238,7 +238,7 @@ async def test_a_mounted_application_falls_back_to_the_components_of_the_one_aro
     assert found == ["root", "own", "root"]
 
 
-async def test_a_handler_of_a_mounted_application_gets_the_root_application_with_its_modules():
+async def test_a_handler_of_a_mounted_application_gets_that_application_with_the_modules_around_it():
     apps = []
 
     def handler(app: types.App):
@@ -254,7 +254,7 @@ async def test_a_handler_of_a_mounted_application_gets_the_root_application_with
     response = await get(root, "/middle/inner/x/")
 
     assert response.json() == "noting"
-    assert apps == [root]
+    assert apps == [inner]
     assert (inner.root, middle.root, root.root) == (root, root, root)
     assert inner.parent is middle
 

@@ -184,7 +184,6 @@ async def test_a_savepoint_by_hand_keeps_the_transaction_usable(postgres_url, mo
 @pytest.fixture
 def service(monkeypatch):
     monkeypatch.syspath_prepend(BENCHMARKS)
-    monkeypatch.setenv("POOL", "1")
     import service
 
     return service
@@ -206,14 +205,97 @@ def test_a_service_answers_as_it_should_and_as_fast_as_it_is_asked(service, post
             user = load.body(f"user-{number}")
             connection.execute('INSERT INTO "user" VALUES (%s, %s, %s, %s, %s, %s)', list(user.values()))
         try:
-            with service.served(service.CONTENDERS[name], port, address) as server, service._generator() as generator:
+            with service.served(service.PEERS[name], port, address) as server, service._generator() as generator:
                 service.check(server, name)
-                answers, seconds, _ = service.asked(generator, server, "mix", 0.2)
+                sample = service.take_sample(generator, server, "mix", 4, 0.2)
+                outcome = service.ask(generator, server, "get", 0.2, 4)
         finally:
             connection.execute('DROP TABLE "user"')
 
-    assert answers > 0
-    assert seconds >= 0.2
+    assert outcome.answers > 0
+    assert outcome.seconds >= 0.2
+    assert 0 < outcome.p50 <= outcome.p99 < outcome.seconds
+    assert sample.rate > 0
+    assert 0 < sample.p50 <= sample.p99
+    assert 0 < sample.cpu < 1
+
+
+def step_of(service, clients, ratio, *, p99=1.0, spread=0.01):
+    """Give a step of which the ratios of requests a second and of latencies are known."""
+
+    def sample(rate, p99=0.02):
+        return service.Sample(rate=rate, p50=0.01, p99=p99, cpu=0.0002, busy=0.9, load=0.1)
+
+    around = [ratio - spread, ratio - spread / 2, ratio, ratio + spread / 2, ratio + spread]
+    samples = {
+        service.HAND: [sample(1000)] * 5,
+        service.IN_TRANSACTIONS: [sample(500)] * 5,
+        service.OURS: [sample(1000 * each, 0.02 * p99) for each in around],
+    }
+    return service.Step(clients, samples)
+
+
+@pytest.mark.parametrize(
+    ("ratios", "dips"),
+    [
+        ([1.0, 0.9, 1.0], [4]),
+        ([1.0, 0.995, 1.0], []),  # no more than the spread
+        ([1.0, 0.9, 0.8], []),  # falls on
+        ([0.8, 0.9, 1.0], []),
+        ([1.0, 0.9, 0.905, 1.0], []),  # as low as its neighbour
+        ([0.9, 1.0, 0.5, 0.9, 0.6, 0.9], [8, 16]),
+        ([1.0, 0.5], []),
+    ],
+)
+def test_a_step_below_both_of_its_neighbours_is_found(service, ratios, dips):
+    steps = [step_of(service, clients, ratio) for clients, ratio in zip(service.CLIENTS, ratios, strict=False)]
+
+    assert service.find_dips(steps) == dips
+
+
+def test_a_step_is_below_its_neighbours_by_no_more_than_a_wide_spread(service):
+    steps = [step_of(service, clients, ratio, spread=0.2) for clients, ratio in ((1, 1.0), (4, 0.9), (8, 1.0))]
+
+    assert service.find_dips(steps) == []
+
+
+def test_the_table_of_a_case_says_where_each_bar_is_missed(service):
+    steps = [
+        step_of(service, 1, 1.0),
+        step_of(service, 4, 0.85, spread=0.02),
+        step_of(service, 8, 0.95, p99=1.6),
+        step_of(service, 12, 0.9, p99=1.5),
+    ]
+
+    lines = list(service.section("get", steps))
+
+    assert lines[0] == "### GET"
+    columns = {line.count("|") for line in lines if line.startswith("|")}
+    assert columns == {14}
+    assert (
+        "| 4 | 1,000 | 850 | 0.85 | 0.84 to 0.86 | 1.70 | 10.0 | 10.0 | 20.0 | 20.0 | 1.00 | 1.00 to 1.00 | 1.00 |"
+        in lines
+    )
+    verdicts = [line for line in lines if line.startswith("- ")]
+    assert verdicts[0].endswith("by hand: **missed** at 4 clients (0.85).")
+    assert verdicts[1].endswith("by hand: **missed** at 8 clients (1.60).")
+    assert verdicts[2].endswith("than the spread: **missed** at 4 clients (0.85).")
+
+
+def test_bars_that_are_reached_hold(service):
+    lines = list(service.section("put", [step_of(service, clients, 0.91) for clients in service.CLIENTS]))
+
+    assert [line.rpartition(": ")[2] for line in lines if line.startswith("- ")] == ["holds."] * 3
+
+
+def test_a_service_is_measured_at_each_number_of_clients_with_its_default_arguments(service):
+    assert service.CLIENTS == (1, 4, 8, 12, 16, 24, 32, 64)
+    assert (service.STEPS, service.BAR, service.LATENCY_BAR) == (("get", "post", "put"), 0.9, 1.5)
+    assert len(service.CLIENTS) * len(service.STEPS) * len(service.CONTENDERS) * service.ROUNDS * service.SECONDS < 600
+    contenders = BENCHMARKS / "contenders" / "service"
+    for name in ("by_hand", "flama"):
+        source = (contenders / f"{name}.py").read_text()
+        assert not {"pool_size", "max_overflow", "min_size", "max_size"} & set(source.replace("=", " ").split())
 
 
 def test_a_service_that_refuses_fails_the_benchmark(service, serve, capfd):
@@ -229,6 +311,6 @@ def test_a_service_that_refuses_fails_the_benchmark(service, serve, capfd):
     server = service.Server(int(serve(refusing).rpartition(":")[2]), None)
 
     with service._generator() as generator, pytest.raises(RuntimeError, match="a request of get was refused"):
-        service.asked(generator, server, "get", 0.2)
+        service.ask(generator, server, "get", 0.2, 4)
 
     assert "404" in capfd.readouterr().err

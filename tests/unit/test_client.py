@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import contextvars
 import logging
+import sys
 import threading
 
 import anyio
@@ -119,6 +120,8 @@ class TestAnswers:
 
     async def test_a_body_arrives_whole(self, connect, call):
         async def echo(scope, receive, send):
+            if scope["type"] != "http":  # which Starlette asserts, and python -O doesn't
+                raise NotImplementedError
             body = await starlette.requests.Request(scope, receive).body()
             await starlette.responses.Response(body)(scope, receive, send)
 
@@ -423,6 +426,91 @@ class TestCancelling:
             assert 0 < done < 60
 
 
+@contextlib.contextmanager
+def begun_generators():
+    """Collect the asynchronous generators that begin, those of flama and of this module."""
+    firstiter, finalizer = sys.get_asyncgen_hooks()
+    begun = []
+
+    def begin(generator):
+        if "httpx" not in generator.ag_code.co_filename:
+            begun.append(generator)
+        firstiter(generator)
+
+    sys.set_asyncgen_hooks(begin, finalizer)
+    try:
+        yield begun
+    finally:
+        sys.set_asyncgen_hooks(firstiter, finalizer)
+
+
+def unfinished(generators):
+    return [generator.__qualname__ for generator in generators if generator.ag_frame is not None]
+
+
+async def receive_once(scope, receive):
+    await receive()
+
+
+class TestGenerators:
+    """An asynchronous generator is closed with its call, and isn't left to the event loop."""
+
+    async def test_that_of_a_request_is_closed_when_the_application_does_not_read_it_to_its_end(self, connect, call):
+        async def chunks():
+            while True:
+                yield b"x"
+                await asyncio.sleep(0.001)
+
+        client = await connect(respond(before=receive_once))
+        with begun_generators() as generators:
+            await call(client, "POST", "/", content=chunks())
+
+        assert "chunks" in generators[0].__qualname__
+        assert unfinished(generators) == []
+
+    async def test_that_of_a_request_is_closed_when_the_call_is_cancelled(self, connect, call):
+        waiting = asyncio.Event()
+
+        async def chunks():
+            yield b"x"
+            waiting.set()
+            await asyncio.sleep(60)
+
+        async def receive_twice(scope, receive):
+            await receive()
+            await receive()
+
+        client = await connect(respond(before=receive_twice))
+        with begun_generators() as generators:
+            task = asyncio.create_task(call(client, "POST", "/", content=chunks()))
+            await waiting.wait()
+            task.cancel()
+            await asyncio.wait({task})
+
+        assert unfinished(generators) == []
+
+    async def test_it_is_read_only_once(self, connect, call):
+        async def chunks():
+            yield b"x"
+
+        client = await connect(respond(before=receive_once))
+        request = client.build_request("POST", "/", content=chunks())
+        await client.send(request)
+
+        with pytest.raises(httpx.StreamConsumed):
+            await client.send(request)
+
+    async def test_none_is_open_after_a_response_of_which_only_a_part_was_read(self, connect):
+        client = await connect(respond(200, *[b"x" * 50_000] * 4, between=lambda: asyncio.sleep(0)))
+
+        with begun_generators() as generators:
+            async with client.stream("GET", "/") as response:
+                async for _ in response.aiter_raw():
+                    break
+
+        assert unfinished(generators) == []
+
+
 class TestContext:
     async def test_context_variables_do_not_cross(self, call):
         variable = contextvars.ContextVar("variable", default="nothing")
@@ -548,7 +636,7 @@ class TestClient:
         client = Client()
 
         assert client.base_url == "http://localapp"
-        assert client.headers["user-agent"].startswith("flama/")
+        assert client.headers["user-agent"].startswith("flama-data/")
         assert not client.follow_redirects
         assert client.app is None
         assert client.lifespan is None

@@ -334,7 +334,7 @@ async def test_a_handler_whose_parameter_nothing_provides_fails_at_start_up_by_n
     assert notes == []
 
 
-async def test_the_application_in_a_start_up_handler_of_a_mounted_one_is_the_root():
+async def test_the_application_in_a_start_up_handler_is_the_one_that_has_the_handler():
     seen = []
 
     def start(app: types.App):
@@ -346,7 +346,7 @@ async def test_the_application_in_a_start_up_handler_of_a_mounted_one_is_the_roo
     async with Client(app=outer):
         pass
 
-    assert seen == [outer, outer]
+    assert seen == [outer, inner]
 
 
 async def test_a_start_up_handler_may_add_routes_components_and_handlers():

@@ -9,10 +9,19 @@ pytestmark = pytest.mark.anyio
 
 
 def test_a_module_without_a_name_is_refused_where_it_is_declared():
-    with pytest.raises(AssertionError, match="Nameless"):
+    with pytest.raises(
+        exceptions.ApplicationError, match=r"Module .*Nameless needs a class attribute 'name'.* not None"
+    ):
 
         class Nameless(Module):
             pass
+
+
+def test_a_module_whose_name_is_no_string_is_refused_where_it_is_declared():
+    with pytest.raises(exceptions.ApplicationError, match=r"Module .*Numbered needs a class attribute 'name'.* not 7"):
+
+        class Numbered(Module):
+            name = 7
 
 
 def test_a_module_inherits_its_name():

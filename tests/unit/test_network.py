@@ -13,6 +13,7 @@ import pytest
 import trustme
 
 from flama.client import Client, NetworkTransport, ResponseTooLarge
+from tests.support import loops
 from tests.support.scripted import answer, connected, scripted
 
 pytestmark = pytest.mark.anyio
@@ -196,6 +197,19 @@ class TestFaults:
             await writer.drain()
             await asyncio.sleep(0.2)
             writer.close()
+
+        async with connected(serve) as url, Client(base_url=url) as client:
+            assert (await client.post("/", content=chunks())).status_code == 413
+
+    @loops.on_each
+    async def test_a_body_may_end_after_the_server_has_answered_and_hung_up(self):
+        async def serve(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer(413, b"too much", "connection: close"))
+
+        async def chunks():
+            yield b"part"
+            await asyncio.sleep(0.1)
 
         async with connected(serve) as url, Client(base_url=url) as client:
             assert (await client.post("/", content=chunks())).status_code == 413
@@ -471,9 +485,18 @@ class TestChoice:
         async with Client(trust_env=False) as client:
             assert client.direct is not None
 
+    async def test_clients_of_a_proxy_share_their_tls_context(self):
+        def contexts():
+            return sum(isinstance(each, ssl.SSLContext) for each in gc.get_objects())
+
+        async with Client(proxy="http://127.0.0.1:1"):
+            before = contexts()
+            async with Client(proxy="http://127.0.0.1:1"), Client(proxy="http://127.0.0.1:1", http2=False):
+                assert contexts() == before
+
 
 async def test_pyreqwest_may_carry_the_calls_instead():
-    transport = pytest.importorskip("pyreqwest.compatibility.httpx").HttpxTransport()
+    transport = pytest.importorskip("flama.client.pyreqwest").PyreqwestTransport()
 
     async with scripted(answer(200, b"body")) as server:
         async with Client(base_url=server.url, transport=transport) as client:

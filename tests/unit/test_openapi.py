@@ -290,25 +290,53 @@ def test_an_error_names_the_handler_that_cannot_be_described():
     def answers() -> Odd: ...
 
     def later() -> dict[str, "Later"]: ...
-    def twins(data: Twins): ...
 
-    for handler in (takes, answers, later, twins):
+    for handler in (takes, answers, later):
         app = Flama()
         app.add_post("/odd/", handler)
         with pytest.raises(exceptions.ApplicationError, match=f"The handler '{handler.__name__}' of '/odd/' can't"):
             _ = app.openapi
 
 
-def struct():
+def struct(label_type):
     class Twin(msgspec.Struct):
-        label: str
+        label: label_type
 
     return Twin
 
 
 class Twins(msgspec.Struct):
-    one: struct()
-    other: struct()
+    one: struct(str)
+    other: struct(int)
+
+
+def store_twins(data: Twins): ...
+
+
+NAMES_TWINS_APART = tuple(map(int, msgspec.__version__.split(".")[:2])) >= (0, 23)
+
+
+@pytest.mark.skipif(not NAMES_TWINS_APART, reason="msgspec names Structs of one name apart from 0.23 on")
+def test_structs_of_one_name_and_module_are_described_apart():
+    app = Flama()
+    app.add_post("/twins/", store_twins)
+
+    schemas = app.openapi["components"]["schemas"]
+
+    fields = schemas["Twins"]["properties"].values()
+    twins = [schemas[field["$ref"].removeprefix("#/components/schemas/")] for field in fields]
+    assert [twin["properties"]["label"] for twin in twins] == [{"type": "string"}, {"type": "integer"}]
+
+
+@pytest.mark.skipif(NAMES_TWINS_APART, reason="msgspec could not name Structs of one name apart before 0.23")
+def test_structs_of_one_name_and_module_are_refused_where_msgspec_mixes_them_up():
+    app = Flama()
+    app.add_post("/twins/", store_twins)
+
+    with pytest.raises(
+        exceptions.ApplicationError, match=r"The handler 'store_twins' of '/twins/' can't.*another model"
+    ):
+        _ = app.openapi
 
 
 class Later(t.NamedTuple):

@@ -12,7 +12,6 @@ from starlette.routing import Route
 
 __all__ = ["app", "in_transactions"]
 
-POOL = int(os.environ["POOL"])
 COLUMNS = "id, name, surname, email, password, active"
 INSERT = f'INSERT INTO "user" ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6) RETURNING {COLUMNS}'
 SELECT = f'SELECT {COLUMNS} FROM "user" WHERE id = $1'
@@ -40,7 +39,7 @@ _decode = msgspec.json.Decoder(User).decode
 
 @contextlib.asynccontextmanager
 async def _lifespan(app):
-    async with asyncpg.create_pool(os.environ["DATABASE"], min_size=POOL, max_size=POOL) as app.state.pool:
+    async with asyncpg.create_pool(os.environ["DATABASE"]) as app.state.pool:
         yield
 
 

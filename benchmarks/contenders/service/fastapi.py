@@ -14,11 +14,7 @@ from sqlalchemy.orm import DeclarativeBase
 
 __all__ = ["app"]
 
-engine = create_async_engine(
-    f"postgresql+asyncpg{os.environ['DATABASE'].removeprefix('postgresql')}",
-    pool_size=int(os.environ["POOL"]),
-    max_overflow=0,
-)
+engine = create_async_engine(f"postgresql+asyncpg{os.environ['DATABASE'].removeprefix('postgresql')}")
 sessions = async_sessionmaker(engine, expire_on_commit=False)
 app = FastAPI(openapi_url=None)
 

@@ -13,7 +13,7 @@ from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule, metadata
 
-__all__ = ["POOL", "URL", "Worker", "app", "create", "update"]
+__all__ = ["URL", "Worker", "app", "create", "update"]
 
 user_table = sa.Table("user", metadata, *user_columns())
 
@@ -42,9 +42,8 @@ class Worker(SQLAlchemyWorker):
 
 
 URL = f"postgresql+asyncpg{os.environ['DATABASE'].removeprefix('postgresql')}"
-POOL = {"pool_size": int(os.environ["POOL"]), "max_overflow": 0}
 app = Flama(
-    modules=[SQLAlchemyModule(URL, engine_args=POOL)],
+    modules=[SQLAlchemyModule(URL)],
     components=[WorkerComponent(worker=Worker())],
     schema=None,
     docs=None,

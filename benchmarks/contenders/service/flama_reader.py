@@ -1,6 +1,6 @@
 """The service by flama, whose GET reads in a unit that only reads."""
 
-from contenders.service.flama import POOL, URL, Worker, create, update
+from contenders.service.flama import URL, Worker, create, update
 
 from flama import Flama
 from flama.ddd import WorkerComponent
@@ -14,7 +14,7 @@ class Reader(Worker):
 
 
 app = Flama(
-    modules=[SQLAlchemyModule(URL, engine_args=POOL)],
+    modules=[SQLAlchemyModule(URL)],
     components=[WorkerComponent(worker=Worker()), WorkerComponent(worker=Reader(read_only=True))],
     schema=None,
     docs=None,

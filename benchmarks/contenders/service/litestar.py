@@ -6,7 +6,6 @@ import msgspec
 from advanced_alchemy.base import DefaultBase
 from advanced_alchemy.extensions.litestar import (
     AsyncSessionConfig,
-    EngineConfig,
     SQLAlchemyAsyncConfig,
     SQLAlchemyPlugin,
 )
@@ -74,7 +73,6 @@ def _user(row: Row) -> User:
 
 config = SQLAlchemyAsyncConfig(
     connection_string=f"postgresql+asyncpg{os.environ['DATABASE'].removeprefix('postgresql')}",
-    engine_config=EngineConfig(pool_size=int(os.environ["POOL"]), max_overflow=0),
     session_config=AsyncSessionConfig(expire_on_commit=False),
     before_send_handler="autocommit",
 )

@@ -1,7 +1,7 @@
 """What asks a service as fast as it answers, in a process of its own.
 
-Each line of input is a port, a case and seconds; the answer, a line of JSON, is how many requests were answered, how
-many seconds it took, and how many of them this process spent.
+Each line of input is a port, a case, seconds and how many clients ask at a time. The answer is a line of JSON, the
+fields of an :class:`Outcome`.
 """
 
 import asyncio
@@ -14,14 +14,23 @@ import typing as t
 
 import uvloop
 
-__all__ = ["CASES", "CONNECTIONS", "USERS", "body"]
+__all__ = ["CASES", "USERS", "Outcome", "body"]
 
-CONNECTIONS: t.Final = 32
 USERS: t.Final = 1_000
 CASES: t.Final = {"mix": ("GET", "POST", "PUT"), "get": ("GET",), "post": ("POST",), "put": ("PUT",)}
 
 _HOST = "host: 127.0.0.1\r\naccept: application/json\r\nuser-agent: load"
 _created = 0
+
+
+class Outcome(t.NamedTuple):
+    """What a sample came to: seconds that it took, that this process worked, and that single requests took."""
+
+    answers: int
+    seconds: float
+    spent: float
+    p50: float
+    p99: float
 
 
 def body(id: str) -> dict[str, t.Any]:
@@ -46,11 +55,11 @@ def _request(method: str) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """One that asks again as soon as it has its answer, until the time is over."""
+    """A client that sends its next request as soon as it has the response, until the time is over."""
 
     def __init__(self, methods: tuple[str, ...], turn: int, until: float) -> None:
         self.done = asyncio.get_running_loop().create_future()
-        self.answers = 0
+        self.latencies: list[float] = []
         self._methods, self._until, self._turn = methods, until, turn
         self._received = b""
 
@@ -70,32 +79,39 @@ class _Connection(asyncio.Protocol):
             self.done.set_exception(RuntimeError(self._received.decode()))
             return
         self._received = b""
-        self.answers += 1
-        if time.perf_counter() < self._until:
+        now = time.perf_counter()
+        self.latencies.append(now - self._asked)
+        if now < self._until:
             self._ask()
         else:
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.done.done():
-            self.done.set_result(self.answers)
+            self.done.set_result(None)
 
     def _ask(self) -> None:
-        self._transport.write(_request(self._methods[self._turn % len(self._methods)]))
+        request = _request(self._methods[self._turn % len(self._methods)])
         self._turn += 1
+        self._asked = time.perf_counter()
+        self._transport.write(request)
 
 
-async def _asked(port: int, methods: tuple[str, ...], seconds: float) -> tuple[int, float, float]:
+async def _ask(port: int, methods: tuple[str, ...], seconds: float, clients: int) -> Outcome:
     begun, spent = time.perf_counter(), time.process_time()
-    connections = [_Connection(methods, turn, begun + seconds) for turn in range(CONNECTIONS)]
+    connections = [_Connection(methods, turn, begun + seconds) for turn in range(clients)]
     loop = asyncio.get_running_loop()
     for each in connections:
         await loop.create_connection(lambda each=each: each, "127.0.0.1", port)
-    answers = sum(await asyncio.gather(*(each.done for each in connections)))
-    return answers, time.perf_counter() - begun, time.process_time() - spent
+    await asyncio.gather(*(each.done for each in connections))
+    took, worked = time.perf_counter() - begun, time.process_time() - spent
+    latencies = sorted(latency for each in connections for latency in each.latencies)
+    p50, p99 = (latencies[int(len(latencies) * share)] for share in (0.5, 0.99))
+    return Outcome(len(latencies), took, worked, p50, p99)
 
 
 if __name__ == "__main__":
     for line in sys.stdin:
-        port, case, seconds = line.split()
-        print(json.dumps(uvloop.run(_asked(int(port), CASES[case], float(seconds)))), flush=True)
+        port, case, seconds, clients = line.split()
+        outcome = uvloop.run(_ask(int(port), CASES[case], float(seconds), int(clients)))
+        print(json.dumps(outcome), flush=True)

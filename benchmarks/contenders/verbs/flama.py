@@ -20,7 +20,7 @@ class UserRepository(SQLAlchemyTableRepository):
 class Flama(Contender):
     """A repository on one connection of the module."""
 
-    libraries = ("flama", "sqlalchemy")
+    libraries = ("flama-data", "sqlalchemy")
 
     def __init__(self, module: SQLAlchemyModule, connection: AsyncConnection) -> None:
         self._module = module

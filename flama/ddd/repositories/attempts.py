@@ -3,9 +3,20 @@
 import asyncio
 import collections.abc
 import contextlib
+import functools
 import typing as t
 
-from flama.client import NOT_SENT, Answer, HTTPError, TransportError, UnsupportedProtocol
+from flama.client import (
+    NOT_SENT,
+    Answer,
+    DecodingError,
+    HTTPError,
+    Response,
+    TimeoutException,
+    TransportError,
+    UnsupportedProtocol,
+    iter_decompressed,
+)
 from flama.exceptions import InvalidResponseError, ResourceException, TooManyRequestsError, UnavailableError
 from flama.limits import limited
 from flama.rest import errors
@@ -13,7 +24,11 @@ from flama.retry import Guard, Policy, attempted
 
 __all__ = ["Attempts"]
 
+R = t.TypeVar("R")
 _Call: t.TypeAlias = collections.abc.Callable[[], collections.abc.Awaitable[Answer]]
+_Opening: t.TypeAlias = collections.abc.Callable[[], contextlib.AbstractAsyncContextManager[Response]]
+
+_LONGEST_ERROR: t.Final = 65_536
 
 
 class Attempts:
@@ -33,16 +48,54 @@ class Attempts:
         self._until = asyncio.get_running_loop().time() + policy.deadline
 
     async def answer(self, call: _Call) -> Answer:
-        """Give the answer, which is a success."""
-        with self.in_time():
+        """Return the response, which is a success.
+
+        :raises ResourceException: it isn't, or is a page that somebody else made.
+        """
+        return await self._repeat(functools.partial(self._attempt, call))
+
+    @contextlib.asynccontextmanager
+    async def open(self, opening: _Opening, media_type: str) -> collections.abc.AsyncGenerator[Response]:
+        """Give the response while it arrives, which is a success with a body of this type.
+
+        What opens it is repeated; what is read of it isn't.
+
+        :raises ResourceException: it isn't.
+        """
+        with self._translated():
+            async with contextlib.AsyncExitStack() as stack:
+                yield await self._repeat(functools.partial(self._open, opening, media_type, stack))
+
+    async def _repeat(self, attempt: collections.abc.Callable[[], collections.abc.Awaitable[R]]) -> R:
+        with self._in_time():
             try:
-                return await attempted(lambda: self._attempt(call), self._attempts, self._policy.backoff, self._pause)
+                return await attempted(attempt, self._attempts, self._policy.backoff, self._pause)
             except UnavailableError as error:
                 error.maybe_applied = error.maybe_applied or self._maybe_applied
                 raise
 
+    async def _attempt(self, call: _Call) -> Answer:
+        self._admit()
+        with self._translated():
+            answer = await call()
+        if not answer.is_success or errors.is_page(answer.body):
+            raise self._refusal(answer)
+        self._guard.succeeded()
+        return answer
+
+    async def _open(self, opening: _Opening, media_type: str, stack: contextlib.AsyncExitStack) -> Response:
+        self._admit()
+        with self._translated():
+            async with contextlib.AsyncExitStack() as attempt:
+                response = await attempt.enter_async_context(opening())
+                if not response.is_success or media_type not in response.headers.get("content-type", "").lower():
+                    raise self._refusal_of_stream(await _read_error(response), media_type)
+                self._guard.succeeded()
+                stack.push_async_exit(attempt.pop_all())
+        return response
+
     @contextlib.contextmanager
-    def in_time(self) -> collections.abc.Generator[None]:
+    def _in_time(self) -> collections.abc.Generator[None]:
         """Give a block that takes no longer than the policy's deadline.
 
         :raises UnavailableError: it would.
@@ -56,35 +109,31 @@ class Attempts:
             self._guard.failed()
             raise self._unavailable(str(error), maybe_applied=self._writes) from error
 
-    async def _attempt(self, call: _Call) -> Answer:
-        with self.translated():
-            answer = await call()
-        if not answer.is_success:
-            raise self.refusal(answer)
-        self.succeeded()
-        return answer
-
-    def succeeded(self) -> None:
-        """Note that the service does its work."""
-        self._guard.succeeded()
-
     @contextlib.contextmanager
-    def translated(self) -> collections.abc.Generator[None]:
+    def _translated(self) -> collections.abc.Generator[None]:
         """Give a block in which what the client raises is the resource's own error."""
-        self._admit()
         try:
             yield
         except UnsupportedProtocol:
             raise
         except TransportError as error:
-            self._guard.failed()
+            # A service that is restarted refuses or ends connections at once. Nobody has to be kept from waiting for
+            # it, and it is to be called again as soon as it is back.
+            if isinstance(error, TimeoutException):
+                self._guard.failed()
             applied = self._writes and not isinstance(error, NOT_SENT)
             raise self._unavailable(str(error) or type(error).__name__, maybe_applied=applied) from error
         except HTTPError as error:
             raise InvalidResponseError(resource=self._resource, id=self._id, detail=str(error)) from error
 
-    def refusal(self, answer: Answer) -> ResourceException:
-        """Give the error that an answer other than a success means."""
+    def _refusal_of_stream(self, answer: Answer, media_type: str) -> ResourceException:
+        if not answer.is_success or errors.is_page(answer.body):
+            return self._refusal(answer)
+        kind = (answer.header(b"content-type") or b"a body of no type").decode("latin-1")
+        detail = f"asked for {media_type}, it answered with {kind}"
+        return InvalidResponseError(resource=self._resource, detail=detail)
+
+    def _refusal(self, answer: Answer) -> ResourceException:
         error = errors.decode(
             answer.status,
             answer.body,
@@ -116,3 +165,15 @@ class Attempts:
     def _unavailable(self, detail: str, *, maybe_applied: bool) -> UnavailableError:
         applied = maybe_applied or self._maybe_applied
         return UnavailableError(resource=self._resource, id=self._id, detail=detail, maybe_applied=applied)
+
+
+async def _read_error(response: Response) -> Answer:
+    """Return a response with as much of its body as an error needs."""
+    body = b""
+    with contextlib.suppress(DecodingError):  # then its status says enough
+        async with contextlib.aclosing(iter_decompressed(response)) as chunks:
+            async for chunk in chunks:
+                body += chunk
+                if len(body) > _LONGEST_ERROR:
+                    break
+    return Answer(response.status_code, response.headers.raw, body)

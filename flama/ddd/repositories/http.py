@@ -7,12 +7,13 @@ import types
 import typing as t
 
 from flama import query
+from flama._numbers import read_infinite
 from flama.client import Client
 from flama.ddd.repositories.base import BaseRepository
 from flama.ddd.repositories.dialects import Dialect
 from flama.ddd.repositories.questions import Question, natural
 from flama.ddd.repositories.remote_lists import Records, RemoteListing, backwards, paged, streamed
-from flama.ddd.repositories.resources import HTTPResourceManager, last_segment
+from flama.ddd.repositories.resources import HTTPResourceManager, check_resource, last_segment
 from flama.ddd.repositories.typed import Record, TypedRepository, records, required
 from flama.ddd.workers.http import HTTPWorker
 from flama.exceptions import InvalidResponseError, MultipleRecordsError, NotFoundError
@@ -54,6 +55,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     their ``Idempotency-Key``, so that writes may be repeated.
 
     :raises InvalidResponseError: what the service answers isn't a record of the type.
+    :raises ApplicationError: ``_resource`` has a query.
     """
 
     _resource: t.ClassVar[str]
@@ -68,12 +70,14 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     _names: t.ClassVar[collections.abc.Mapping[str, str]] = {}
     _idempotent: t.ClassVar[bool] = False
     _dialect: t.ClassVar[Dialect] = Dialect()
+    _floats: t.ClassVar[tuple[str, ...]] = ()  # fields of dictionaries whose numbers may be spelled
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._records = records(cls._record, None)
         cls._dialect = Dialect(cls._envelope, cls._record_envelope, cls._slash, cls._names)
         if isinstance(resource := getattr(cls, "_resource", None), str):
+            check_resource(resource)
             cls._resource_name = last_segment(resource) if cls._name is None else cls._name
 
     @classmethod
@@ -92,6 +96,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
             "_name": resource._called,
             "_id": resource._id.name,
             "_idempotent": resource.idempotency,
+            "_floats": resource._floats,
             **({} if hasattr(resource, "list") else {"_pagination": "cursor", "_has_all_styles": True}),
         }
         return types.new_class(f"{resource.__name__}Repository", (base,), exec_body=lambda space: space.update(said))
@@ -355,6 +360,9 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
 
     async def _many(self, operation: str, data: t.Any, query: _Pairs | None = None) -> builtins.list[Record]:
         return self._read(await self._resource_manager.call(operation, json=data, query=query or []))
+
+    def _read(self, records: builtins.list[t.Any]) -> builtins.list[Record]:
+        return super()._read(read_infinite(records, self._floats) if self._floats else records)
 
     def _seen(self, found: builtins.list[dict[str, t.Any]]) -> builtins.list[Record]:
         self._resource_manager.forget(record.get(self._id) for record in found)

@@ -20,7 +20,7 @@ from flama.memory.records import Records
 from flama.memory.rows import Placed
 from flama.memory.rules import Rules
 from flama.memory.upserts import got_or_created, upserted
-from flama.memory.writes import completed, delete, insert, touched, update
+from flama.memory.writes import check_parents, completed, delete, insert, touched, update
 
 __all__ = ["MemoryRepository"]
 
@@ -43,9 +43,9 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
     What one of the databases refuses as a value is refused: a text that is too long, a number out of range.
 
     Defaults, NOT NULL, unique and foreign keys, and CHECK constraints written as SQLAlchemy expressions are those of
-    the table. CHECK constraints that are SQL texts are not held, nor are unique indexes of some records or on
-    expressions; a default that only a database can work out is an ApplicationError where it is needed. ``lock`` means
-    nothing more: a unit has the store to itself.
+    the table. CHECK constraints that are SQL texts are not held, nor are unique indexes on expressions, or of records
+    that a text says; a default that only a database can work out is an ApplicationError where it is needed. ``lock``
+    means nothing more: a unit has the store to itself.
 
     With ``_key``, a field or several that tell one record from another, records may have whichever fields they like,
     or those of the type that is named in brackets; a field that a record doesn't have is null. ``_name`` is what errors
@@ -117,7 +117,9 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
         await self._session.reach("create", table)
         with self._session.atomic():
             count = self._session.rows(table)
-            return self._written([insert(self._session, table, completed(table, row, count.count))[1] for row in rows])
+            stored = [insert(self._session, table, completed(table, row, count.count))[1] for row in rows]
+            check_parents(self._session, table, stored)
+            return self._written(stored)
 
     @t.overload
     async def retrieve(

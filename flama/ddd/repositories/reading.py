@@ -228,7 +228,7 @@ class TableReader(TypedRepository[Record]):
         if fields is not None or lock is not None:
             statement = self._refined(statement, fields, lock)
         with manager.reading:
-            found = await drivers.records(manager.connection, statement)
+            found = await drivers.read(manager.connection, statement)
         return self._read(found) if fields is None else found
 
     def _refined(

@@ -104,23 +104,19 @@ async def paged(
 
 
 async def streamed(manager: HTTPResourceManager, query: _Pairs, read: _Read[R]) -> collections.abc.AsyncGenerator[R]:
-    """Give the records of a stream, which is read as fast as they are wanted.
+    """Yield the records of a stream, which is read as fast as they are wanted.
 
     :raises InvalidResponseError: the service doesn't stream, or ends amid a record.
     """
-    rest = b""
+    reader = streams.LineReader()
     async with manager.stream("list", query, streams.MEDIA_TYPE) as chunks:
         async for chunk in chunks:
-            lines, rest = streams.lines(chunk, rest)
-            manager.check_size(len(rest))
-            for start in range(0, len(lines), _BATCH):
-                for record in _records(manager.name, lines[start : start + _BATCH], read):
-                    manager.check_open()
-                    if isinstance(record, ResourceException):
-                        raise record
-                    yield record
-    if rest.strip():
-        raise InvalidResponseError(resource=manager.name, detail="the stream ended amid a record")
+            lines = reader.read(chunk)
+            manager.check_size(len(reader.rest))
+            for record in _records(manager, lines, read):
+                yield record
+    for record in _records(manager, reader.end(), read):  # the response is whole: so is a line without a line feed
+        yield record
 
 
 def _page(manager: HTTPResourceManager, walk: Walk, query: _Pairs) -> collections.abc.Coroutine[t.Any, t.Any, Envelope]:
@@ -134,7 +130,20 @@ async def _given_up(ahead: asyncio.Task[Envelope]) -> None:
         ahead.exception()  # nobody asks for it any more
 
 
-def _records(resource: str, lines: list[bytes], read: _Read[R]) -> collections.abc.Iterator[R | ResourceException]:
+def _records(manager: HTTPResourceManager, lines: list[bytes], read: _Read[R]) -> collections.abc.Iterator[R]:
+    """Yield the records of lines, as long as the unit of work goes on.
+
+    :raises ResourceException: a line is the error that ended the stream.
+    """
+    for start in range(0, len(lines), _BATCH):
+        for record in _batch(manager.name, lines[start : start + _BATCH], read):
+            manager.check_open()
+            if isinstance(record, ResourceException):
+                raise record
+            yield record
+
+
+def _batch(resource: str, lines: list[bytes], read: _Read[R]) -> collections.abc.Iterator[R | ResourceException]:
     try:
         decoded = [streams.decode(line, resource=resource) for line in lines]
     except ValueError as error:

@@ -1,5 +1,6 @@
 """The operations of one remote resource."""
 
+import codecs
 import collections.abc
 import contextlib
 import functools
@@ -9,16 +10,16 @@ import urllib.parse
 
 import msgspec
 
-from flama.client import Address, Answer, Client, Response, ResponseTooLarge
+from flama.client import Address, Answer, Client, ResponseTooLarge, iter_decompressed
 from flama.ddd.repositories.attempts import Attempts
 from flama.ddd.repositories.descriptions import Description
 from flama.ddd.repositories.dialects import Dialect
-from flama.exceptions import InvalidDataError, InvalidResponseError, SessionClosedError
+from flama.exceptions import ApplicationError, InvalidDataError, InvalidResponseError, SessionClosedError
 from flama.rest import idempotency, preconditions
 from flama.rest.operations import OPERATIONS, Envelope, Operation
 from flama.retry import Keys
 
-__all__ = ["HTTPResourceManager", "last_segment"]
+__all__ = ["HTTPResourceManager", "check_resource", "last_segment"]
 
 _Headers: t.TypeAlias = list[tuple[bytes, bytes]]
 _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
@@ -27,7 +28,6 @@ _JSON: t.Final = (b"content-type", b"application/json")
 _KEY: t.Final = idempotency.HEADER.encode()
 _IF_MATCH: t.Final = preconditions.IF_MATCH.encode()
 _MOST_TAGS: t.Final = 1_000
-_LONGEST_ERROR: t.Final = 65_536
 _OURS: t.Final = Dialect()
 
 
@@ -41,6 +41,8 @@ class HTTPResourceManager:
 
     A record that was retrieved with an entity tag is written with ``If-Match``: it is refused when somebody else has
     written it since.
+
+    :raises ApplicationError: ``resource`` has a query.
     """
 
     # Its state: the number of writes, in the keys, and the tags of records.
@@ -54,6 +56,7 @@ class HTTPResourceManager:
         dialect: Dialect = _OURS,
         idempotent: bool = False,
     ) -> None:
+        check_resource(resource)
         self.resource = resource.rstrip("/")
         self.name = last_segment(resource) if name is None else name
         self.client = client
@@ -98,17 +101,11 @@ class HTTPResourceManager:
         operation = OPERATIONS[name]
         self.check_open()
         address, where, asked = self._located(), self._dialect.path(operation), self._query(query)
-        attempts = self._attempts(operation, None, address)
-        opening = self.client.opened(operation.method, address, where, asked, headers=[_accept(media_type)])
-        with attempts.translated():
-            async with contextlib.AsyncExitStack() as stack:
-                with attempts.in_time():
-                    response = await stack.enter_async_context(opening)
-                    if not response.is_success:
-                        raise attempts.refusal(await _head(response))
-                    attempts.succeeded()
-                self._check_type(response, media_type)
-                yield response.aiter_bytes()
+        accept = [(b"accept", media_type.encode())]
+        opening = functools.partial(self.client.opened, operation.method, address, where, asked, headers=accept)
+        opened = self._attempts(operation, None, address).open(opening, media_type)
+        async with opened as response, contextlib.aclosing(iter_decompressed(response)) as chunks:
+            yield chunks
 
     async def describe(self, schema: str) -> Description:
         """Give what the service's document at this path, below the client's base or a whole URL, says of the resource.
@@ -116,14 +113,16 @@ class HTTPResourceManager:
         :raises ResourceException: as :meth:`call` has it.
         """
         self.check_open()
-        address, limit = self.client.address(schema.rstrip("/")), self.client.policy.max_size
-        end = schema[len(address.url) :]
-        call = functools.partial(self.client.call, "GET", address, end, limit=limit)
+        path, _, query = schema.partition("?")
+        address, limit = self.client.address(path.rstrip("/")), self.client.policy.max_size
+        call = functools.partial(self.client.call, "GET", address, path[len(address.url) :], query, limit=limit)
         answer = await self._attempts(OPERATIONS["list"], None, address).answer(call)
         whole = self._located().path.decode()
         base = self.client.base_url.raw_path.decode().rstrip("/")
         try:
-            return Description(answer.body, (whole, whole.removeprefix(base)), self._dialect)
+            return Description(
+                answer.body.removeprefix(codecs.BOM_UTF8), (whole, whole.removeprefix(base)), self._dialect
+            )
         except (ValueError, msgspec.DecodeError, RecursionError) as error:
             detail = f"what is at {schema} is no OpenAPI document: {error}"
             raise InvalidResponseError(resource=self.name, detail=detail) from error
@@ -143,12 +142,6 @@ class HTTPResourceManager:
         """
         if size > self.client.policy.max_size:
             raise InvalidResponseError(resource=self.name, detail=str(ResponseTooLarge(self.client.policy.max_size)))
-
-    def _check_type(self, response: Response, media_type: str) -> None:
-        kind = response.headers.get("content-type", "")
-        if media_type not in kind:
-            detail = f"asked for {media_type}, it answered with {kind or 'a body of no type'}"
-            raise InvalidResponseError(resource=self.name, detail=detail)
 
     def forget(self, ids: collections.abc.Iterable[t.Any]) -> None:
         """Forget the tags of records that were read again in another way."""
@@ -210,29 +203,29 @@ class HTTPResourceManager:
     def _body(self, operation: Operation, answer: Answer, id: t.Any) -> t.Any:
         link = answer.header(b"link") if operation.response is Envelope else None
         try:
-            return self._dialect.body(operation, answer.body, None if link is None else link.decode("latin-1"))
+            body = answer.body.removeprefix(codecs.BOM_UTF8)
+            return self._dialect.body(operation, body, None if link is None else link.decode("latin-1"))
         except ValueError as error:
             detail = f"{operation.method} answered {answer.status} with another body: {error}"
             raise InvalidResponseError(resource=self.name, id=id, detail=detail) from error
 
 
+def check_resource(resource: str) -> None:
+    """Make sure that a resource is a path or a URL that paths of records can follow.
+
+    :raises ApplicationError: it has a query or a fragment.
+    """
+    if "?" in resource or "#" in resource:
+        path = resource.partition("#")[0].partition("?")[0]
+        raise ApplicationError(
+            f"The resource '{path}' has a query or a fragment, which no path of a record can follow: "
+            "give the client the parameters as params={…}, and percent-encode a '?' or '#' that belongs to the path"
+        )
+
+
 def last_segment(path: str) -> str:
     """Give the last segment of a path, or of a URL, that has anything in it."""
     return urllib.parse.unquote(path.rstrip("/").rpartition("/")[2])
-
-
-def _accept(media_type: str) -> tuple[bytes, bytes]:
-    return b"accept", media_type.encode()
-
-
-async def _head(response: Response) -> Answer:
-    """Give an answer as far as it is of use to tell of an error."""
-    body = b""
-    async for chunk in response.aiter_bytes():
-        body += chunk
-        if len(body) > _LONGEST_ERROR:
-            break
-    return Answer(response.status_code, response.headers.raw, body)
 
 
 def _is_finite(data: t.Any) -> bool:

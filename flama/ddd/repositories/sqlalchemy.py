@@ -16,6 +16,7 @@ from flama.ddd.repositories.tables import SQLAlchemyTableManager
 from flama.ddd.repositories.typed import Record, records
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import drivers, explanations, guarded, scopes, stamps, statements, upserts, versions
+from flama.sqlalchemy._dialects import use_portable
 from flama.sqlalchemy.columns import Columns, json_columns
 
 __all__ = ["SQLAlchemyRepository", "SQLAlchemyTableManager", "SQLAlchemyTableRepository"]
@@ -34,6 +35,7 @@ class SQLAlchemyRepository(BaseRepository):
 
     def __init__(self, connection: AsyncConnection, *args: t.Any, **kwargs: t.Any) -> None:
         super().__init__(*args, **kwargs)
+        use_portable(connection)
         self._connection = connection
 
     def __eq__(self, other: object) -> bool:
@@ -160,6 +162,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
                 stored = await drivers.inserted(self._connection, self._table, rows)
             else:
                 stored = await self._inside(None, lambda: drivers.inserted(self._connection, self._table, rows))
+        drivers.check_stored(self._table, stored, rows)
         return self._read(stored)
 
     async def update(
@@ -181,6 +184,10 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
                 found = await self._updated(changes, matching, filters, max_affected)
             else:
                 found = await self._inside(changes, lambda: self._updated(changes, matching, filters, max_affected))
+            if not found and await self._is_passed_over(clauses, filters):
+                found = await self._updated(changes, matching, filters, max_affected)
+                if not found:
+                    raise drivers.trigger_error(self._table, "changed")
         if not found and self._version is not None:
             await self._refuse_stale(clauses, filters)
         return self._read(found)
@@ -229,8 +236,13 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         :raises ConflictError: the one record that is asked for by its key is of another version.
         """
         with self._table_manager.writing:
-            if not await self._deleted(clauses, filters):
-                raise await self._undeletable(clauses, filters)
+            if await self._deleted(clauses, filters):
+                return
+            if await self._is_passed_over(clauses, filters):
+                if await self._deleted(clauses, filters):
+                    return
+                raise drivers.trigger_error(self._table, "deleted")
+            raise await self._undeletable(clauses, filters)
 
     async def drop(self, *clauses: t.Any, max_affected: int | None = None, **filters: t.Any) -> int:
         """Delete the records that match, and give how many they were.
@@ -285,6 +297,12 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
             self._scope.check(written)
         return written
 
+    async def _is_passed_over(self, clauses: t.Any, filters: dict[str, t.Any]) -> bool:
+        """Whether the record that a write has not found is there: stored meanwhile, or taken away by a trigger."""
+        if not statements.tells_one(self._table, filters) or not drivers.may_pass_over(self._connection.dialect):
+            return False
+        return await self.exists(*clauses, **filters)
+
     def _updated(
         self, changes: _Data, clauses: t.Any, filters: dict[str, t.Any], at_most: int | None
     ) -> collections.abc.Awaitable[builtins.list[_Record]]:
@@ -311,8 +329,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
     async def _dropped(self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], at_most: int | None) -> int:
         table, connection, version = self._table, self._connection, self._version
         if at_most is None and not self._keeps_deleted:
-            make = functools.partial(statements.delete, table, clauses, filters)
-            return await drivers.single(connection, drivers.COUNTED, make)
+            return await drivers.dropped(connection, table, clauses, filters)
         marks = self._stamps.deletion() if self._stamps is not None and self._keeps_deleted else None
         return await guarded.dropped(connection, table, clauses, filters, at_most=at_most, marks=marks, version=version)
 

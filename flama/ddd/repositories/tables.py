@@ -19,7 +19,7 @@ _Record: t.TypeAlias = dict[str, t.Any]
 
 @functools.lru_cache(1000)
 def _reading(table: sa.Table) -> translated:
-    return translated(table.name, table)
+    return translated(table.name, table, reads=True)
 
 
 class SQLAlchemyTableManager:
@@ -43,7 +43,7 @@ class SQLAlchemyTableManager:
     async def read(self, statement: statements.Statement) -> list[_Record]:
         """Give the records that a statement finds."""
         with self.reading:
-            return await drivers.records(self.connection, statement)
+            return await drivers.read(self.connection, statement)
 
     async def hold(self, lock: readings.Lock) -> None:
         """Do what has to be done before records can be read and held."""
@@ -97,17 +97,17 @@ async def _records(
     _check(manager, stream)
     if lock is not None:
         await manager.hold(lock)
-    while True:
-        with manager.reading:
-            batch = await stream.batch()
-        if not batch:
-            return
+    with manager.reading:
+        batch = await drivers.first_batch(stream)
+    while batch:
         sync = manager.connection.sync_connection
         for record in read(batch):
             yield record
             # for every record: that there is a connection is told by one look
             if sync is None or sync._dbapi_connection is None:
                 _check(manager, stream)
+        with manager.reading:
+            batch = await stream.batch()
 
 
 def _check(manager: SQLAlchemyTableManager, stream: drivers.Stream) -> None:

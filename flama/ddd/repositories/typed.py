@@ -9,6 +9,7 @@ import typing as t
 import typing_extensions as te
 
 from flama import exceptions
+from flama._annotations import unwrap
 
 __all__ = ["Record", "TypedRepository", "records", "required"]
 
@@ -36,7 +37,7 @@ class TypedRepository(t.Generic[Record]):
     @classmethod
     def __class_getitem__(cls, item: t.Any) -> t.Any:
         """Give the repository of records of this type: a class, which can be made, annotated with and inherited."""
-        alias = super().__class_getitem__(item)  # type: ignore[misc]
+        alias = super().__class_getitem__(unwrap(item))  # type: ignore[misc]
         return alias if alias.__parameters__ else _class(alias)
 
     def _read(self, records: list[t.Any]) -> list[Record]:
@@ -91,5 +92,5 @@ def _record(cls: t.Any) -> t.Any:
         if isinstance(origin, type) and issubclass(origin, TypedRepository):
             parameters = t.cast("t.Any", origin).__parameters__
             variable = parameters[0] if origin is TypedRepository else origin._record
-            return dict(zip(parameters, t.get_args(base), strict=False)).get(variable, variable)
+            return unwrap(dict(zip(parameters, t.get_args(base), strict=False)).get(variable, variable))
     return cls._record

@@ -10,11 +10,11 @@ import types as python_types
 import typing as t
 import uuid
 
-from flama import contexts, exceptions, types
+from flama import contexts, exceptions, tasks, types
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.database import Database
 from flama.ddd.workers.declarations import Declarations, Declared
-from flama.ddd.workers.hooks import Hook
+from flama.ddd.workers.hooks import Committed, Hook
 from flama.ddd.workers.remote import Remote
 from flama.ddd.workers.units import Backend, Part, RolledBack, Unit
 from flama.retry import Backoff, attempted, repeated
@@ -144,6 +144,7 @@ class BaseWorker(AbstractWorker, Backend):
         self._kept: _Kept | None = None  # while an application runs
         self._applications = 0  # that run
         self._served: dict[str, type[AbstractRepository]] | None = None  # instead of those it declares
+        self._after_response: list[tasks.Work] | None = None  # what runs then, in a request
 
     async def on_startup(self) -> None:
         """Begin to keep what is costly to open anew for each unit."""
@@ -212,14 +213,22 @@ class BaseWorker(AbstractWorker, Backend):
         async with self:
             yield
 
-    def after_commit(self, hook: Hook) -> None:
-        """Let a function, or a coroutine function, run once after the unit was committed.
+    def after_commit(self, hook: Hook, *, raises: bool = False, background: bool = False) -> None:
+        """Run a function, or a coroutine function, once after the unit was committed.
 
-        Hooks run in the order in which they were given, after the unit's sessions have been closed. One that fails
-        keeps no other from running; then leaving the unit raises an ``ExceptionGroup``, though the unit is stored.
-        Those of a savepoint that is undone never run; none does when nobody knows whether the unit was committed.
+        Hooks run in the order in which they were given, after the unit's sessions have been closed. One that fails is
+        logged, and keeps no other from running: the unit is stored. With ``raises``, leaving the unit then raises an
+        ``ExceptionGroup``. Hooks of a savepoint that is undone never run; none does when nobody knows whether the unit
+        was committed.
+
+        With ``background``, the unit doesn't wait for the hook. In a request, it runs when the response has been sent;
+        otherwise in a task of its own, for which the application waits when it stops, ten seconds at most.
+
+        :raises ApplicationError: it is to raise in the background, where nobody waits for it.
         """
-        self._inside("after_commit() is").hooks.committed.append(hook)
+        if raises and background:
+            raise exceptions.ApplicationError("A hook in the background can't raise: nobody waits for it")
+        self._inside("after_commit() is").hooks.committed.append(Committed(hook, raises, background))
 
     def after_rollback(self, hook: Hook) -> None:
         """Let a function, or a coroutine function, run once after the unit, or the savepoint, was rolled back.
@@ -274,7 +283,8 @@ class BaseWorker(AbstractWorker, Backend):
         return copied
 
     async def _open(self) -> None:
-        unit = Unit(None if self._timeout is None else await asyncio.timeout(self._timeout).__aenter__())
+        deadline = None if self._timeout is None else await asyncio.timeout(self._timeout).__aenter__()
+        unit = Unit(deadline, self._start)
         try:
             await unit.begin(self.parts())
         except BaseException as error:
@@ -282,6 +292,12 @@ class BaseWorker(AbstractWorker, Backend):
             raise
         self._begun.add(unit)
         _units.set({**_units.get({}), self: unit})
+
+    def _start(self, work: tasks.Work) -> None:
+        if self._after_response is not None:
+            self._after_response.append(work)
+        else:
+            tasks.start(work, self._app)
 
     async def _leave(self, error: BaseException | None) -> None:
         unit = self._unit()

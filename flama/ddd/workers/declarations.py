@@ -4,6 +4,7 @@ import inspect
 import sys
 import typing as t
 
+from flama._annotations import unwrap
 from flama.ddd.repositories.base import AbstractRepository
 
 __all__ = ["Declaration", "Declarations", "Declared"]
@@ -35,7 +36,7 @@ class Declarations:
 
     def __init__(self, worker: type) -> None:
         self._known: dict[str, Declaration] = {}
-        self._deferred: dict[str, tuple[type, str]] = {}
+        self._deferred: dict[str, tuple[type, t.Any]] = {}
         self._repositories: dict[str, type[AbstractRepository]] | None = None  # when all are known
         for owner in reversed(worker.__mro__):
             for name, annotation in inspect.get_annotations(owner).items():
@@ -51,11 +52,11 @@ class Declarations:
         """Give what is declared."""
         for name, (owner, annotation) in list(self._deferred.items()):
             try:
-                value = eval(annotation, vars(sys.modules[owner.__module__]), dict(vars(owner)))  # noqa: S307
+                declaration = _declaration(_evaluate(annotation, owner))
             except (NameError, AttributeError):  # told when it is asked for: it may be no repository at all
                 continue
             del self._deferred[name]
-            if declaration := _declaration(value):
+            if declaration:
                 self._known[name] = declaration
         return self._known
 
@@ -80,11 +81,23 @@ class Declarations:
         self._deferred.pop(name, None)
         if isinstance(annotation, str):
             self._deferred[name] = (owner, annotation)
-        elif declaration := _declaration(annotation):
-            self._known[name] = declaration
+            return
+        try:
+            declaration = _declaration(annotation)
+        except NameError:  # in the value of a type alias, which may be defined later
+            self._deferred[name] = (owner, annotation)
+        else:
+            self._known.update({} if declaration is None else {name: declaration})
+
+
+def _evaluate(annotation: t.Any, owner: type) -> t.Any:
+    if not isinstance(annotation, str):
+        return annotation
+    return eval(annotation, vars(sys.modules[owner.__module__]), dict(vars(owner)))  # noqa: S307
 
 
 def _declaration(annotation: t.Any) -> Declaration | None:
+    annotation = unwrap(annotation)
     repository, *hints = t.get_args(annotation) if t.get_origin(annotation) is t.Annotated else (annotation,)
     if isinstance(repository, type) and issubclass(repository, AbstractRepository):
         return Declaration(repository, tuple(hints))

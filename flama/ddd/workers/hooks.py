@@ -2,11 +2,14 @@
 
 import asyncio
 import collections.abc
+import functools
 import inspect
 import logging
 import typing as t
 
-__all__ = ["Hook", "Hooks"]
+from flama.tasks import Work
+
+__all__ = ["Committed", "Hook", "Hooks"]
 
 Hook: t.TypeAlias = collections.abc.Callable[[], t.Any]
 """A function or coroutine function without parameters."""
@@ -14,14 +17,29 @@ Hook: t.TypeAlias = collections.abc.Callable[[], t.Any]
 _logger = logging.getLogger("flama.ddd")
 
 
+_Start: t.TypeAlias = collections.abc.Callable[[Work], None]
+
+
+class Committed(t.NamedTuple):
+    """What runs after a commit: in the background or before the unit is left, which it may let fail with ``raises``."""
+
+    hook: Hook
+    raises: bool = False
+    background: bool = False
+
+
 class Hooks:
-    """What waits for the end of a unit, or of a savepoint in it."""
+    """What waits for the end of a unit, or of a savepoint in it.
 
-    __slots__ = ("committed", "rolled_back")
+    ``start`` runs what is to run in the background.
+    """
 
-    def __init__(self) -> None:
-        self.committed: list[Hook] = []
+    __slots__ = ("_start", "committed", "rolled_back")
+
+    def __init__(self, start: _Start) -> None:
+        self.committed: list[Committed] = []
         self.rolled_back: list[Hook] = []
+        self._start = start
 
     def __bool__(self) -> bool:
         return bool(self.committed or self.rolled_back)
@@ -34,31 +52,54 @@ class Hooks:
     async def run(self, *, committed: bool, error: BaseException | None = None) -> None:
         """Run, once and in order, what waited for this outcome, and forget the rest.
 
-        :raises ExceptionGroup: some of it failed, and there is no ``error`` that ended the unit: all the others ran.
+        What fails is logged, unless it is to be raised and no ``error`` has ended the unit.
+
+        :raises ExceptionGroup: what is to be raised failed; all the others ran.
         """
-        hooks = self.committed if committed else self.rolled_back
+        after_commit, after_rollback = self.committed, self.rolled_back
         self.forget()
-        outcome = "committed" if committed else "rolled back"
-        failures = await _failures(hooks, outcome)
-        if failures and error is None:
-            raise ExceptionGroup(f"The unit of work was {outcome}", failures)
-        for failure in failures:
-            _logger.error("A hook of a unit of work that was %s failed", outcome, exc_info=failure)
+        if not committed:
+            failures = await _failures(after_rollback, "rolled back")
+            _raise_or_log(list(failures.values()), "rolled back", error)
+            return
+        if background := [each.hook for each in after_commit if each.background]:
+            self._start(functools.partial(_run_all, background))
+        waited_for = [each for each in after_commit if not each.background]
+        failures = await _failures([each.hook for each in waited_for], "committed")
+        raised = [failures[index] for index, each in enumerate(waited_for) if each.raises and index in failures]
+        _log([failure for failure in failures.values() if failure not in raised], "committed")
+        _raise_or_log(raised, "committed", error)
 
     def forget(self) -> None:
         """Let nothing wait any more."""
         self.committed, self.rolled_back = [], []
 
 
-async def _failures(hooks: list[Hook], outcome: str) -> list[Exception]:
-    failures: list[Exception] = []
-    for ran, hook in enumerate(hooks):
+def _raise_or_log(failures: list[Exception], outcome: str, error: BaseException | None) -> None:
+    if failures and error is None:
+        raise ExceptionGroup(f"The unit of work was {outcome}", failures)
+    _log(failures, outcome)
+
+
+def _log(failures: collections.abc.Iterable[Exception], outcome: str) -> None:
+    for failure in failures:
+        _logger.error("A hook of a unit of work that was %s failed", outcome, exc_info=failure)
+
+
+async def _run_all(hooks: collections.abc.Sequence[Hook]) -> None:
+    _log((await _failures(hooks, "committed")).values(), "committed")
+
+
+async def _failures(hooks: collections.abc.Sequence[Hook], outcome: str) -> dict[int, Exception]:
+    """Run all hooks, and return the errors of those that failed, by their places."""
+    failures: dict[int, Exception] = {}
+    for place, hook in enumerate(hooks):
         try:
             await _run(hook)
         except Exception as error:  # noqa: BLE001 - the others have to run; it is raised, or logged, after them
-            failures.append(error)
+            failures[place] = error
         except BaseException:
-            left = len(hooks) - ran - 1
+            left = len(hooks) - place - 1
             _logger.exception("A hook of a unit of work that was %s was given up, %d more did not run", outcome, left)
             raise
     return failures

@@ -6,7 +6,7 @@ import functools
 import typing as t
 
 from flama import exceptions, types
-from flama.client import Client, NetworkTransport, network_transport
+from flama.client import Client, NetworkTransport, check_base_url, network_transport
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import BaseWorker
 from flama.ddd.workers.database import Database
@@ -34,6 +34,8 @@ class HTTPWorker(BaseWorker):
     With ``writes="after_commit"`` what the repositories write is sent when the unit ends well, in order, and until
     then answered with None; ``commit`` sends what there is, ``rollback`` and a unit that fails forget it. When the
     service refuses one, the others aren't sent, and leaving the unit raises an ``ExceptionGroup``.
+
+    :raises ApplicationError: the URL has a query, which no path can follow.
     """
 
     def __init__(
@@ -46,6 +48,8 @@ class HTTPWorker(BaseWorker):
         **client_kwargs: t.Any,
     ) -> None:
         super().__init__(app, timeout=timeout)
+        if isinstance(url, str):
+            check_base_url(url)
         self._url = url
         self._writes = writes
         self._client_kwargs = client_kwargs

@@ -36,14 +36,16 @@ class MemoryWorker(BaseWorker):
     def __init__(self, *args: t.Any, store: Store | None = None, **options: t.Any) -> None:
         super().__init__(*args, **options)
         self._store: Store | None = store or self._given or Store()
+        self._check_remote(options)
 
     @classmethod
     def of(cls, worker: type[W], substitutes: _Repositories | None = None, *, store: Store | None = None) -> type[W]:
         """Give a worker like another, a subclass of it with the same repositories, which keeps their records in memory.
 
         So it stands in for that one wherever one is asked for. Repositories of SQL tables keep their own methods. One
-        that works on a connection by itself can't be kept, and has a class among the ``substitutes``, by name. Those
-        of remote services stay what they are. Isolation levels and other settings of a database mean nothing.
+        that works on a connection by itself can't be kept, and has a class among the ``substitutes``, by name. So has
+        one of a remote service, unless the worker is told where that is when it is made. Isolation levels and other
+        settings of a database mean nothing.
 
         Each worker has a store of its own unless it is given here, or when it is made.
 
@@ -68,6 +70,21 @@ class MemoryWorker(BaseWorker):
         module = getattr(app, MemoryModule.name, None)
         worker._store = module.store if isinstance(module, MemoryModule) else None
         return worker
+
+    def _check_remote(self, places: collections.abc.Collection[str]) -> None:
+        """Make sure that no remote service is called that the worker was not told of when it was made.
+
+        :raises ApplicationError: one would be.
+        """
+        for name, declared in self._declarations.resolved().items():
+            repository = self._substitutes.get(name, declared.repository)
+            if name not in places and repository._backend is not None and _kept(repository, type(self)) is None:
+                worker = type(self).__name__
+                raise exceptions.ApplicationError(
+                    f"{worker}.{name} is a {repository.__name__}, which calls a remote service and can't be kept in "
+                    f"memory: give MemoryWorker.of({worker}, {{{name!r}: …}}) a repository in its place, or tell the "
+                    f"worker where a service for tests is, {worker}({name}=Remote(…))"
+                )
 
     @property
     def store(self) -> Store:

@@ -20,4 +20,4 @@ class Remote:
 
     url: str | collections.abc.Callable[[], str]
     writes: Writes = "immediate"
-    client: tuple[tuple[str, t.Any], ...] = ()
+    client: tuple[tuple[str, t.Any], ...] = dataclasses.field(default=(), hash=False)  # headers are a dictionary

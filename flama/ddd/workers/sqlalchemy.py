@@ -152,7 +152,7 @@ class SQLAlchemyWorker(BaseWorker):
             if nested:
                 await drivers.make_way(session)
             begun = await (session.begin_nested() if nested else manager.begin(session))
-            if not (nested or self._plain):
+            if not (nested or self._plain or manager.is_nested(session)):
                 await self._settings.begin(session)
         except BaseException:
             with _translated:
@@ -192,7 +192,8 @@ class SQLAlchemyWorker(BaseWorker):
             module = self._module
             special = self._late or module.replicas is not None
             connection = await (self._checked_out(module) if special else module.connection_manager.open())
-            if not self._plain:
+            # within a transaction of somebody else's, it is too late for a unit's settings
+            if not (self._plain or module.manager.is_nested(connection)):
                 await self._set(module, connection)
         except BaseException:
             with _translated:
@@ -203,12 +204,12 @@ class SQLAlchemyWorker(BaseWorker):
         try:
             await self._settings.open(connection)
         except BaseException as error:
-            await finished(module.close_connection(connection), error)
+            await finished(module.manager.close(connection), error)
             raise
 
     async def _closed(self, connection: AsyncConnection) -> None:
         try:
-            if not self._plain:
+            if not (self._plain or self._module.manager.is_nested(connection)):
                 with _translated:
                     await self._settings.close(connection)
         finally:
@@ -221,7 +222,7 @@ class SQLAlchemyWorker(BaseWorker):
             return await module.connection_manager.open_late()
         # a replica can't take part in what makes transactions serializable
         if module.replicas is None or not self._settings.read_only or self._settings.isolation == "SERIALIZABLE":
-            return await module.open_connection()
+            return await module.connection_manager.open()
         return await module.replicas.reader(self._after)
 
     def _classes(self) -> collections.abc.Iterable[type[AbstractRepository]]:

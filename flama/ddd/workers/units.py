@@ -8,6 +8,7 @@ import typing as t
 
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.hooks import Hooks
+from flama.tasks import Work
 
 __all__ = ["Backend", "Part", "RolledBack", "Transaction", "Unit"]
 
@@ -123,15 +124,16 @@ class _Opened:
 class Unit:
     """A unit of work that a task has entered."""
 
-    __slots__ = ("_hooks", "_parts", "deadline", "open", "repositories", "task")
+    __slots__ = ("_hooks", "_parts", "_start", "deadline", "open", "repositories", "task")
 
-    def __init__(self, deadline: asyncio.Timeout | None) -> None:
+    def __init__(self, deadline: asyncio.Timeout | None, start: collections.abc.Callable[[Work], None]) -> None:
+        self._start = start  # runs in the background
         self.task = asyncio.current_task()
         self.deadline = deadline
         self.open = True
         self.repositories: dict[str, AbstractRepository] = {}
         self._parts: list[_Opened] = []
-        self._hooks = [Hooks()]  # the unit's own, then its savepoints'
+        self._hooks = [Hooks(start)]  # the unit's own, then its savepoints'
 
     @property
     def session(self) -> t.Any:
@@ -170,7 +172,7 @@ class Unit:
                 part.transactions.append(await part.backend.begin_transaction(part.session, nested=True))
                 stack.push_async_exit(part.end)
             stack.pop_all()
-        self._hooks.append(Hooks())
+        self._hooks.append(Hooks(self._start))
 
     async def end_nested(self, error: BaseException | None) -> None:
         """End the innermost savepoint, in the reverse order; an error undoes it."""

@@ -10,6 +10,7 @@ import uuid
 
 import msgspec
 
+from flama._numbers import read_infinite
 from flama.schemas.records.base import Records
 
 __all__ = ["StructRecords", "TypedDictRecords", "records"]
@@ -23,11 +24,16 @@ _ENCODED: t.Final = (
 
 
 class _MsgspecRecords(Records):
+    _floats: tuple[str, ...] = ()  # fields whose numbers may be spelled, by the names under which they are sent
+
     def read(self, records: list[_Data]) -> list[t.Any]:
         try:
             return t.cast("list[t.Any]", msgspec.convert(records, self.many))
         except msgspec.ValidationError as error:
-            raise ValueError(f"no {self.type.__name__}: {error}") from error
+            read = read_infinite(records, self._floats) if self._floats else records
+            if read == records:
+                raise ValueError(f"no {self.type.__name__}: {error}") from error
+        return self.read(read)
 
     def _encode(self, value: t.Any) -> t.Any:
         if not isinstance(value, _ENCODED) and not dataclasses.is_dataclass(value):
@@ -39,7 +45,9 @@ class TypedDictRecords(_MsgspecRecords):
     """Records that are dictionaries of a declared form."""
 
     def __init__(self, type: t.Any, encoded: collections.abc.Collection[str] | None) -> None:
-        super().__init__(type, dict.fromkeys(t.get_type_hints(type), msgspec.NODEFAULT), encoded)
+        hints = t.get_type_hints(type)
+        super().__init__(type, dict.fromkeys(hints, msgspec.NODEFAULT), encoded)
+        self._floats = tuple(name for name, hint in hints.items() if _is_float(hint))
 
     def _opened(self, record: t.Any, changes: bool) -> None:
         return None
@@ -54,6 +62,7 @@ class StructRecords(_MsgspecRecords):
         sent = {field.name: field.encode_name for field in fields}
         kept = {name: name for name in sent} if encoded is not None else sent
         self._names = sent
+        self._floats = tuple(field.encode_name for field in fields if _is_float(field.type))
         self._renamed = encoded is not None and sent != kept
         self._drops_more = encoded is not None and type.__struct_config__.forbid_unknown_fields
 
@@ -75,6 +84,11 @@ class StructRecords(_MsgspecRecords):
         if self._encoded is None:
             return {self._names.get(name, name): self._encode(value) for name, value in said.items()}
         return {name: self._encode(value) if name in self._encoded else value for name, value in said.items()}
+
+
+def _is_float(annotation: t.Any) -> bool:
+    bare = t.get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
+    return bare is float or any(map(_is_float, t.get_args(bare)))
 
 
 def records(type: t.Any, encoded: collections.abc.Collection[str] | None) -> Records:

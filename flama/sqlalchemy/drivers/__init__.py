@@ -13,10 +13,19 @@ from flama.sqlalchemy.drivers.connections import (
     left_at_once,
 )
 from flama.sqlalchemy.drivers.execution import affected, records
-from flama.sqlalchemy.drivers.single import COUNTED, READ, WRITTEN, single
+from flama.sqlalchemy.drivers.single import COUNTED, READ, WRITTEN, first_batch, read, single
 from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way, streaming
 from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, only_read, read_alone, run
-from flama.sqlalchemy.drivers.writes import are_many, delete_one, inserted, updated
+from flama.sqlalchemy.drivers.writes import (
+    are_many,
+    check_stored,
+    delete_one,
+    dropped,
+    inserted,
+    may_pass_over,
+    trigger_error,
+    updated,
+)
 
 __all__ = [
     "COUNTED",
@@ -30,23 +39,29 @@ __all__ = [
     "autocommits",
     "begin_with",
     "begun",
+    "check_stored",
     "checked_in",
     "checked_out",
     "close_streams",
     "committed_last",
     "committing",
     "delete_one",
+    "dropped",
     "ended",
+    "first_batch",
     "forget",
     "inserted",
     "late",
     "left_at_once",
     "make_way",
+    "may_pass_over",
     "only_read",
+    "read",
     "read_alone",
     "records",
     "run",
     "single",
     "streaming",
+    "trigger_error",
     "updated",
 ]

@@ -107,7 +107,8 @@ def _rows_of_many(connection: sqlite3.Connection, shape: Shape, rows: collection
     try:
         for arguments in rows:
             execute(sql, arguments)
-            found.append(fetchone())
+            if (row := fetchone()) is not None:
+                found.append(row)
     finally:
         cursor.close()
     return found

@@ -3,10 +3,11 @@
 import collections.abc
 import typing as t
 
-from asyncpg.exceptions import OutdatedSchemaCacheError
+from asyncpg.exceptions import OutdatedSchemaCacheError, PostgresError
 from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flama.sqlalchemy._stale import is_stale
 from flama.sqlalchemy.drivers.ahead import Ahead, Turn
 from flama.sqlalchemy.drivers.driver import Cursor, Driver
 from flama.sqlalchemy.shapes import Reader, Record, Shape, Shapes
@@ -129,7 +130,9 @@ class Asyncpg(Driver):
         finally:
             self.release_ahead()
 
-    async def _run(self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool) -> t.Any:
+    async def _run(
+        self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool, *, is_repeated: bool = False
+    ) -> t.Any:
         turns, ahead = self._turns, self._ahead
         if not turns.take():
             await turns.wait()
@@ -144,23 +147,48 @@ class Asyncpg(Driver):
                 statement._state, arguments, "", 0, True, None
             )
         except Exception as error:
-            await self._failed(error)
-            raise
+            if not await self._can_repeat(error, shape) or is_repeated:
+                raise
+        else:
+            ahead.succeeded()
+            return int(status.rpartition(b" ")[2]) if counts else reader(rows)
         finally:
             turns.give_back()
-        ahead.succeeded()
-        return int(status.rpartition(b" ")[2]) if counts else reader(rows)
+        return await self._run(shape, arguments, guarded, counts, is_repeated=True)
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
         async with self._turns:
-            statement, reader, _ = await self._prepared(shape)
-            return reader(await statement.fetchmany(rows))
+            try:
+                statement, reader, _ = await self._prepared(shape)
+                return reader(await statement.fetchmany(rows))
+            except Exception as error:
+                await self._can_repeat(error, shape)  # but for those of the rows that were written
+                raise
 
-    async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
-        async with self._turns:
-            statement, reader, _ = await self._prepared(shape)
-            cursor = _Cursor(self._turns, statement.cursor(*arguments, prefetch=number).__aiter__(), reader)
-        return cursor, await cursor.fetch(number)
+    async def _cursor(
+        self, shape: Shape, arguments: t.Any, number: int, *, is_repeated: bool = False
+    ) -> tuple[Cursor, list[Record]]:
+        turns, ahead = self._turns, self._ahead
+        if not turns.take():
+            await turns.wait()
+        try:
+            kept = self._kept(shape)
+            # asyncpg makes a cursor only within a transaction that it knows to be there
+            if kept is None or not (self.in_transaction and ahead.send(guarded=True)):
+                kept = await self._prepared(shape, guarded=True)
+            statement, reader, _ = kept
+            # the first fetch, which runs the statement, binds its values as well
+            cursor = _Cursor(turns, statement.cursor(*arguments, prefetch=number).__aiter__(), reader)
+            records = await cursor.fetch_in_turn(number)
+        except Exception as error:
+            if not await self._can_repeat(error, shape) or is_repeated:
+                raise
+        else:
+            ahead.succeeded()
+            return cursor, records
+        finally:
+            turns.give_back()
+        return await self._cursor(shape, arguments, number, is_repeated=True)
 
     async def _tell(self, command: str) -> None:
         async with self._turns:
@@ -175,16 +203,25 @@ class Asyncpg(Driver):
         """Tell whether a statement that only reads needs no transaction, as there is none yet."""
         return self._ahead.has_nothing_to_say and _sees_what_is_newest(self.adapter, shape.dialect)
 
-    async def _failed(self, error: Exception) -> None:
-        if isinstance(error, OutdatedSchemaCacheError):  # what asyncpg does when its own fetch() meets it
+    async def _can_repeat(self, error: Exception, shape: Shape) -> bool:
+        """Do what has to be done when a statement has failed; return whether it is prepared anew, and may be run so."""
+        stale = is_stale(error)
+        if stale or isinstance(error, OutdatedSchemaCacheError):  # as asyncpg does when its own fetch() meets it
             await self._connection.reload_schema_state()
             self._statements.clear()
-        if await self._ahead.recover():
+            self._ahead.forget_prepared()
+            shape.dialect._invalidate_schema_cache()
+        if await self._ahead.recover(all_of_it=stale):
             self._mended = error
+        elif self.in_transaction:
+            return False
+        return stale
 
     def _spoils_nothing(self, error: BaseException) -> bool:
         undone, self._mended = self._mended, None
-        return error is undone or not self.in_transaction
+        # asyncpg refuses values by the server's classes of errors, of which the server knows nothing
+        is_its_own = isinstance(error, PostgresError) and getattr(error, "severity", None) is None
+        return error is undone or is_its_own or not self.in_transaction
 
     async def _prepared(
         self, shape: Shape, *, alone: bool = False, guarded: bool = False
@@ -217,12 +254,15 @@ class _Cursor(Cursor):
         self._reader = reader
 
     async def fetch(self, number: int) -> list[Record]:
-        cursor = self._cursor
         async with self._turns:
-            if cursor._exhausted:
-                return []
-            rows = await (cursor._exec if cursor._portal_name else cursor._bind_exec)(number, None)
-            return self._reader(rows)
+            return await self.fetch_in_turn(number)
+
+    async def fetch_in_turn(self, number: int) -> list[Record]:
+        cursor = self._cursor
+        if cursor._exhausted:
+            return []
+        rows = await (cursor._exec if cursor._portal_name else cursor._bind_exec)(number, None)
+        return self._reader(rows)
 
     async def close(self) -> None:
         if self._cursor._portal_name:

@@ -43,6 +43,8 @@ class Driver(abc.ABC):
 
     guards: bool = True
     """Whether a statement can be run guarded now; it needs no ``atomic()`` then."""
+    guards_reads: bool = False
+    """Whether the simplest of reads are run guarded too, as the server may refuse a value of theirs."""
 
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         self.shapes = shapes
@@ -73,7 +75,7 @@ class Driver(abc.ABC):
     async def records_of_many(
         self, connection: AsyncConnection, shape: Shape, rows: collections.abc.Iterable[_Values]
     ) -> list[Record]:
-        """Run a statement once for each row of values, and give the record that each of them returns, in order."""
+        """Run a statement once for each row of values, and give the records that they return, in order."""
         arguments = await self._arguments(connection, shape, rows)
         try:
             return await self._records_of_many(shape, arguments)

@@ -11,23 +11,34 @@ from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.streams import make_way, streaming
 from flama.sqlalchemy.statements import Statement
 
-__all__ = ["affected", "by_core", "records", "records_of_many"]
+__all__ = ["affected", "by_core", "driver_runs", "records", "records_of_many"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 
 
-def records(connection: AsyncConnection, statement: Statement) -> collections.abc.Awaitable[list[_Record]]:
-    """Run a statement and give the records that it returns."""
+def driver_runs(connection: AsyncConnection, statement: Statement) -> bool:
+    """Whether a statement is run without SQLAlchemy in between."""
+    driver = driver_of(connection)
+    return driver is not None and driver.shapes.get(statement) is not None
+
+
+def records(
+    connection: AsyncConnection, statement: Statement, *, guarded: bool = False
+) -> collections.abc.Awaitable[list[_Record]]:
+    """Run a statement and give the records that it returns.
+
+    When one that is ``guarded`` fails, its transaction is as usable as before, unless SQLAlchemy runs it.
+    """
     driver = None if streaming(connection) else driver_of(connection)
     if driver is not None and (shape := driver.shapes.get(statement)) is not None:
-        return driver.execute(connection, shape, statement.values, counts=False)
-    return _records(connection, statement)
+        return driver.execute(connection, shape, statement.values, counts=False, guarded=guarded)
+    return _records(connection, statement, guarded=guarded)
 
 
-async def _records(connection: AsyncConnection, statement: Statement) -> list[_Record]:
+async def _records(connection: AsyncConnection, statement: Statement, *, guarded: bool) -> list[_Record]:
     await make_way(connection)
     if (driver := driver_of(connection)) is not None and (shape := driver.shapes.get(statement)) is not None:
-        found: list[_Record] = await driver.execute(connection, shape, statement.values, counts=False)
+        found: list[_Record] = await driver.execute(connection, shape, statement.values, counts=False, guarded=guarded)
         return found
     result = await by_core(connection, statement.build())
     return [dict(zip(statement.keys, row, strict=True)) for row in result.all()]
@@ -44,7 +55,9 @@ async def affected(connection: AsyncConnection, statement: Statement) -> int:
 async def records_of_many(
     connection: AsyncConnection, first: Statement, values: collections.abc.Sequence[tuple[t.Any, ...]]
 ) -> list[_Record] | None:
-    """Run statements of one shape, whose values these are, and give the record that each returns, in order.
+    """Run statements of one shape, whose values these are, and give the records that they return, in order.
+
+    Each returns one, or none where a trigger took its record away.
 
     None when SQLAlchemy has to run them.
     """

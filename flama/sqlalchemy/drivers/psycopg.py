@@ -1,44 +1,142 @@
 """PostgreSQL by way of psycopg."""
 
+import asyncio
 import collections.abc
 import contextlib
 import itertools
 import typing as t
 
+import psycopg
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flama.sqlalchemy._stale import is_stale
 from flama.sqlalchemy.drivers.driver import Cursor, Driver
 from flama.sqlalchemy.shapes import Reader, Record, Shape, Shapes
 
 __all__ = ["Psycopg"]
 
+_READ: t.Final = "flama_read"  # a savepoint's name
+_FORGET: t.Final = "DEALLOCATE ALL"  # so that psycopg prepares all statements anew
+_FAILED: t.Final = psycopg.pq.TransactionStatus.INERROR
+_NO_SNAPSHOT: t.Final = frozenset(
+    ("READ COMMITTED", "READ UNCOMMITTED", "READ_COMMITTED", "READ_UNCOMMITTED")  # SQLAlchemy's names, and psycopg's
+)
+
 
 class Psycopg(Driver):
     """A connection of psycopg."""
 
-    guards = False  # a savepoint is a round trip of its own
+    guards = False  # a savepoint for a statement that writes is a round trip of its own
+    guards_reads = True
 
     def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
         super().__init__(adapter, shapes)
         self._names = itertools.count()
+        self._began_with_more = False  # than BEGIN
+        self._guard = asyncio.Lock()  # of one statement at a time: savepoints end in the reverse order
 
     @property
     def in_transaction(self) -> bool:
         """Whether the database has begun a transaction."""
-        return bool(self._connection.info.transaction_status)  # 0 is idle
+        return bool(self._connection.pgconn.transaction_status)  # 0 is idle
 
-    async def _run(self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool) -> t.Any:
-        cursor = await self._connection.execute(shape.sql, arguments)
-        return int(cursor.rowcount) if counts else _reader(shape, cursor)(await cursor.fetchall())
+    async def _run(
+        self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool, *, is_repeated: bool = False
+    ) -> t.Any:
+        is_first = self._has_nothing_to_lose(shape.dialect)
+        try:
+            if shape.only_reads and not self.in_transaction and self._shows_the_same_alone(shape.dialect):
+                cursor = await self._run_alone(shape, arguments)
+            elif guarded and not is_first:
+                cursor = await self._run_guarded(shape, arguments)
+            else:
+                cursor = await self._connection.execute(shape.sql, arguments)
+            return int(cursor.rowcount) if counts else _reader(shape, cursor)(await cursor.fetchall())
+        except psycopg.Error as error:
+            if not await self._can_repeat(error, guarded=guarded, is_first=is_first) or is_repeated:
+                raise
+        return await self._run(shape, arguments, guarded, counts, is_repeated=True)
+
+    async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
+        """Leave it to SQLAlchemy to run commands first; they would be lost if the transaction were rolled back."""
+        self._began_with_more = True
+        return False
+
+    def _has_nothing_to_lose(self, dialect: t.Any) -> bool:
+        """Whether the transaction may be rolled back as a whole: it has not begun, or reads without a snapshot."""
+        if not self.in_transaction:
+            self._began_with_more = False
+            return True
+        return bool(self._connection.read_only) and not self._began_with_more and self._sees_what_is_newest(dialect)
+
+    def _sees_what_is_newest(self, dialect: t.Any) -> bool:
+        level = self._connection.isolation_level
+        return (dialect.default_isolation_level if level is None else level.name) in _NO_SNAPSHOT
+
+    def _shows_the_same_alone(self, dialect: t.Any) -> bool:
+        """Whether a statement that only reads needs no transaction, as there is none yet."""
+        connection = self._connection
+        if connection.read_only is not None or connection.deferrable is not None:
+            return False
+        return self._sees_what_is_newest(dialect)
+
+    async def _run_alone(self, shape: Shape, arguments: t.Any) -> t.Any:
+        # It saves the round trips of BEGIN and ROLLBACK. The connection's lock is held for both, as the statement of
+        # another task may begin a transaction.
+        connection = self._connection
+        cursor, autocommit = connection.cursor(), connection._autocommit
+        async with connection.lock:
+            connection._autocommit = True
+            try:
+                await connection.wait(cursor._execute_gen(shape.sql, arguments))
+            finally:
+                connection._autocommit = autocommit
+        return cursor
+
+    async def _run_guarded(self, shape: Shape, arguments: t.Any) -> t.Any:
+        """Run a statement within a savepoint; undo what failed."""
+        connection = self._connection
+        async with self._guard, connection.transaction(_READ):
+            return await connection.execute(shape.sql, arguments)
+
+    async def _can_repeat(self, error: Exception, *, guarded: bool, is_first: bool) -> bool:
+        """Undo what failed before anything else was done; return whether it is prepared anew, and may be run so."""
+        connection = self._connection
+        if connection.closed:
+            return False
+        stale = is_stale(error)
+        if is_first and (stale or guarded) and self.in_transaction:
+            await connection.rollback()
+        if stale and not connection.pgconn.transaction_status:
+            await connection.execute(_FORGET)
+            await connection.rollback()
+        return stale and bool(connection.pgconn.transaction_status != _FAILED)
 
     def _spoils_nothing(self, error: BaseException) -> bool:
-        return not self.in_transaction
+        return bool(self._connection.pgconn.transaction_status != _FAILED)
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
         cursor = self._connection.cursor()
         await cursor.executemany(shape.sql, rows, returning=True)
         reader = _reader(shape, cursor)
-        return reader([await cursor.fetchone() async for _ in cursor.results()])
+        found = [await cursor.fetchone() async for _ in cursor.results()]
+        return reader([row for row in found if row is not None])
 
-    async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+    async def _cursor(
+        self, shape: Shape, arguments: t.Any, number: int, *, is_repeated: bool = False
+    ) -> tuple[Cursor, list[Record]]:
+        is_first = self._has_nothing_to_lose(shape.dialect)
+        try:
+            if is_first:
+                return await self._opened(shape, arguments, number)
+            async with self._guard, self._connection.transaction(_READ):
+                return await self._opened(shape, arguments, number)
+        except psycopg.Error as error:
+            if not await self._can_repeat(error, guarded=True, is_first=is_first) or is_repeated:
+                raise
+        return await self._cursor(shape, arguments, number, is_repeated=True)
+
+    async def _opened(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         cursor = self._connection.cursor(f"flama_{next(self._names)}")
         async with _closing(cursor):
             await cursor.execute(shape.sql, arguments)

@@ -7,15 +7,32 @@ import typing as t
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy.drivers.choice import driver_of
-from flama.sqlalchemy.drivers.execution import affected, records
-from flama.sqlalchemy.drivers.streams import streaming
+from flama.sqlalchemy.drivers.execution import affected, driver_runs, records
+from flama.sqlalchemy.drivers.streams import Stream, make_way, streaming
 from flama.sqlalchemy.drivers.transactions import atomic
 from flama.sqlalchemy.statements import NO_SIGNATURE, Signature, Statement
 
-__all__ = ["COUNTED", "READ", "WRITTEN", "single"]
+__all__ = ["COUNTED", "READ", "WRITTEN", "first_batch", "read", "single"]
 
 _T = t.TypeVar("_T")
 _Record: t.TypeAlias = dict[str, t.Any]
+
+
+async def read(connection: AsyncConnection, statement: Statement) -> list[_Record]:
+    """Run a statement that reads, and return what it finds; one that is refused leaves its transaction usable."""
+    if driver_runs(connection, statement):
+        return await records(connection, statement, guarded=True)
+    async with atomic(connection):
+        return await records(connection, statement)
+
+
+async def first_batch(stream: Stream) -> list[_Record]:
+    """Run a stream's statement, and return its first records; one that is refused leaves its transaction usable."""
+    await make_way(stream.connection)
+    if driver_runs(stream.connection, stream.statement):
+        return await stream.batch()
+    async with atomic(stream.connection):
+        return await stream.batch()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,12 +68,13 @@ def single(
             statement = make()
             shape, values = driver.shapes.learn(statement, key), statement.values
         if shape is not None:
-            return driver.execute(connection, shape, values, counts=outcome.counts, guarded=outcome.writes)
+            guarded = outcome.writes or key is None or driver.guards_reads
+            return driver.execute(connection, shape, values, counts=outcome.counts, guarded=guarded)
     return _by_itself(connection, outcome, statement or make())
 
 
 async def _by_itself(connection: AsyncConnection, outcome: _Outcome[_T], statement: Statement) -> _T:
     if not outcome.writes:
-        return await outcome.give(connection, statement)
+        return t.cast("_T", await read(connection, statement))
     async with atomic(connection):
         return await outcome.give(connection, statement)

@@ -1,11 +1,14 @@
 """How the records of a statement are read while it goes on."""
 
 import collections.abc
+import functools
 import typing as t
 import weakref
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult
 
+from flama.sqlalchemy import failures
+from flama.sqlalchemy._dialects import use_portable
 from flama.sqlalchemy.drivers.asyncmy import write_finite
 from flama.sqlalchemy.drivers.choice import driver_of
 from flama.sqlalchemy.drivers.connections import opened
@@ -32,13 +35,18 @@ class Stream:
     """
 
     def __init__(self, connection: AsyncConnection, statement: collections.abc.Callable[[], Statement]) -> None:
-        self._connection = connection
-        self._statement = statement
+        self.connection = self._connection = connection
+        self._make = statement
         self._reader: collections.abc.Callable[[], t.Any] = lambda: None
         self._cursor: Cursor | None = None
         self._ahead: list[_Record] = []
         self._size = _FIRST
         self._ended = False
+
+    @functools.cached_property
+    def statement(self) -> Statement:
+        """What it runs, made when it is first needed."""
+        return self._make()
 
     def is_for(self, reader: t.Any) -> None:
         """Tell who asks for the records: once it is gone, they are left."""
@@ -86,7 +94,7 @@ class Stream:
         self._ahead = ahead
 
     async def _open(self) -> Cursor:
-        connection, statement = self._connection, self._statement()
+        connection, statement = self._connection, self.statement
         await make_way(connection)
         driver = driver_of(connection)
         shape = driver.shapes.get(statement) if driver is not None else None
@@ -95,7 +103,11 @@ class Stream:
         else:
             if connection.dialect.driver == "asyncmy":
                 write_finite(connection)
-            cursor = _ByCore(await connection.stream(statement.build()), statement.keys)
+            try:
+                cursor = _ByCore(await connection.stream(statement.build()), statement.keys)
+            except Exception as error:  # of asyncpg's cursors, SQLAlchemy tells those who listen nothing
+                failures.prepare_anew(connection.dialect, error)
+                raise
         self._cursor = cursor
         _streams(connection)[cursor] = weakref.ref(self)
         return cursor
@@ -142,6 +154,7 @@ async def make_way(connection: AsyncConnection) -> None:
 
     One that is to be checked out when it is first used is checked out.
     """
+    use_portable(connection)
     sync = connection.sync_connection
     if sync is not None and sync._dbapi_connection is None:
         await opened(connection)

@@ -1,28 +1,78 @@
 """How each database is told to write, so that it gives what it wrote."""
 
 import collections.abc
+import contextlib
 import functools
 import typing as t
 
 import sqlalchemy as sa
+from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flama import exceptions
 from flama.sqlalchemy import statements
+from flama.sqlalchemy.drivers._generations import generations, refers_to_itself, self_references
 from flama.sqlalchemy.drivers.execution import affected, by_core, records, records_of_many
 from flama.sqlalchemy.drivers.packets import check, chunks
 from flama.sqlalchemy.drivers.single import COUNTED, WRITTEN, single
 from flama.sqlalchemy.drivers.transactions import atomic
 from flama.sqlalchemy.values import are_plain
 
-__all__ = ["are_many", "delete_one", "inserted", "may_read_what_it_deletes", "updated"]
+__all__ = [
+    "are_many",
+    "check_stored",
+    "checks_each_deletion",
+    "delete_one",
+    "dropped",
+    "inserted",
+    "may_pass_over",
+    "may_read_what_it_deletes",
+    "trigger_error",
+    "updated",
+]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Rows: t.TypeAlias = collections.abc.Sequence[_Row]
 
+_MYSQL: t.Final = ("mysql", "mariadb")
+_KEYS: t.Final = 1_000  # in one statement
+
+
+def trigger_error(table: sa.Table, done: str = "stored") -> exceptions.IntegrityError:
+    """Return the error for a record that the database passed over without a word, as a trigger may have it do."""
+    detail = f"nothing was {done}: a trigger or a rule of the database took the record away"
+    return exceptions.IntegrityError(resource=table.name, detail=detail)
+
+
+def may_pass_over(dialect: sa.Dialect) -> bool:
+    """Whether a trigger of the database can have it pass over a record without an error."""
+    return dialect.name in ("postgresql", "sqlite")
+
+
+def check_stored(table: sa.Table, stored: collections.abc.Sized, rows: collections.abc.Sized) -> None:
+    """Make sure that each of the rows was stored.
+
+    :raises IntegrityError: one wasn't.
+    """
+    if len(stored) < len(rows):
+        raise trigger_error(table)
+
+
+async def are_many(
+    connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
+) -> bool:
+    """Tell whether several records match."""
+    return len(await records(connection, statements.select(table, clauses, filters, limit=2))) > 1
+
 
 def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> collections.abc.Awaitable[list[_Record]]:
-    """Insert rows, whichever columns each of them has, all or none, and give them as stored, in their order."""
+    """Insert rows, whichever columns each of them has, all or none, and give them as stored, in their order.
+
+    A single row that the database passes over gives none; of several, it is an error.
+
+    :raises IntegrityError: a trigger took one of several away; none is stored.
+    """
     if len(rows) == 1 and _dialect(connection).update_returning:  # then INSERT returns what it stores, too
         signature = statements.signature("insert", table, rows[0], (), {})
         return single(connection, WRITTEN, functools.partial(statements.insert, table, rows[0]), signature)
@@ -31,16 +81,43 @@ def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> colle
 
 async def _inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     async with atomic(connection, several=len(rows) > 1):
-        groups: dict[tuple[str, ...], list[int]] = {}
-        for index, row in enumerate(rows):
-            groups.setdefault(tuple(row), []).append(index)
+        if len(rows) == 1 or not self_references(table):
+            return await _inserted_in_groups(connection, table, rows)
+        found, stored = generations(table, rows), dict[int, _Record]()
+        for places in found.ordered:  # a driver may check each record before the next one
+            alike = await _inserted_in_groups(connection, table, [rows[place] for place in places])
+            stored.update(zip(places, alike, strict=True))
+        if found.cycles:
+            together = await _inserted_at_once(connection, table, [rows[place] for place in found.cycles])
+            stored.update(zip(found.cycles, together, strict=True))
+        return [stored[place] for place in range(len(rows))]
+
+
+async def _inserted_in_groups(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for index, row in enumerate(rows):
+        groups.setdefault(tuple(row), []).append(index)
+    stored: dict[int, _Record] = {}
+    for indexes in groups.values():
+        some = rows if len(groups) == 1 else [rows[index] for index in indexes]
+        alike = await _inserted_alike(connection, table, some)
+        check_stored(table, alike, some)
         if len(groups) == 1:
-            return await _inserted_alike(connection, table, rows)
-        stored: dict[int, _Record] = {}
-        for indexes in groups.values():
-            alike = await _inserted_alike(connection, table, [rows[index] for index in indexes])
-            stored.update(zip(indexes, alike, strict=True))
-        return [stored[index] for index in range(len(rows))]
+            return alike
+        stored.update(zip(indexes, alike, strict=True))
+    return [stored[index] for index in range(len(rows))]
+
+
+async def _inserted_at_once(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+    """Insert rows by one statement, at the end of which alone some databases check what they refer to."""
+    if not connection.dialect.insert_returning or len({frozenset(row) for row in rows}) > 1:
+        return await _inserted_in_groups(connection, table, rows)
+    statements.values_of_all(table, rows)  # looks at each of them
+    insert = sa.insert(table).values([dict(row) for row in rows]).returning(*table.columns)
+    keys = statements.record_keys(table)
+    stored = [dict(zip(keys, row, strict=True)) for row in (await by_core(connection, insert)).all()]
+    check_stored(table, stored, rows)
+    return stored
 
 
 def updated(
@@ -67,11 +144,52 @@ def delete_one(
     return _deleted_one(connection, table, clauses, filters)
 
 
-async def are_many(
+def dropped(
     connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
-) -> bool:
-    """Tell whether several records match."""
-    return len(await records(connection, statements.select(table, clauses, filters, limit=2))) > 1
+) -> collections.abc.Awaitable[int]:
+    """Delete the records that match; return how many they were."""
+    if checks_each_deletion(connection, table):
+        return _dropped_in_generations(connection, table, clauses, filters)
+    return single(connection, COUNTED, functools.partial(statements.delete, table, clauses, filters))
+
+
+def checks_each_deletion(connection: AsyncConnection, table: sa.Table) -> bool:
+    """Return whether a database refuses to delete a record before those of its table that refer to it."""
+    return bool(self_references(table)) and _dialect(connection).name in _MYSQL
+
+
+async def _dropped_in_generations(
+    connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
+) -> int:
+    with contextlib.suppress(exc.IntegrityError):  # perhaps none refers to another
+        delete = functools.partial(statements.delete, table, clauses, filters)
+        return await single(connection, COUNTED, delete)
+    columns = {key: table.columns[key] for referring in self_references(table) for keys in referring for key in keys}
+    columns.update({column.key: column for column in statements.keys_of(table)})
+    matching = statements.matching(table, clauses, filters)
+    async with atomic(connection, several=True):
+        found = (await by_core(connection, sa.select(*columns.values()).where(*matching).with_for_update())).all()
+        rows = [dict(zip(columns, row, strict=True)) for row in found]
+        ordered, cycles = generations(table, rows)
+        if tangled := [*(row for row in rows if refers_to_itself(table, row)), *(rows[place] for place in cycles)]:
+            await _break_cycles(connection, table, tangled)
+        for places in ([*ordered, cycles] if cycles else ordered)[::-1]:
+            await _by_keys(connection, table, sa.delete(table), [rows[place] for place in places])
+        return len(rows)
+
+
+async def _break_cycles(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> None:
+    """Let records refer to no others of their table, as far as their columns can be null."""
+    nulls = {key: None for columns, _ in self_references(table) for key in columns if table.columns[key].nullable}
+    if nulls:
+        await _by_keys(connection, table, sa.update(table).values(nulls), rows)
+
+
+async def _by_keys(connection: AsyncConnection, table: sa.Table, write: t.Any, rows: _Rows) -> None:
+    keys = statements.keys_of(table)
+    for start in range(0, len(rows), _KEYS):
+        some = [tuple(row[key.key] for key in keys) for row in rows[start : start + _KEYS]]
+        await by_core(connection, write.where(sa.tuple_(*keys).in_(some)))
 
 
 async def _deleted_one(
@@ -88,13 +206,13 @@ async def _deleted_one(
 async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     await check(connection, table, *rows)
     if not connection.dialect.insert_returning:
-        return [await _inserted_and_read(connection, table, row) for row in rows]
+        return [record for row in rows for record in await _inserted_and_read(connection, table, row)]
     first = statements.insert(table, rows[0])
     if len(rows) == 1:
         return await records(connection, first)
     values = statements.values_of_all(table, rows)
     if not rows[0] or values is None or _has_key_taken_for_none(connection, table, rows):
-        return [(await records(connection, statements.insert(table, row)))[0] for row in rows]
+        return [record for row in rows for record in await records(connection, statements.insert(table, row))]
     stored = await records_of_many(connection, first, values)
     return stored if stored is not None else await _inserted_by_core(connection, table, rows)
 
@@ -102,7 +220,7 @@ async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _R
 def _has_key_taken_for_none(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> bool:
     """Tell whether a record may get another key than its own, by which it would not be known again."""
     counted = table.autoincrement_column
-    if counted is None or _dialect(connection).name not in ("mysql", "mariadb"):
+    if counted is None or _dialect(connection).name not in _MYSQL:
         return False
     return any(row.get(counted.key) == 0 for row in rows)
 
@@ -114,19 +232,30 @@ async def _inserted_by_core(connection: AsyncConnection, table: sa.Table, rows: 
     for some in await chunks(connection, rows):
         if in_order:
             returning = insert.returning(*table.columns, sort_by_parameter_order=True)
-            stored.extend((await by_core(connection, returning, some)).all())
+            with _translated_count(table):
+                stored.extend((await by_core(connection, returning, some)).all())
         else:
             alike = insert.values([dict(row) for row in some]).returning(*table.columns)
             stored.extend((await by_core(connection, alike)).all())
     return [dict(zip(keys, row, strict=True)) for row in stored]
 
 
-async def _inserted_and_read(connection: AsyncConnection, table: sa.Table, row: _Row) -> _Record:
+@contextlib.contextmanager
+def _translated_count(table: sa.Table) -> collections.abc.Generator[None]:
+    try:
+        yield
+    except exc.InvalidRequestError as error:  # SQLAlchemy can't tell which of the rows are missing
+        if "correct number of rows" not in str(error):
+            raise
+        raise trigger_error(table) from error
+
+
+async def _inserted_and_read(connection: AsyncConnection, table: sa.Table, row: _Row) -> list[_Record]:
     are_plain(table, tuple(row), tuple(row.values()))
     keys = statements.keys_of(table)
     result = await by_core(connection, sa.insert(table).values(row))
     same = [key == value for key, value in zip(keys, result.inserted_primary_key or (), strict=True)]
-    return (await _read(connection, table, *same))[0]
+    return await _read(connection, table, *same)
 
 
 async def _updated(
@@ -180,4 +309,4 @@ async def _read(connection: AsyncConnection, table: sa.Table, *conditions: t.Any
 
 def may_read_what_it_deletes(dialect: sa.Dialect) -> bool:
     """Tell whether a DELETE may look at its own table in a subquery: MySQL's may not."""
-    return dialect.name not in ("mysql", "mariadb") or bool(getattr(dialect, "is_mariadb", False))
+    return dialect.name not in _MYSQL or bool(getattr(dialect, "is_mariadb", False))

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from flama.sqlalchemy import SQLAlchemyModule
+from tests.support import schemas
 
 metadata = sa.MetaData()
 user_table = sa.Table(
@@ -49,12 +50,9 @@ async def module(url: str) -> collections.abc.AsyncIterator[SQLAlchemyModule]:
     """Give a module that is started, with the tables made."""
     module = SQLAlchemyModule(url)
     await module.on_startup()
-    async with module.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    yield module
-    assert module.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
-    async with module.engine.begin() as connection:
-        await connection.run_sync(metadata.drop_all)
+    async with schemas.tables(module.engine, *metadata.sorted_tables):
+        yield module
+        assert module.engine.pool.checkedout() == 0  # type: ignore[attr-defined]
     await module.on_shutdown()
 
 

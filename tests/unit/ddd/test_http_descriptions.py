@@ -93,7 +93,7 @@ async def test_a_document_below_a_base_is_about_what_is_there(base):
 
 
 @pytest.mark.parametrize(
-    "body", [b"<html>", b"[]", b"{}", b'{"paths": 7}', b'{"paths": {"/person/": 7}}', b"\xff", b"[" * 9_999]
+    "body", [b"html", b"[]", b"{}", b'{"paths": 7}', b'{"paths": {"/person/": 7}}', b"\xff", b"[" * 9_999]
 )
 async def test_what_is_no_document_is_told(body):
     async def app(scope, receive, send):

@@ -11,7 +11,7 @@ from flama.ddd import F, HTTPResourceRepository, MemoryRepository
 from flama.resources import CRUDResource
 from tests.support.server import listening
 
-pyreqwest = pytest.importorskip("pyreqwest.compatibility.httpx")
+pyreqwest = pytest.importorskip("flama.client.pyreqwest")
 pytestmark = pytest.mark.anyio
 
 
@@ -43,7 +43,7 @@ def url(serve):
 
 
 def client_of(url, **options):
-    return Client(base_url=url, transport=pyreqwest.HttpxTransport(), **options)
+    return Client(base_url=url, transport=pyreqwest.PyreqwestTransport(), **options)
 
 
 async def test_a_record_lives_and_dies(url):
@@ -99,3 +99,13 @@ async def test_a_service_that_says_nothing_does_not_hold_a_call():
         async with client_of(url, policy=Policy(attempts=1, deadline=0.3)) as client:
             with pytest.raises(exceptions.UnavailableError, match=r"0\.3"):
                 await asyncio.wait_for(Remote(client).retrieve("a"), 5)
+
+
+def test_a_transport_that_follows_redirects_by_itself_is_refused():
+    compatibility = pytest.importorskip("pyreqwest.compatibility.httpx")
+    for settings in (
+        {"transport": compatibility.HttpxTransport()},
+        {"mounts": {"all://": compatibility.HttpxTransport()}},
+    ):
+        with pytest.raises(exceptions.ApplicationError, match=r"transport=PyreqwestTransport\(\)"):
+            Client(**settings)

@@ -395,9 +395,13 @@ class TestStrangers:
             (422, exceptions.InvalidDataError),
             (429, exceptions.TooManyRequestsError),
             (500, exceptions.UnavailableError),
-            (502, exceptions.InvalidResponseError),
+            (502, exceptions.UnavailableError),
             (503, exceptions.UnavailableError),
             (504, exceptions.UnavailableError),
+            (519, exceptions.InvalidResponseError),
+            (520, exceptions.UnavailableError),
+            (530, exceptions.UnavailableError),
+            (531, exceptions.InvalidResponseError),
             (599, exceptions.InvalidResponseError),
             (301, exceptions.InvalidResponseError),
             (304, exceptions.InvalidResponseError),
@@ -429,14 +433,22 @@ class TestStrangers:
 
     @pytest.mark.parametrize(
         "body",
-        [b"", b"<html>", b"\xff\xfe", b'{"a": "\xff"}', b"null", b"[1]", b"7", b"[" * 100_000, b'{"a": NaN}'],
-        ids=["empty", "html", "bytes", "bad utf-8", "null", "list", "number", "nested", "nan"],
+        [b"", b"\xff\xfe", b'{"a": "\xff"}', b"null", b"[1]", b"7", b"[" * 100_000, b'{"a": NaN}'],
+        ids=["empty", "bytes", "bad utf-8", "null", "list", "number", "nested", "nan"],
     )
     @pytest.mark.parametrize("operation", sorted(CALLS.keys() - {"delete"}))
     async def test_a_success_of_another_shape_is_an_invalid_response(self, operation, body):
         async with Client(app=answering(200, body)) as client:
             with pytest.raises(exceptions.InvalidResponseError):
                 await CALLS[operation](Users(client))
+
+    @pytest.mark.parametrize("body", [b"<html>", b" \r\n<!doctype html>", b"\xef\xbb\xbf<?xml?>"])
+    async def test_a_page_is_not_a_success(self, operation, body):
+        async with Client(app=answering(200, body)) as client:
+            with pytest.raises(exceptions.UnavailableError, match="200 OK with a page of HTML") as caught:
+                await CALLS[operation](Users(client))
+
+        assert caught.value.maybe_applied is (operation not in {"retrieve", "list"})
 
     @pytest.mark.parametrize("operation", ["list", "drop", "replace", "partial_replace"])
     async def test_a_success_without_what_was_asked_for_is_an_invalid_response(self, operation):

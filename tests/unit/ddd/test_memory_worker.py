@@ -409,6 +409,23 @@ async def test_the_stand_in_of_a_worker_of_several_backends_leaves_remote_servic
         assert (await mixed.accounts.count(), await mixed.carts.count()) == (1, 1)
 
 
+class StockInMemory(MemoryRepository):
+    _key = "id"
+
+
+async def test_the_stand_in_of_a_worker_calls_no_remote_service_that_it_was_not_told_of():
+    made = MemoryWorker.of(Mixed)
+
+    with pytest.raises(exceptions.ApplicationError) as caught:
+        made()
+
+    assert "Mixed.stock is a Stock, which calls a remote service" in str(caught.value)
+    assert "MemoryWorker.of(Mixed, {'stock': …})" in str(caught.value)
+    async with MemoryWorker.of(Mixed, {"stock": StockInMemory})() as mixed:
+        await mixed.stock.create({"id": "saw"})
+        assert await mixed.stock.retrieve(id="saw") == {"id": "saw"}
+
+
 def test_a_worker_of_a_remote_service_cannot_be_kept():
     worker = type("Remoted", (HTTPWorker,), {"__annotations__": {"stock": Stock}})
 

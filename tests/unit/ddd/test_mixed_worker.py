@@ -7,7 +7,7 @@ import typing as t
 import pytest
 import sqlalchemy as sa
 
-from flama import Flama, exceptions, types
+from flama import Flama, exceptions, http, types
 from flama.client import ASGITransport, Client
 from flama.ddd import BaseRepository, Database, Remote, Worker
 from flama.ddd.repositories.http import HTTPResourceRepository
@@ -105,6 +105,20 @@ class SQLAlchemyUnit(SQLAlchemyWorker):
 async def items(app, module="sqlalchemy"):
     async with SQLAlchemyUnit(app, module=module) as reading:
         return [order["item"] async for order in reading.orders.list(order_by="id")]
+
+
+async def test_the_arguments_of_a_services_client_may_be_dictionaries(app):
+    service = Flama()
+
+    @service.get("/stock/{id:str}/")
+    async def retrieve(id: str, request: http.Request) -> dict[str, str]:
+        return {"item": request.headers["authorization"]}
+
+    headers = {"authorization": "Bearer s3cret"}
+    place = Remote("http://stock.example", client=(("transport", ASGITransport(service)), ("headers", headers)))
+
+    async with Client(app=service), Shop(app, stock=place) as shop:
+        assert await shop.stock.retrieve("a") == {"item": "Bearer s3cret"}
 
 
 async def test_each_repository_has_the_session_that_it_needs(app, service):

@@ -7,6 +7,7 @@ from sqlalchemy.dialects import mysql
 from flama import exceptions
 from flama.ddd import F
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
+from tests.support import schemas
 
 pytestmark = pytest.mark.anyio
 
@@ -28,11 +29,8 @@ class Letters(SQLAlchemyTableRepository):
 @pytest.fixture
 async def module(module):
     """Give the module with this table, too."""
-    async with module.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    yield module
-    async with module.engine.begin() as connection:
-        await connection.run_sync(metadata.drop_all)
+    async with schemas.tables(module.engine, *metadata.sorted_tables):
+        yield module
 
 
 @pytest.fixture

@@ -220,15 +220,29 @@ async def test_hooks_run_with_a_commit_within_the_unit(worker):
     assert told == ["first", "second", "third"]
 
 
-async def test_a_hook_that_fails_is_told_and_keeps_no_other_from_running(worker):
+async def test_a_hook_that_fails_is_logged_and_keeps_no_other_from_running(worker, caplog):
+    told = []
+    async with worker:
+        await worker.posts.create({"title": "a"})
+        worker.after_commit(lambda: 1 / 0)
+        worker.after_commit(lambda: told.append("second"))
+
+    assert [record.exc_info[0] for record in caplog.records] == [ZeroDivisionError]
+    assert told == ["second"]
+    assert await titles(worker) == ["a"]
+
+
+async def test_a_hook_that_raises_ends_the_unit_with_what_it_raised(worker, caplog):
     told = []
     with pytest.raises(ExceptionGroup, match="was committed") as caught:
         async with worker:
             await worker.posts.create({"title": "a"})
-            worker.after_commit(lambda: 1 / 0)
+            worker.after_commit(lambda: 1 / 0, raises=True)
+            worker.after_commit(lambda: {}["nothing"])
             worker.after_commit(lambda: told.append("second"))
 
     assert [type(error) for error in caught.value.exceptions] == [ZeroDivisionError]
+    assert [record.exc_info[0] for record in caplog.records] == [KeyError]
     assert told == ["second"]
     assert await titles(worker) == ["a"]
 

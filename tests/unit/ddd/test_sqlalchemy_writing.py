@@ -20,6 +20,7 @@ from flama.ddd import F
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import upserts
+from tests.support import schemas
 
 pytestmark = pytest.mark.anyio
 
@@ -94,11 +95,8 @@ class Worker(SQLAlchemyWorker):
 @pytest.fixture
 async def module(module):
     """Give the module with these tables, too."""
-    async with module.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-    yield module
-    async with module.engine.begin() as connection:
-        await connection.run_sync(metadata.drop_all)
+    async with schemas.tables(module.engine, *metadata.sorted_tables):
+        yield module
 
 
 @pytest.fixture(params=["by the driver", "by SQLAlchemy"])

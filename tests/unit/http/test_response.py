@@ -7,19 +7,25 @@ import dataclasses
 import datetime
 import decimal
 import enum
+import ipaddress
 import json
 import pathlib
 import threading
 import typing as t
 import uuid
+import zoneinfo
 
+import asyncpg
 import httpx
 import msgspec
+import psycopg.types.range
 import pydantic
 import pytest
 import starlette.background
+import starlette.datastructures
 import starlette.responses
 import typing_extensions as te
+from sqlalchemy.dialects import postgresql as pg
 
 from flama import Component, Flama, exceptions, types
 from flama.client import Client
@@ -60,6 +66,12 @@ class Value:
 class Model(pydantic.BaseModel):
     name: str
     first: int = pydantic.Field(default=1, alias="First")
+
+
+class Secretive(pydantic.BaseModel):
+    secret: pydantic.SecretStr = pydantic.Field(alias="theSecret", validation_alias="secret")
+    url: pydantic.AnyUrl
+    kind: "Colour" = pydantic.Field(default_factory=lambda: Colour.RED)
 
 
 @dataclasses.dataclass
@@ -121,9 +133,9 @@ VALUES = [
     (Colour.RED, "red"),
     (Level.HIGH, 2),
     (Pair(1, 2), [1, 2]),
-    (Model(name="A"), {"name": "A", "first": 1}),
-    ([Model(name="A")], [{"name": "A", "first": 1}]),
-    ({"model": Model(name="A")}, {"model": {"name": "A", "first": 1}}),
+    (Model(name="A"), {"name": "A", "First": 1}),
+    ([Model(name="A")], [{"name": "A", "First": 1}]),
+    ({"model": Model(name="A")}, {"model": {"name": "A", "First": 1}}),
     (Point(1), {"x": 1, "y": 2}),
     ([Point(1)], [{"x": 1, "y": 2}]),
     (Item("A"), {"fullName": "A"}),
@@ -137,6 +149,28 @@ VALUES = [
     (Number(3), 3),
     ([Rows([1])], [[1]]),
     ({"bytes": b"\xff"}, {"bytes": "/w=="}),
+    ({"ip": ipaddress.ip_address("10.0.0.1")}, {"ip": "10.0.0.1"}),
+    ([ipaddress.ip_interface("10.0.0.1/8"), ipaddress.ip_network("10.0.0.0/8")], ["10.0.0.1/8", "10.0.0.0/8"]),
+    (
+        [ipaddress.ip_address("::1"), ipaddress.ip_interface("::1/8"), ipaddress.ip_network("::/8")],
+        ["::1", "::1/8", "::/8"],
+    ),
+    ({"secret": pydantic.SecretStr("s")}, {"secret": "**********"}),
+    ({"secret": pydantic.SecretBytes(b"s")}, {"secret": "**********"}),
+    (pydantic.AnyUrl("http://a/b"), "http://a/b"),
+    ([httpx.URL("http://a/b"), starlette.datastructures.URL("http://a/c")], ["http://a/b", "http://a/c"]),
+    (zoneinfo.ZoneInfo("Europe/Berlin"), "Europe/Berlin"),
+    (Secretive(secret="s", url="http://a"), {"theSecret": "**********", "url": "http://a/", "kind": "red"}),
+    (pydantic.RootModel[list[Model]]([Model(name="A")]), [{"name": "A", "First": 1}]),
+    (collections.deque([1]), [1]),
+    ({1: 2}.keys(), [1]),
+    (asyncpg.BitString("0101010101"), "0101010101"),
+    (pg.BitString("01"), "01"),
+    (pg.Range(1, 5), {"lower": 1, "upper": 5, "bounds": "[)", "empty": False}),
+    (pg.MultiRange([pg.Range(1, 5)]), [{"lower": 1, "upper": 5, "bounds": "[)", "empty": False}]),
+    (asyncpg.Range(1, 5, upper_inc=True), {"lower": 1, "upper": 5, "bounds": "[]", "empty": False}),
+    (psycopg.types.range.Range(1, 5, "()"), {"lower": 1, "upper": 5, "bounds": "()", "empty": False}),
+    (psycopg.types.range.Range(empty=True), {"lower": None, "upper": None, "bounds": "()", "empty": True}),
 ]
 
 
@@ -192,7 +226,7 @@ async def test_what_json_can_not_hold_is_a_500_without_details(value):
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(float("nan"), "null"), ([float("inf")], "[null]"), (2**70, "1180591620717411303424")],
+    [(float("nan"), '"NaN"'), ([float("inf"), None], '["Infinity",null]'), (2**70, "1180591620717411303424")],
     ids=["NaN", "infinity", "huge"],
 )
 async def test_a_number_is_json_of_the_standard_whatever_it_is(value, text):
@@ -312,7 +346,7 @@ def asynchronous(generator):
 STREAMS = [
     (strings, "text/plain; charset=utf-8", b"onetwo"),
     (pieces, "application/octet-stream", b"onetwo"),
-    (records, "application/x-ndjson", b'{"a":1}\n{"name":"A","first":1}\n[1,2]\n'),
+    (records, "application/x-ndjson", b'{"a":1}\n{"name":"A","First":1}\n[1,2]\n'),
     (nothing, "application/x-ndjson", b""),
 ]
 
@@ -744,7 +778,7 @@ class Stacked(Component):
         (None, 204, b""),
         ({"a": 1}, 200, b'{"a":1}'),
         (b"1", 200, b"1"),
-        (Model(name="A"), 200, b'{"name":"A","first":1}'),
+        (Model(name="A"), 200, b'{"name":"A","First":1}'),
         (PlainTextResponse("x"), 200, b"x"),
         (FileResponse(__file__), 200, pathlib.Path(__file__).read_bytes()),
     ],

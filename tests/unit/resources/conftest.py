@@ -1,6 +1,7 @@
 """An application with resources, on every backend."""
 
 import collections.abc
+import contextlib
 import enum
 import pathlib
 import typing as t
@@ -17,6 +18,7 @@ from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.resources import CRUDResource
 from flama.resources.idempotency import IdempotencyKeys, table as keys
 from flama.sqlalchemy import SQLAlchemyModule
+from tests.support import schemas
 
 metadata = sa.MetaData()
 
@@ -115,28 +117,20 @@ def application(url: str | None) -> Flama:
     return app
 
 
-async def create(app: Flama) -> None:
-    """Make the tables."""
-    async with app.sqlalchemy.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
-        await connection.run_sync(lambda sync: keys.create(sync, checkfirst=True))
-
-
-async def remove(app: Flama) -> None:
-    """Remove the tables."""
-    async with app.sqlalchemy.engine.begin() as connection:
-        await connection.run_sync(metadata.drop_all)
-        await connection.run_sync(keys.drop)
+@contextlib.asynccontextmanager
+async def tables(app: Flama) -> collections.abc.AsyncGenerator[None]:
+    """Make the tables exist and be empty."""
+    engine = app.sqlalchemy.engine
+    async with schemas.tables(engine, *metadata.sorted_tables), schemas.tables(engine, keys):
+        yield
+        assert engine.pool.checkedout() == 0
 
 
 @pytest.fixture
 async def client(url: str | None) -> collections.abc.AsyncIterator[t.Any]:
     """Give a client of the application."""
     app = application(url)
-    async with Client(app=app) as client:
+    async with Client(app=app) as client, contextlib.AsyncExitStack() as stack:
         if url is not None:
-            await create(app)
+            await stack.enter_async_context(tables(app))
         yield client
-        if url is not None:
-            assert app.sqlalchemy.engine.pool.checkedout() == 0
-            await remove(app)

@@ -11,7 +11,7 @@ from flama.ddd import BaseRepository, HTTPResourceRepository, HTTPWorker, Memory
 from flama.ddd.workers.mixed import Worker
 from flama.resources import CRUDResource
 from flama.resources.exceptions import ResourceAttributeNotFound
-from tests.unit.resources.conftest import application, create
+from tests.unit.resources.conftest import application, tables
 
 pytestmark = pytest.mark.anyio
 
@@ -230,8 +230,7 @@ async def test_a_tower_of_resources_answers_as_its_foot_does():
         repository = Remote
         schema = Puppy
 
-    async with Client(app=foot) as below:
-        await create(foot)
+    async with Client(app=foot) as below, tables(foot):
         tower = Flama(components=[WorkerComponent(RemoteWorker("http://foot", transport=ASGITransport(app=foot)))])
         tower.resources.add_resource("/puppy/", Puppies)
         async with Client(app=tower) as above:

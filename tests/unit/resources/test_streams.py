@@ -58,7 +58,7 @@ async def test_an_error_before_the_first_record_is_answered_as_one():
 async def test_an_error_on_the_way_is_the_last_line(after):
     async with Client(app=failing(after)) as client:
         response = await client.get("/line/", headers=NDJSON)
-    *records, error = [streams.decode(line, resource="line") for line in streams.lines(response.content)[0]]
+    *records, error = [streams.decode(line, resource="line") for line in streams.LineReader().read(response.content)]
 
     assert response.status_code == 200
     assert records == [{"id": number} for number in range(after)]

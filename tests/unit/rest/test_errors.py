@@ -133,7 +133,7 @@ def test_the_detail_is_what_a_foreign_body_tells(body, detail):
 
 
 def test_a_redirect_tells_where_it_would_have_led():
-    assert decoded(302, headers={"location": "/login"}).detail == "302 Found to /login"
+    assert decoded(302, headers={"location": "/login"}).detail == "302 Found to /login, which is not followed"
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,10 @@ def test_retry_after_may_be_a_date(ahead, expected):
     assert error.retry_after == pytest.approx(expected, abs=2)
 
 
-@pytest.mark.parametrize(("status", "maybe"), [(503, True), (500, True), (504, True), (429, False), (408, False)])
+@pytest.mark.parametrize(
+    ("status", "maybe"),
+    [(200, True), (502, True), (503, True), (500, True), (504, True), (525, True), (429, False), (408, False)],
+)
 def test_a_write_that_failed_within_the_server_may_be_done(status, maybe):
     assert decoded(status, write=True).maybe_applied is maybe
     assert decoded(status, write=False).maybe_applied is False

@@ -1,6 +1,9 @@
 """Headers and bodies as others write them: links, entity tags, keys, problems, streams."""
 
+import ipaddress
+
 import pytest
+from sqlalchemy.dialects.postgresql import ranges
 
 from flama import exceptions
 from flama.rest import cursors, errors, idempotency, links, preconditions, problems, streams, values
@@ -123,3 +126,18 @@ def test_a_value_without_a_text_is_refused():
         values.text([1])
     with pytest.raises(ValueError, match="no field holds"):
         values.text(10**2000)
+
+
+def test_what_is_no_scalar_is_in_a_query_as_its_json():
+    assert values.text(("a", 1)) == '["a",1]'
+    assert values.text(ranges.Range(1, 5)) == '{"lower":1,"upper":5,"bounds":"[)","empty":false}'
+
+
+ADDRESSES = [make(text) for text in ("10.0.0.1", "::1") for make in (ipaddress.ip_address, ipaddress.ip_interface)]
+ADDRESSES += [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fe80::/10")]
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=repr)
+def test_addresses_and_networks_have_a_text(address):
+    assert values.has_text(type(address))
+    assert values.reader(type(address))(values.text(address)) == address

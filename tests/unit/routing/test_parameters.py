@@ -409,7 +409,7 @@ async def test_the_whole_request_its_headers_and_query_are_given_by_their_types(
     }
 
 
-@pytest.mark.parametrize("annotation", [object, dict[str, object], list[object]], ids=repr)
+@pytest.mark.parametrize("annotation", [object, complex, list[object], list[list[int]], type[int]], ids=repr)
 async def test_an_annotation_that_no_string_can_be_fails_the_start(annotation):
     with pytest.raises(exceptions.ApplicationError, match="'p' for function 'handler'"):
         await received(annotation)

@@ -172,3 +172,42 @@ async def test_a_transaction_that_failed_before_is_not_mended_by_a_refused_write
                 await office.letters.create({"id": 3})
 
     assert (await sent(office))[0] == ([1, 2] if prepared else [])
+
+
+async def test_a_unit_that_forgets_all_prepared_statements_is_stored(office):
+    for id in (1, 2):
+        async with office:
+            await office.letters.create({"id": id})
+
+    async with office:
+        await office.letters.create({"id": 3})
+        await office.connection.execute(sa.text("DEALLOCATE ALL"))
+
+    module = SQLAlchemyModule(office.app.sqlalchemy.database)
+    await module.on_startup()
+    ids, _ = await sent(Office(types.SimpleNamespace(sqlalchemy=module)))
+    await module.on_shutdown()
+    assert ids == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("cache", "prepared"),
+    [({}, 1), ({"prepared_statement_cache_size": 0, "statement_cache_size": 0}, 0)],
+    ids=["kept", "without"],
+)
+async def test_commit_is_prepared_where_the_connection_keeps_what_is(office, cache, prepared):
+    engine_args = {"pool_size": 1, "max_overflow": 0, "connect_args": cache}
+    module = SQLAlchemyModule(office.app.sqlalchemy.database, engine_args=engine_args)
+    await module.on_startup()
+    other = Office(types.SimpleNamespace(sqlalchemy=module))
+    for id in (1, 2, 3):
+        async with other:
+            await other.letters.create({"id": id})
+
+    commits = sa.text("SELECT count(*) FROM pg_prepared_statements WHERE statement = 'COMMIT'")
+    async with other:
+        found = await other.connection.scalar(commits)
+    await module.on_shutdown()
+
+    assert found == prepared
+    assert (await sent(office))[0] == [1, 2, 3]

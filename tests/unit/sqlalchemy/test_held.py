@@ -1,17 +1,16 @@
 """What goes ahead of a statement is sent in one piece with it, by whichever event loop."""
 
-import asyncio
 import types
 
 import asyncpg
 import pytest
 import sqlalchemy as sa
-import uvloop
 
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
 from flama.sqlalchemy.drivers.held import Holding
+from tests.support import loops
 
 tree_table = sa.Table("tree", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
 
@@ -49,9 +48,10 @@ def test_what_is_held_back_goes_with_the_next_write_and_no_other():
     assert holding.is_closing() is False
 
 
-@pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
+@pytest.mark.anyio
+@loops.on_each
 @pytest.mark.parametrize("given", [{}, {"async_creator_fn": asyncpg.connect}], ids=["ours", "others"])
-def test_units_are_the_same_by_each_loop_and_each_way_to_connect(postgres_url, run, given):
+async def test_units_are_the_same_by_each_loop_and_each_way_to_connect(postgres_url, given):
     async def kept() -> tuple[bool, list[int]]:
         module = SQLAlchemyModule(postgres_url, engine_args={"connect_args": given, "pool_size": 1})
         await module.on_startup()
@@ -71,4 +71,4 @@ def test_units_are_the_same_by_each_loop_and_each_way_to_connect(postgres_url, r
                 await wood.connection.run_sync(tree_table.metadata.drop_all)
             await module.on_shutdown()
 
-    assert run(kept()) == (not given, [1, 2, 3])
+    assert await kept() == (not given, [1, 2, 3])

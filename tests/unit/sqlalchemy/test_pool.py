@@ -16,6 +16,7 @@ from flama.client import Client
 from flama.ddd import WorkerComponent
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule, disposal
+from tests.support import loops
 
 pytestmark = pytest.mark.anyio
 
@@ -174,8 +175,8 @@ async def test_a_connection_is_held_by_who_took_it_last(full):
     await end()
 
 
-@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})], ids=["uvloop"])
-async def test_holders_are_told_on_another_loop_too(full):
+@loops.on_each
+async def test_holders_are_told_on_each_loop(full):
     async def report(taken, done):
         async with worker_of(full):
             taken.set()

@@ -218,17 +218,3 @@ async def test_to_dispose_of_the_engine_closes_it(harbour, caplog):
     gc.collect()
     await visited(harbour)
     assert caplog.text == ""
-
-
-async def test_what_is_kept_is_no_more_than_the_size_of_the_pool(postgres_url):
-    async with opened(postgres_url, pool_size=1, max_overflow=4) as harbour:
-
-        async def visit():
-            async with harbour:
-                await harbour.boats.retrieve(id=1)
-                await asyncio.sleep(0.05)
-
-        for _ in range(3):
-            await asyncio.gather(*(visit() for _ in range(5)))
-            assert pool_of(harbour).checkedin() == 1
-            assert pool_of(harbour).checkedout() == 0

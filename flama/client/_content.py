@@ -1,0 +1,29 @@
+"""Bodies of requests that an asynchronous generator makes."""
+
+import collections.abc
+
+import httpx
+
+__all__ = ["GeneratedContent"]
+
+
+class GeneratedContent(httpx.AsyncByteStream):
+    """The chunks of an asynchronous generator, which can be iterated once.
+
+    Closing it closes the generator. httpx's own stream leaves a generator open that isn't read to its end, and the
+    event loop closes it at some later time.
+    """
+
+    def __init__(self, chunks: collections.abc.AsyncGenerator[bytes]) -> None:
+        self._chunks = chunks
+        self._is_consumed = False
+
+    def __aiter__(self) -> collections.abc.AsyncGenerator[bytes]:
+        if self._is_consumed:
+            raise httpx.StreamConsumed
+        self._is_consumed = True
+        return self._chunks
+
+    async def aclose(self) -> None:
+        """Close the generator."""
+        await self._chunks.aclose()

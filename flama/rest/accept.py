@@ -1,0 +1,51 @@
+"""Content negotiation: which of two media types a request's ``Accept`` prefers (RFC 9110, section 12.5.1)."""
+
+import functools
+import re
+import typing as t
+
+__all__ = ["is_preferred"]
+
+_RANGES: t.Final = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+_PARAMETERS: t.Final = re.compile(r'(?:[^;"]|"(?:[^"\\]|\\.)*"?)+')
+_WEIGHT: t.Final = re.compile(r"[qQ]\s*=\s*(0(?:\.\d*)?|1(?:\.0*)?)")
+_ANYTHING: t.Final = "*/*"
+
+
+@functools.lru_cache(64)
+def is_preferred(accept: str | None, media_type: str, default: str = "application/json") -> bool:
+    """Whether ``media_type`` is to be sent rather than the default.
+
+    It is when it has a greater weight. Of equal weights, it is when the header names it: a wildcard asks for nothing
+    in particular. Where neither is acceptable, the default is sent.
+    """
+    if not accept:
+        return False
+    weights = _weights(accept)
+    weight = _weight(weights, media_type)
+    other = _weight(weights, default)
+    return weight > other or (weight == other > 0 and media_type in weights)
+
+
+def _weights(accept: str) -> dict[str, float]:
+    """Return the weight of each media range; of a range that is there twice, the greater one."""
+    weights: dict[str, float] = {}
+    for media_range in _RANGES.findall(accept):
+        name, *parameters = [part.strip() for part in _PARAMETERS.findall(media_range)] or [""]
+        name, weight = name.lower(), _parse_weight(parameters)
+        if "/" in name and weight is not None:
+            weights[name] = max(weight, weights.get(name, 0.0))
+    return weights
+
+
+def _parse_weight(parameters: list[str]) -> float | None:
+    """Return the weight among a range's parameters, which is 1 where there is none, and None where it is malformed."""
+    weight = next((each for each in parameters if re.match(r"[qQ]\s*=", each)), "q=1")
+    found = _WEIGHT.fullmatch(weight)
+    return float(found[1]) if found else None
+
+
+def _weight(weights: dict[str, float], media_type: str) -> float:
+    """Return the weight of a media type, which is that of the most specific range that has it."""
+    ranges = (media_type, f"{media_type.partition('/')[0]}/*", _ANYTHING)
+    return next((weights[each] for each in ranges if each in weights), 0.0)

@@ -1,0 +1,244 @@
+"""SQLAlchemy's dialects with one meaning of a value, whichever the database.
+
+SQLite and MariaDB drop the offset of a moment. A moment without one is in the process's time zone to asyncpg, and in
+the session's to psycopg. So the types that a dialect chooses for columns are wrapped. What is bound to a column with
+``timezone=True`` is the instant in UTC, and what is read from there is aware, in UTC. What is bound to a column without
+is refused if it has an offset. As the dialect chooses the types, this holds for types within types (decorators,
+variants, arrays), and for statements of the program's own on a repository's connection.
+"""
+
+import collections.abc
+import dataclasses
+import decimal
+import functools
+import math
+import typing as t
+import weakref
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from flama._moments import UnfitValue, in_utc, refuse_offset
+
+__all__ = ["has_moments", "has_zone", "kept_type", "portable", "use_portable"]
+
+_Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
+_Convert: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
+
+_NAIVE_ONLY: t.Final = ("sqlite", "mysql", "mariadb")  # databases whose columns keep no offset
+_ANSWERS_IN_UTC: t.Final = ("asyncpg",)
+_VIEW: t.Final = "flama_portable"
+_MEMOS: t.Final = "flama_type_memos"
+
+
+def portable(dialect: sa.Dialect) -> sa.Dialect:
+    """Return a view of a dialect that shares all its state, except for the types that it chooses."""
+    view: sa.Dialect | None = vars(dialect).get(_VIEW)
+    if view is None:
+        view = object.__new__(_view_class(t.cast("t.Any", type(dialect))))
+        view.__dict__ = vars(dialect)
+        vars(dialect)[_MEMOS] = _Memos()
+        vars(dialect)[_VIEW] = view
+    return view
+
+
+def use_portable(connection: AsyncConnection) -> None:
+    """Let a connection run all statements, the program's own too, by the portable view of its dialect."""
+    sync = connection.sync_connection
+    if sync is not None:
+        sync.dialect = portable(sync.dialect)
+
+
+def has_moments(type: _Type) -> bool:
+    """Return whether columns of a type hold moments, or times of the day."""
+    return isinstance(kept_type(type), sa.DateTime | sa.Time)
+
+
+def has_zone(type: _Type) -> bool:
+    """Return whether a column of this type holds instants, rather than what a clock on the wall shows."""
+    return bool(getattr(kept_type(type), "timezone", False))
+
+
+def kept_type(type: _Type) -> _Type:
+    """Return the type by which values are stored: a decorator's own, or else the type itself."""
+    return kept_type(type.impl_instance) if isinstance(type, sa.types.TypeDecorator) else type
+
+
+@functools.cache
+def _view_class(kind: t.Any) -> type[sa.Dialect]:
+    # SQLAlchemy looks for supports_statement_cache in the class itself
+    own = {"__module__": kind.__module__, "supports_statement_cache": kind.supports_statement_cache}
+    return t.cast("type[sa.Dialect]", type(kind.__name__, (_PortableTypes, kind), own))
+
+
+class _PortableTypes:
+    # The dictionary of an instance is the original dialect's. What must not be shared has a name of its own there.
+
+    @property
+    def _type_memos(self) -> t.Any:
+        return vars(self)[_MEMOS]
+
+    def type_descriptor(self, typeobj: t.Any) -> t.Any:
+        dialect: t.Any = super()
+        return _wrap_type(dialect.type_descriptor(typeobj), t.cast("sa.Dialect", self))
+
+
+class _Memos(weakref.WeakKeyDictionary[_Type, t.Any]):
+    """What SQLAlchemy keeps of each type for a dialect.
+
+    A variant says how a database stores a type, ``mysql.DATETIME(fsp=6)``, say. The type that it is a variant of says
+    whether that holds instants.
+    """
+
+    def __setitem__(self, type: _Type, info: t.Any) -> None:
+        stored = kept_type(info["impl"])
+        if has_zone(type) and isinstance(stored, _Moment) and not stored.timezone:
+            info["impl"] = _replace_kept(info["impl"], _copy(stored, stored.__class__, timezone=True))
+        super().__setitem__(type, info)
+
+
+def _replace_kept(type: t.Any, kept: _Type) -> t.Any:
+    if not isinstance(type, sa.types.TypeDecorator):
+        return kept
+    inner = _replace_kept(type.impl_instance, kept)
+    return _copy(type, type.__class__, impl=inner, impl_instance=inner)
+
+
+def _copy(type: _Type, kind: t.Any, **changes: t.Any) -> _Type:
+    # a class of SQLAlchemy's can't always be assigned to an instance
+    made: _Type = object.__new__(kind)
+    made.__dict__.update(vars(type), **changes)
+    return made
+
+
+def _wrap_type(type: _Type, dialect: sa.Dialect) -> _Type:
+    if isinstance(type, _Wrapped):
+        return type
+    for kinds, wrapper in _WRAPPERS:
+        if isinstance(type, kinds) and (not wrapper.dialects or dialect.name in wrapper.dialects):
+            return _copy(type, _wrapped_class(t.cast("t.Any", wrapper), t.cast("t.Any", type.__class__)))
+    return type
+
+
+@functools.cache
+def _wrapped_class(wrapper: t.Any, kind: t.Any) -> type[_Type]:
+    return t.cast("type[_Type]", type(kind.__name__, (wrapper, kind), {"__module__": kind.__module__}))
+
+
+class _Wrapped:
+    """A dialect's type, with a conversion before its own of a value to bind, and after its own of one that is read."""
+
+    dialects: t.ClassVar[tuple[str, ...]] = ()  # whose types alone are wrapped; without any, those of all
+
+    def bind_processor(self, dialect: sa.Dialect) -> _Convert | None:
+        kind: t.Any = super()
+        return _chain(self._to_bind(dialect), kind.bind_processor(dialect))
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> _Convert | None:
+        kind: t.Any = super()
+        return _chain(kind.result_processor(dialect, coltype), self._to_return(dialect))
+
+    def _to_bind(self, dialect: sa.Dialect) -> _Convert | None:
+        raise NotImplementedError
+
+    def _to_return(self, dialect: sa.Dialect) -> _Convert | None:
+        return None
+
+
+class _Moment(_Wrapped):
+    timezone: bool
+
+    def _to_bind(self, dialect: sa.Dialect) -> _Convert | None:
+        if not self.timezone:
+            return refuse_offset
+        return _utc_without_zone if dialect.name in _NAIVE_ONLY else in_utc
+
+    def _to_return(self, dialect: sa.Dialect) -> _Convert | None:
+        return in_utc if self.timezone and dialect.driver not in _ANSWERS_IN_UTC else None
+
+
+class _Timestamp(_Moment):
+    """A TIMESTAMP of MySQL or MariaDB, which they write and read in the session's time zone."""
+
+    dialects = ("mysql", "mariadb")
+
+    def bind_expression(self, bindvalue: t.Any) -> t.Any:
+        return sa.func.convert_tz(bindvalue, _UTC, _SESSION) if self.timezone else bindvalue
+
+    def column_expression(self, colexpr: t.Any) -> t.Any:
+        return sa.func.convert_tz(colexpr, _SESSION, _UTC, type_=self) if self.timezone else colexpr
+
+
+_UTC: t.Final[sa.ColumnElement[str]] = sa.literal_column("'+00:00'")
+_SESSION: t.Final[sa.ColumnElement[str]] = sa.literal_column("@@session.time_zone")
+
+
+class _TimeOfDay(_Moment):
+    def _to_return(self, dialect: sa.Dialect) -> _Convert | None:
+        return in_utc if self.timezone and dialect.name in _NAIVE_ONLY else None  # others return it as it was stored
+
+
+class _Range(_Wrapped):
+    def _to_bind(self, dialect: sa.Dialect) -> _Convert | None:
+        return _convert_bounds(in_utc if self._has_zone else refuse_offset)
+
+    def _to_return(self, dialect: sa.Dialect) -> _Convert | None:
+        return _convert_bounds(in_utc) if self._has_zone and dialect.driver not in _ANSWERS_IN_UTC else None
+
+    @property
+    def _has_zone(self) -> bool:
+        return isinstance(self, postgresql.TSTZRANGE | postgresql.TSTZMULTIRANGE)
+
+
+class _StoredAsFloat(_Wrapped):
+    dialects = ("sqlite",)
+
+    def _to_bind(self, dialect: sa.Dialect) -> _Convert | None:
+        return _refuse_beyond_float
+
+
+# the first that fits
+_WRAPPERS: t.Final[tuple[tuple[tuple[type[t.Any], ...], type[_Wrapped]], ...]] = (
+    ((sa.TIMESTAMP,), _Timestamp),
+    ((sa.DateTime,), _Moment),
+    ((sa.Time,), _TimeOfDay),
+    (
+        (postgresql.TSRANGE, postgresql.TSTZRANGE, postgresql.TSMULTIRANGE, postgresql.TSTZMULTIRANGE),
+        _Range,
+    ),
+    ((sa.Numeric, sa.Float), _StoredAsFloat),
+)
+
+
+def _utc_without_zone(value: t.Any) -> t.Any:
+    return None if value is None else in_utc(value).replace(tzinfo=None)
+
+
+def _refuse_beyond_float(value: t.Any) -> t.Any:
+    # SQLite stores a decimal as a float, of which there are none beyond 1.8e308 but infinity
+    if isinstance(value, decimal.Decimal) and value.is_finite() and math.isinf(float(value)):
+        raise UnfitValue(f"{value} is beyond what SQLite stores as a number")
+    return value
+
+
+def _convert_bounds(convert: _Convert) -> _Convert:
+    def converted(value: t.Any) -> t.Any:
+        match value:
+            case postgresql.Range():
+                bounds = {name: convert(bound) for name in _BOUNDS if (bound := getattr(value, name)) is not None}
+                return dataclasses.replace(value, **bounds)
+            case list() | tuple():
+                return type(value)(map(converted, value))
+        return value
+
+    return converted
+
+
+_BOUNDS: t.Final = ("lower", "upper")
+
+
+def _chain(first: _Convert | None, second: _Convert | None) -> _Convert | None:
+    if first is None or second is None:
+        return first or second
+    return lambda value: second(first(value))

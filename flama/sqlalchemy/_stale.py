@@ -1,0 +1,27 @@
+"""Statements that were prepared before the schema changed, or that the server has forgotten since."""
+
+import typing as t
+
+__all__ = ["is_stale"]
+
+_FORGOTTEN: t.Final = frozenset(("26000", "42P05"))  # no such prepared statement, or another one of this name
+_NOT_SUPPORTED: t.Final = "0A000"  # among them: "cached plan must not change result type"
+_INTERNAL: t.Final = "XX000"  # among them: "cache lookup failed for type 12345", which is never translated
+
+
+def is_stale(error: BaseException | None) -> bool:
+    """Whether PostgreSQL refuses a statement, by either driver, for how it was prepared: prepared anew, it may run."""
+    state = getattr(error, "sqlstate", None)
+    if state in _FORGOTTEN:
+        return True
+    if state == _INTERNAL:
+        return str(error).startswith("cache lookup failed for ")
+    return state == _NOT_SUPPORTED and _routine(error) == "RevalidateCachedQuery"
+
+
+def _routine(error: t.Any) -> t.Any:
+    # the server's function that raised it, by psycopg, and by asyncpg or SQLAlchemy's adapter of that
+    details = getattr(error, "diag", None)
+    if details is not None:
+        return details.source_function
+    return getattr(error, "server_source_function", None) or getattr(error.__cause__, "server_source_function", None)
