@@ -67,7 +67,7 @@ def fields(table: sa.Table, names: collections.abc.Container[str]) -> dict[str, 
     kinds = {key: column_type(column.type) for key, column in table.columns.items() if key in names}
     found = {key: kind.filterable for key, kind in kinds.items() if kind is not None and kind.filterable is not None}
     nullable = {name for name, column in table.columns.items() if name in names and holds_json(column.type)}
-    return {**found, **dict.fromkeys(sorted(nullable), filters.NULLABLE)}
+    return {**found, **dict.fromkeys(sorted(nullable - found.keys()), filters.NULLABLE)}
 
 
 def encoders(table: sa.Table) -> dict[str, collections.abc.Callable[[t.Any], t.Any]]:

@@ -35,7 +35,7 @@ def is_null(column: sa.Column[t.Any], value: t.Any = None) -> _Element:
         return _JSONNull(column)
     if value is None and holds_json(column.type):
         return sa.or_(column.is_(None), _JSONNull(column))
-    return column.is_(None)
+    return texts.comparable(column).is_(None)
 
 
 class _JSONNull(texts.Dialected):

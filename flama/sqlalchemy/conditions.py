@@ -174,7 +174,11 @@ class Place(t.NamedTuple):
     @property
     def key(self) -> _Element:
         """What is compared with that."""
-        return self.column if self.order.native else texts.key(self.column)
+        return self._comparable if self.order.native else texts.key(self.column)
+
+    @property
+    def _comparable(self) -> _Element:
+        return texts.comparable(self.column)
 
     @property
     def nulls_follow(self) -> bool:
@@ -184,13 +188,13 @@ class Place(t.NamedTuple):
     def here(self) -> _Element:
         """Give that a record stands where the place does."""
         if self.bind is None:
-            return self.column.is_(None)
-        return self.column == self.bind if self.order.native else texts.equal(self.column, [self.bind])
+            return self._comparable.is_(None)
+        return self._comparable == self.bind if self.order.native else texts.equal(self.column, [self.bind])
 
     def further(self) -> _Element | None:
         """Give that a record has a value, which comes behind; None where none can."""
         if self.value is None:
-            return None if self.order.nulls == "last" else self.column.is_not(None)
+            return None if self.order.nulls == "last" else self._comparable.is_not(None)
         return self.key < self.value if self.order.descending else self.key > self.value
 
     def beyond(self) -> _Element | None:
@@ -198,7 +202,7 @@ class Place(t.NamedTuple):
         further = self.further()
         if further is None or self.value is None or not self.nulls_follow:
             return further
-        return sa.or_(further, self.column.is_(None))
+        return sa.or_(further, self._comparable.is_(None))
 
     def not_before(self) -> _Element | None:
         """Give what is of no meaning of its own, but shows the database where in an index to begin."""

@@ -158,7 +158,7 @@ class translated:
                 return exceptions.UnavailableError(resource=resource, detail=str(error.args[0]).partition("\n")[0])
             case OSError():
                 return self._error(_Told("unavailable"))
-            case exc.StatementError(orig=UnfitValue() as refusal):
+            case exc.StatementError(orig=UnfitValue() as refusal) | (UnfitValue() as refusal):
                 return exceptions.InvalidDataError(resource=resource, detail=str(refusal))
             case _ if self._is_refusal(error):
                 return self._error(_Told("invalid"))

@@ -71,7 +71,7 @@ def are_several(table: sa.Table, orders: _Orders, dialect: str, *, placed: bool)
 def whole(table: sa.Table, orders: _Orders, dialect: str) -> Ranges:
     """Give the ranges of all records in an order, of which the first column may be null."""
     null = _null(table, orders, dialect)
-    there = Range((table.columns[orders[0].field].is_not(None),), _present(table, orders))
+    there = Range((texts.comparable(table.columns[orders[0].field]).is_not(None),), _present(table, orders))
     return Ranges(table, orders, [there, null] if orders[0].nulls == "last" else [null, there])
 
 
@@ -99,7 +99,7 @@ def _beyond(table: sa.Table, places: collections.abc.Sequence[conditions.Place],
 def _null(table: sa.Table, orders: _Orders, dialect: str) -> Range:
     """Give the range of what is null in the first column."""
     order = (*_null_lead(table, orders, dialect), *_ordered(table, orders[1:]))
-    return Range((table.columns[orders[0].field].is_(None),), order)
+    return Range((texts.comparable(table.columns[orders[0].field]).is_(None),), order)
 
 
 def _null_lead(table: sa.Table, orders: _Orders, dialect: str) -> tuple[_Element, ...]:

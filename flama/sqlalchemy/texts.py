@@ -9,6 +9,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.operators import OperatorClass
 
 from flama.query import OPERATORS
 from flama.query.patterns import Pattern, Wildcard, expression, folded
@@ -151,13 +152,16 @@ class _Comparable(sa.types.UserDefinedType[t.Any]):
     cache_ok = True
 
 
-# types that can be compared, though SQLAlchemy warns that it knows of no operators on them
-_WITHOUT_OPERATORS: t.Final = (postgresql.DOMAIN, postgresql.HSTORE, postgresql.MONEY)
+_COMPARISONS: t.Final = OperatorClass.EQUALITY | OperatorClass.COMPARISON
 
 
 def comparable(column: _Element) -> _Element:
-    """Return a column as what can be compared and sorted without a warning."""
-    return sa.type_coerce(column, _Comparable()) if isinstance(column.type, _WITHOUT_OPERATORS) else column
+    """Return a column as what can be compared and sorted without a warning.
+
+    SQLAlchemy warns of types that don't say that they have these operators, though databases compare many of them.
+    """
+    has_operators = _COMPARISONS in column.type.operator_classes
+    return column if has_operators else sa.type_coerce(column, _Comparable())
 
 
 def key(column: _Element) -> _Element:

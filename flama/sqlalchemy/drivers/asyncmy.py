@@ -6,6 +6,8 @@ import typing as t
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flama._moments import UnfitValue
+
 __all__ = ["write_finite"]
 
 
@@ -27,7 +29,7 @@ def write_finite(connection: AsyncConnection) -> None:
 def _finite(encode: t.Any, is_finite: t.Any) -> t.Any:
     def encoded(value: t.Any, mapping: t.Any = None) -> t.Any:
         if not is_finite(value):
-            raise OverflowError(f"{value} has no form in SQL")
+            raise UnfitValue(f"{value} has no form in SQL")
         return encode(value, mapping)
 
     return encoded
