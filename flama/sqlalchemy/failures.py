@@ -65,13 +65,20 @@ def _open(connection: sa.Connection) -> list[sa.engine.Transaction]:
 def _fail(context: sa.ExceptionContext) -> None:
     connection, driver = context.connection, context.original_exception
     prepare_anew(context.dialect, driver)
-    # without a code, it was the driver that refused, and the server knows nothing of it
-    if connection is None or not getattr(context.original_exception, "sqlstate", None):
+    if connection is None or not _is_answer(driver):
         return
     # a savepoint that can't be released can't be rolled back to either: SQLAlchemy takes it for ended
     ended = (context.statement or "").startswith("RELEASE SAVEPOINT sa_")
     for transaction in _open(connection)[ended : ended + 1]:
         vars(connection)[_FAILED] = transaction
+
+
+def _is_answer(error: BaseException) -> bool:
+    """Return whether it was the server that refused, rather than the driver, of whose errors the server never hears."""
+    if not getattr(error, "sqlstate", None):
+        return False
+    # asyncpg refuses values by the server's codes, but of those errors alone the server has told the severity
+    return getattr(error.__cause__, "severity", "") is not None
 
 
 def prepare_anew(dialect: t.Any, error: BaseException) -> None:

@@ -295,6 +295,9 @@ async def served(url):
                 await connection.run_sync(metadata.create_all)
                 await connection.execute(numbers.insert(), ROWS)
         yield client
+        if url is not None:
+            async with app.sqlalchemy.engine.begin() as connection:
+                await connection.run_sync(metadata.drop_all)
 
 
 @pytest.mark.parametrize("style", pages.STYLES)

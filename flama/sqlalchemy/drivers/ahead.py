@@ -55,7 +55,7 @@ class Ahead:
         self._sent = -1  # how many statements had been sent when something was last sent ahead of one
         self._nothing: t.Any = None  # a statement that does nothing, but is answered
         self._commit: t.Any = None  # COMMIT, if it is prepared: the server and asyncpg take 6 to 8 % less for a unit
-        self._is_foreign = False  # whether others have run statements since the last end, such as DEALLOCATE ALL
+        self._may_be_gone = False  # that is: since the last end, no statement has shown that the server has it yet
         self._prepared: dict[tuple[str, ...], bytes] = {}  # what runs commands that are known to have been prepared
         self._preparing: dict[tuple[str, ...], bytes] = {}  # or are, if all goes well
         self._names = itertools.count()
@@ -68,6 +68,11 @@ class Ahead:
     def forget_prepared(self) -> None:
         """Prepare what comes again and again anew, as the server may not have it any more."""
         self._prepared.clear()
+        self._nothing = self._commit = None
+
+    def doubt_prepared(self) -> None:
+        """Commit what is under way without what is prepared: others may have run DEALLOCATE ALL, say, unnoticed."""
+        self._may_be_gone = True
 
     def begin_with(self, commands: tuple[str, ...]) -> bool:
         """Let commands come right after the next BEGIN; False when a transaction has begun."""
@@ -164,8 +169,7 @@ class Ahead:
         if self._connection.is_closed():
             return False
         if self._sent == self._connection._protocol.queries_count:  # it was not sent, as its values are no good
-            with contextlib.suppress(PostgresError):
-                await self._nothing.fetch()
+            await self._answer()
         begun, self._begun = self._begun, None
         if begun is not None and begun is self._adapter._transaction and not self._connection.is_in_transaction():
             self._adapter._transaction = self._connection._top_xact = None  # BEGIN itself was refused
@@ -177,12 +181,12 @@ class Ahead:
         """Do what the transaction's own methods come to, be it refused or not."""
         connection, commit = self._connection, self._commit
         connection._top_xact = None
-        is_foreign, self._is_foreign = self._is_foreign, False
+        may_be_gone, self._may_be_gone = self._may_be_gone, False
         try:
-            if commit is None or is_foreign or command != "COMMIT":
+            if commit is None or may_be_gone or command != "COMMIT":
                 await connection._protocol.query(command, None)
             else:
-                await connection._protocol.bind_execute(commit._state, (), "", 0, True, None)
+                await self._commit_prepared(commit)
         finally:
             self._adapter._transaction = None
 
@@ -192,14 +196,15 @@ class Ahead:
             self._guard()
         if self._nothing is None:
             self._nothing = await self._connection.prepare("")
-            if self._adapter._prepared_statement_cache is not None:  # where there is none, names are of no use
-                self._commit = await self._connection.prepare("COMMIT")
+        # where there is no cache, names are of no use
+        if self._commit is None and self._adapter._prepared_statement_cache is not None:
+            self._commit = await self._connection.prepare("COMMIT")
         await self._start()
         await self._run(self._savepoints())
 
     async def settle(self) -> None:
         """Run what goes ahead of a statement that may begin a savepoint."""
-        self._is_foreign = True
+        self.doubt_prepared()
         if self._first:
             await self._start()
         ended, self._ended_in = self._ended_in, None
@@ -227,6 +232,27 @@ class Ahead:
         except InvalidSavepointSpecificationError:  # the transaction had failed before
             return False
         return True
+
+    async def _answer(self) -> None:
+        """Have the server answer what was sent ahead of a statement that was not."""
+        with contextlib.suppress(PostgresError):
+            if self._nothing is None:
+                self._nothing = await self._connection.prepare("")
+            else:
+                await self._nothing.fetch()
+
+    async def _commit_prepared(self, commit: t.Any) -> None:
+        protocol = self._connection._protocol
+        try:
+            await protocol.bind_execute(commit._state, (), "", 0, True, None)
+        except PostgresError:
+            if not self.in_transaction:
+                raise
+            # unlike a COMMIT that is refused, one that the server doesn't know any more leaves the transaction open
+            self._commit = None
+            with contextlib.suppress(PostgresError):
+                await protocol.query("ROLLBACK", None)
+            raise
 
     async def _start(self) -> None:
         if self._adapter._transaction is None:

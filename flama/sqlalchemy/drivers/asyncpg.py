@@ -3,7 +3,7 @@
 import collections.abc
 import typing as t
 
-from asyncpg.exceptions import OutdatedSchemaCacheError, PostgresError
+from asyncpg.exceptions import OutdatedSchemaCacheError
 from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -219,13 +219,13 @@ class Asyncpg(Driver):
 
     def _spoils_nothing(self, error: BaseException) -> bool:
         undone, self._mended = self._mended, None
-        # asyncpg refuses values by the server's classes of errors, of which the server knows nothing
-        is_its_own = isinstance(error, PostgresError) and getattr(error, "severity", None) is None
-        return error is undone or is_its_own or not self.in_transaction
+        return error is undone or not self.in_transaction
 
     async def _prepared(
         self, shape: Shape, *, alone: bool = False, guarded: bool = False
     ) -> tuple[t.Any, Reader, float]:
+        if self._kept(shape) is None:
+            self._ahead.doubt_prepared()
         if not alone:
             await self._ahead.run(guarded=guarded)
         adapter = self.adapter
@@ -262,6 +262,8 @@ class _Cursor(Cursor):
         if cursor._exhausted:
             return []
         rows = await (cursor._exec if cursor._portal_name else cursor._bind_exec)(number, None)
+        # asyncpg takes what goes ahead of the statement, once it is done, for the end of the statement's rows
+        cursor._exhausted = len(rows) < number
         return self._reader(rows)
 
     async def close(self) -> None:

@@ -36,6 +36,7 @@ async def app(url):
     app.resources.add_resource("/numbers/", type("Number", (CRUDResource,), {"model": number_table}))
     async with Client(app=app) as app.client:
         async with app.sqlalchemy.engine.begin() as connection:
+            await connection.run_sync(metadata.drop_all)
             await connection.run_sync(metadata.create_all)
         yield app
         async with app.sqlalchemy.engine.begin() as connection:

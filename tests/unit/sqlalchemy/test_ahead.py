@@ -133,6 +133,43 @@ async def test_a_transaction_that_failed_is_not_made_well_by_a_write(hall):
         assert [seat["id"] async for seat in hall.seats.list()] == [1]
 
 
+async def test_what_the_driver_refuses_of_the_program_leaves_the_unit_as_it_was(hall):
+    async with hall:
+        await hall.seats.create({"id": 5, "row": 1})
+        with pytest.raises(exc.DBAPIError):
+            await hall.connection.execute(seat_table.insert().values(id=6, row=2**40))
+
+    async with hall:
+        assert await hall.seats.exists(id=5)
+
+
+async def test_what_the_driver_refuses_after_reads_alone_leaves_the_unit_as_it_was(hall, postgres_url):
+    module, other = await hall_at(postgres_url, pool_size=1, max_overflow=0)
+    async with other:
+        await other.seats.retrieve(id=1)  # without a transaction, for which more would be prepared
+    async with other.options(isolation="SERIALIZABLE") as strict:
+        with pytest.raises(exceptions.InvalidDataError):
+            await strict.seats.retrieve(id=2**40)
+        assert (await strict.seats.retrieve(id=1))["row"] == 2
+    await module.on_shutdown()
+
+
+async def test_a_commit_that_the_server_has_forgotten_is_a_conflict_and_leaves_the_connection_usable(hall):
+    with pytest.raises(exceptions.ConflictError) as caught:
+        async with hall:
+            await hall.seats.create({"id": 5, "row": 1})
+            raw = await hall.connection.get_raw_connection()
+            await raw.driver_connection.execute("DEALLOCATE ALL")  # unnoticed by anything but asyncpg
+
+    assert caught.value.retryable
+    async with hall:
+        assert [seat["id"] async for seat in hall.seats.list()] == [1]
+    async with hall:
+        await hall.seats.create({"id": 5, "row": 1})
+    async with hall:
+        assert await hall.seats.exists(id=5)
+
+
 async def test_a_transaction_is_begun_as_the_engine_says(hall, relayed):
     for options, told in (
         ({"isolation_level": "SERIALIZABLE"}, ("serializable", "off", "off")),
