@@ -94,8 +94,8 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
             cls._declared()  # what is wrong with them is told now
 
     def __init__(self, connection: AsyncConnection, *args: t.Any, **kwargs: t.Any) -> None:
+        self._table_manager = SQLAlchemyTableManager(self._table, connection)  # without a table, nothing is done
         super().__init__(connection, *args, **kwargs)
-        self._table_manager = SQLAlchemyTableManager(self._table, connection)
         self._resource_name = self._table.name
         self._records, self._stamps, scope = self._declared()
         if self._stamps is not None:
@@ -180,12 +180,9 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         if not changes:
             return self._read(await self._table_manager.read(statements.select(self._table, matching, filters)))
         with self._table_manager.writing:
-            if self._scope is None:
-                found = await self._updated(changes, matching, filters, max_affected)
-            else:
-                found = await self._inside(changes, lambda: self._updated(changes, matching, filters, max_affected))
+            found = await self._updated_inside(changes, matching, filters, max_affected)
             if not found and await self._is_passed_over(clauses, filters):
-                found = await self._updated(changes, matching, filters, max_affected)
+                found = await self._updated_inside(changes, matching, filters, max_affected)
                 if not found:
                     raise drivers.trigger_error(self._table, "changed")
         if not found and self._version is not None:
@@ -299,9 +296,17 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
 
     async def _is_passed_over(self, clauses: t.Any, filters: dict[str, t.Any]) -> bool:
         """Whether the record that a write has not found is there: stored meanwhile, or taken away by a trigger."""
-        if not statements.tells_one(self._table, filters) or not drivers.may_pass_over(self._connection.dialect):
+        if not statements.tells_one(self._table, filters):
             return False
-        return await self.exists(*clauses, **filters)
+        return await drivers.may_pass_over(self._connection, self._table) and await self.exists(*clauses, **filters)
+
+    def _updated_inside(
+        self, changes: _Data, clauses: t.Any, filters: dict[str, t.Any], at_most: int | None
+    ) -> collections.abc.Awaitable[builtins.list[_Record]]:
+        """Change the records that match, which have to stay in the scope."""
+        if self._scope is None:
+            return self._updated(changes, clauses, filters, at_most)
+        return self._inside(changes, lambda: self._updated(changes, clauses, filters, at_most))
 
     def _updated(
         self, changes: _Data, clauses: t.Any, filters: dict[str, t.Any], at_most: int | None

@@ -1,5 +1,6 @@
 """How a statement is run on a connection."""
 
+from flama.sqlalchemy.drivers._triggers import may_pass_over
 from flama.sqlalchemy.drivers.choice import forget
 from flama.sqlalchemy.drivers.connections import (
     Late,
@@ -22,7 +23,6 @@ from flama.sqlalchemy.drivers.writes import (
     delete_one,
     dropped,
     inserted,
-    may_pass_over,
     trigger_error,
     updated,
 )

@@ -129,8 +129,7 @@ class Psycopg(Driver):
         try:
             if is_first:
                 return await self._opened(shape, arguments, number)
-            async with self._guard, self._connection.transaction(_READ):
-                return await self._opened(shape, arguments, number)
+            return await self._opened_guarded(shape, arguments, number)
         except psycopg.Error as error:
             if not await self._can_repeat(error, guarded=True, is_first=is_first) or is_repeated:
                 raise
@@ -142,6 +141,17 @@ class Psycopg(Driver):
             await cursor.execute(shape.sql, arguments)
         opened = _Cursor(cursor, _reader(shape, cursor))
         return opened, await opened.fetch(number)
+
+    async def _opened_guarded(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+        opened: Cursor | None = None
+        try:
+            async with self._guard, self._connection.transaction(_READ):
+                opened, records = await self._opened(shape, arguments, number)
+        except BaseException:
+            if opened is not None:  # it was the end of the savepoint that failed, or was cancelled
+                opened.give_up()
+            raise
+        return opened, records
 
     async def _tell(self, command: str) -> None:
         await self._connection.execute(command)

@@ -25,7 +25,6 @@ __all__ = [
     "delete_one",
     "dropped",
     "inserted",
-    "may_pass_over",
     "may_read_what_it_deletes",
     "trigger_error",
     "updated",
@@ -43,11 +42,6 @@ def trigger_error(table: sa.Table, done: str = "stored") -> exceptions.Integrity
     """Return the error for a record that the database passed over without a word, as a trigger may have it do."""
     detail = f"nothing was {done}: a trigger or a rule of the database took the record away"
     return exceptions.IntegrityError(resource=table.name, detail=detail)
-
-
-def may_pass_over(dialect: sa.Dialect) -> bool:
-    """Whether a trigger of the database can have it pass over a record without an error."""
-    return dialect.name in ("postgresql", "sqlite")
 
 
 def check_stored(table: sa.Table, stored: collections.abc.Sized, rows: collections.abc.Sized) -> None:

@@ -60,14 +60,25 @@ def path():
 
 
 @pytest.fixture
-async def bench(url, path):
-    """A worker on a single connection, which knows its statements."""
+async def module(url, path):
+    """A module of a single connection, with an empty table that is as it was declared, whatever was done before."""
     module = SQLAlchemyModule(url, engine_args={"pool_size": 1, "max_overflow": 0, "pool_timeout": 5})
     await module.on_startup()
-    if path == "core":
-        sa.event.listen(module.engine.sync_engine, "before_cursor_execute", lambda *_: None)
-    async with module.engine.begin() as connection:
-        await connection.run_sync(metadata.create_all)
+    try:
+        if path == "core":
+            sa.event.listen(module.engine.sync_engine, "before_cursor_execute", lambda *_: None)
+        async with module.engine.begin() as connection:
+            await connection.run_sync(metadata.drop_all)
+            await connection.run_sync(metadata.create_all)
+        yield module
+    finally:
+        await module.on_shutdown()
+        await change(url, ["DROP TABLE IF EXISTS tool", "DROP TYPE IF EXISTS tool_kind"])
+
+
+@pytest.fixture
+async def bench(module):
+    """A worker on a single connection, which knows its statements."""
     bench = Bench(types.SimpleNamespace(sqlalchemy=module))
     for _ in range(7):  # psycopg prepares what it has run five times
         async with bench:
@@ -80,10 +91,7 @@ async def bench(url, path):
                 await bench.rollback()
     async with bench:
         await bench.tools.create({"id": 1, "size": 1, "kind": "saw"})
-    yield bench
-    async with module.engine.begin() as connection:
-        await connection.run_sync(metadata.drop_all)
-    await module.on_shutdown()
+    return bench
 
 
 async def found(tools):
@@ -104,8 +112,8 @@ WORK = {
 }
 
 
-async def change(bench, statements):
-    module = SQLAlchemyModule(str(bench.app.sqlalchemy.database))
+async def change(url, statements):
+    module = SQLAlchemyModule(url)
     await module.on_startup()
     async with module.engine.begin() as connection:
         for statement in statements:
@@ -125,7 +133,7 @@ async def forget_statements(bench):
 async def stale(bench, changed):
     if changed == "statements that are gone":
         await forget_statements(bench)
-    await change(bench, CHANGES[changed])
+    await change(str(bench.app.sqlalchemy.database), CHANGES[changed])
 
 
 @pytest.mark.parametrize("path", ["shape", "core"])
@@ -169,6 +177,24 @@ async def test_within_a_transaction_it_is_a_conflict_at_most_and_nothing_is_lost
 
         async with bench:
             assert await bench.tools.exists(id=number)
+
+
+async def test_a_commit_that_the_server_has_forgotten_is_a_conflict_and_leaves_the_connection_usable(bench):
+    attempts = []
+
+    async def attempt(bench):
+        attempts.append(1)
+        await WORK["update"](bench.tools)  # which is prepared, so that the COMMIT is, too
+        if len(attempts) == 1:
+            raw = (await bench.connection.get_raw_connection()).driver_connection
+            await raw.execute("DEALLOCATE ALL")
+
+    await bench.run(attempt)
+
+    prepares_commit = bench.app.sqlalchemy.engine.dialect.driver == "asyncpg"
+    assert len(attempts) == (2 if prepares_commit else 1)
+    async with bench:
+        assert (await bench.tools.get(id=1))["size"] == 2
 
 
 REFUSED = {

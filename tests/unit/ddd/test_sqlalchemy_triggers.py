@@ -1,5 +1,7 @@
 """Records that a trigger of the database takes away: each write of one is a data error, and leaves nothing behind."""
 
+import asyncio
+
 import pytest
 import sqlalchemy as sa
 
@@ -9,6 +11,7 @@ from flama.ddd import F
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.resources import CRUDResource
 from flama.sqlalchemy import SQLAlchemyModule
+from flama.sqlalchemy.drivers import _triggers
 
 pytestmark = pytest.mark.anyio
 
@@ -153,3 +156,92 @@ async def test_over_http_it_is_a_fault_of_the_request(engine, url):
 
     assert answers == [400] * len(requests)
     assert [record["name"] for record in left] == ["kept"]
+
+
+BEFORE_UPDATES = "CREATE TRIGGER skipping BEFORE UPDATE ON {} FOR EACH ROW EXECUTE FUNCTION skip_thing()"
+# what there may be of a table, and whether the database may pass over a record of it that it is told to change
+KINDS = {
+    "a table": (False, []),
+    "a trigger before updates": (True, [BEFORE_UPDATES.format("thing")]),
+    "a trigger before inserts": (False, [BEFORE_UPDATES.format("thing").replace("UPDATE", "INSERT")]),
+    "a trigger after updates": (False, [BEFORE_UPDATES.format("thing").replace("BEFORE", "AFTER")]),
+    "a trigger that is off": (False, [BEFORE_UPDATES.format("thing"), "ALTER TABLE thing DISABLE TRIGGER ALL"]),
+    "a rule": (True, ["CREATE RULE skipping AS ON INSERT TO thing WHERE NEW.id = 7 DO INSTEAD NOTHING"]),
+    "a view": (True, ["ALTER TABLE thing RENAME TO things", "CREATE VIEW thing AS SELECT * FROM things"]),
+    "an heir with a trigger": (True, ["CREATE TABLE heir () INHERITS (thing)", BEFORE_UPDATES.format("heir")]),
+}
+
+
+@pytest.fixture
+async def connection(postgres_url):
+    """A connection to PostgreSQL in a transaction, in which there are the table and the function, but no trigger."""
+    module = SQLAlchemyModule(postgres_url)
+    await module.on_startup()
+    async with module.engine.connect() as connection:
+        await connection.run_sync(metadata.create_all)
+        await connection.exec_driver_sql(SKIPPING["postgresql"][0])
+        yield connection
+        await connection.rollback()
+    await module.on_shutdown()
+
+
+@pytest.fixture
+def reads(connection):
+    """The statements that the connection runs, but for those that write."""
+    found = []
+
+    def hear(connection, cursor, statement, *rest):
+        if "SELECT" in statement:
+            found.append(statement)
+
+    sa.event.listen(connection.sync_connection, "before_cursor_execute", hear)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_an_update_has_not_found_is_looked_for_where_the_database_may_pass_over_it(connection, reads, kind):
+    may_pass_over, commands = KINDS[kind]
+    for command in commands:
+        await connection.exec_driver_sql(command)
+    things = Things(connection)
+    reads.clear()
+
+    for _ in range(3):
+        assert await things.update({"name": "a"}, id=404) == []
+
+    assert len(reads) == (6 if may_pass_over else 1)
+
+
+async def test_a_trigger_that_is_created_meanwhile_is_noticed_after_a_while(connection, monkeypatch):
+    monkeypatch.setattr(_triggers, "_SECONDS", 0.2)
+    things = Things(connection)
+    await things.create({"id": 1, "name": "kept"})
+    assert await things.update({"name": "a"}, id=404) == []
+    await connection.exec_driver_sql(BEFORE_UPDATES.format("thing"))
+
+    await asyncio.sleep(0.3)
+
+    with pytest.raises(exceptions.IntegrityError, match="a trigger or a rule"):
+        await things.update({"name": "skip"}, id=1)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_sqlite_knows_its_triggers_by_any_spelling_of_the_table(engine):
+    spelled = sa.Table("THING", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
+    plain = sa.Table("plain", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
+    async with engine.connect() as connection:
+        await connection.run_sync(plain.create)
+
+        assert await _triggers.may_pass_over(connection, spelled)
+        assert not await _triggers.may_pass_over(connection, plain)
+
+
+@pytest.mark.parametrize("url", ["asyncpg"], indirect=True)
+async def test_of_a_schema_that_is_chosen_by_the_connection_nothing_is_taken_for_known(engine):
+    async with engine.connect() as connection:
+        await connection.execution_options(schema_translate_map={None: "public"})
+
+        with pytest.raises(exceptions.IntegrityError, match="a trigger or a rule"):
+            things = Things(connection)
+            await things.create({"id": 1, "name": "kept"})
+            await things.update({"name": "skip"}, id=1)
