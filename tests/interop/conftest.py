@@ -30,8 +30,10 @@ def python():
 
 
 @contextlib.contextmanager
-def running(*command, **options):
-    """Give a process of the package, with pipes to it, which ends with the context."""
+def running(python, *script, **options):
+    """Run a script in the package's environment: yield its process, with pipes to it, which ends with the context."""
+    # -E: a PYTHONPATH to this project would have the script import ours.
+    command = [python, "-E", *script]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=HERE / "package", **pipes, **options) as process:
         try:

@@ -74,9 +74,9 @@ def alone(tmp_path_factory, ours):
 
 
 def test_flama_data_is_imported_as_flama(alone):
-    finished = alone.run("import flama; print(flama.Module.__name__)")
+    finished = alone.run("import flama; print(flama._distribution.NAME)")
 
-    assert (finished.stdout, finished.stderr) == ("Module\n", "")
+    assert (finished.stdout, finished.stderr) == ("flama-data\n", "")
 
 
 def test_the_extras_are_those_of_flama_data(alone):
