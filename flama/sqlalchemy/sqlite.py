@@ -6,6 +6,7 @@ import contextlib
 import functools
 import re
 import sqlite3
+import time
 import typing as t
 import weakref
 
@@ -19,6 +20,7 @@ from flama.sqlalchemy.pool import FairPool
 __all__ = ["Memory", "ServiceConnection", "ServiceCursor", "create_engine", "in_memory"]
 
 _BUSY_TIMEOUT: t.Final = 30.0
+_BUSY_PAUSE: t.Final = 0.005
 _QUEUE_TIMEOUT: t.Final = 30.0
 
 _READS: t.Final = frozenset(
@@ -69,7 +71,23 @@ class ServiceConnection(sqlite3.Connection):
         super().__init__(*args, **options)
         self.execute("PRAGMA foreign_keys = ON")
         with _unless_read_only():
-            self.execute("PRAGMA journal_mode = WAL")
+            self._use_write_ahead_log(time.monotonic() + options.get("timeout", _BUSY_TIMEOUT))
+
+    def _use_write_ahead_log(self, deadline: float) -> None:
+        """Let readers and the writer go on side by side.
+
+        Of connections that open a new file at the same time, one switches it. SQLite refuses the others at once,
+        whatever its timeout.
+        """
+        while True:
+            try:
+                self.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                    raise
+                time.sleep(_BUSY_PAUSE)
+            else:
+                return
 
     def cursor(self, factory: t.Any = ServiceCursor) -> t.Any:
         """Give a cursor."""

@@ -1,6 +1,10 @@
 """What SQLite does for a service."""
 
 import asyncio
+import concurrent.futures
+import contextlib
+import sqlite3
+import threading
 
 import pytest
 import sqlalchemy as sa
@@ -134,3 +138,18 @@ async def test_what_a_cancelled_statement_wrote_is_undone_and_the_rest_is_kept()
     async with module.engine.begin() as connection:
         assert await scalar(connection, "SELECT count(*) FROM number") == 1
     await module.on_shutdown()
+
+
+def test_connections_that_open_a_new_file_at_the_same_time_wait_for_one_another(tmp_path):
+    together = threading.Barrier(8)
+
+    def connect(number):
+        together.wait()
+        path = tmp_path / f"{number}.db"
+        return sqlite3.connect(path, timeout=30, factory=sqlite.ServiceConnection, check_same_thread=False)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        for number in range(100):  # the database refuses one of some thousand at once
+            for connection in threads.map(connect, [number] * 8):
+                with contextlib.closing(connection):
+                    assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
