@@ -3,7 +3,7 @@
 import asyncio
 import collections
 import collections.abc
-import inspect
+import types as python_types
 import typing as t
 
 from flama import types
@@ -61,7 +61,8 @@ class Exchange:
         """
         self.end()
         unread = self._unread
-        if inspect.isasyncgen(unread) and not unread.ag_running:  # else a task that the application left reads it
+        # one that is running is read by a task that the application left
+        if isinstance(unread, python_types.AsyncGeneratorType) and not unread.ag_running:
             self._unread = None
             await unread.aclose()
 

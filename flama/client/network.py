@@ -3,8 +3,8 @@
 import collections.abc
 import copy
 import functools
-import inspect
 import ssl
+import types as python_types
 import typing as t
 import urllib.request
 
@@ -148,7 +148,8 @@ class _Stream(httpx.AsyncByteStream):
             return
         try:
             chunks = self._chunks
-            if inspect.isasyncgen(chunks) and not chunks.ag_running:  # else another task reads it
+            # one that is running is read by another task
+            if isinstance(chunks, python_types.AsyncGeneratorType) and not chunks.ag_running:
                 await chunks.aclose()
         finally:
             self._pool.release(connection)

@@ -99,7 +99,7 @@ def partial_index(table: sa.Table, keys: frozenset[str], dialect: str) -> sa.Ind
     constraints = [each for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
     indexes = [index for index in table.indexes if index.unique and _is_on_columns(index)]
     candidates: list[t.Any] = [table.primary_key, *constraints, *indexes]
-    unique = [each for each in candidates if {column.key for column in each.columns} == keys]
+    unique = [each for each in candidates if frozenset(column.key for column in each.columns) == keys]
     partial = [each for each in unique if index_condition(each, dialect) is not None]
     if len(partial) < len(unique):
         return None

@@ -94,13 +94,10 @@ def fresh_mariadb() -> collections.abc.Generator[str]:
 
 async def _mariadb(statement: str) -> None:
     server = sqlalchemy.make_url(_MARIADB)
-    address = {
-        "host": server.host,
-        "port": server.port or 3306,
-        "user": server.username,
-        "password": server.password or "",
-    }
-    async with asyncmy.connect(**address) as connection, connection.cursor() as cursor:
+    connecting = asyncmy.connect(
+        host=server.host, port=server.port or 3306, user=server.username, password=server.password or ""
+    )
+    async with connecting as connection, connection.cursor() as cursor:
         await cursor.execute(statement)
 
 
