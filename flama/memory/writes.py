@@ -36,7 +36,7 @@ def completed(table: Table, values: Row, count: int) -> dict[str, t.Any]:
 
 
 def insert(session: Session, table: Table, row: Row) -> Placed:
-    """Store a record that is complete; whether those that it refers to are there, :func:`check_parents` checks.
+    """Store a record that is complete; whether those of its table that it refers to are there is left to be checked.
 
     :raises IntegrityError: it breaks a constraint.
     """
@@ -44,15 +44,17 @@ def insert(session: Session, table: Table, row: Row) -> Placed:
     _check_alone(rows, row, None, table.name)
     place = rows.new_place()
     session.write(rows, place, row, count=_number(table, row))
+    _check_keys(session, rows, [row], table.name, [key for key in table.foreign_keys if not _is_own(key, table)])
     return place, row
 
 
 def check_parents(session: Session, table: Table, stored: collections.abc.Sequence[Row]) -> None:
-    """Check that the records are there that these, which were stored together, refer to.
+    """Check that the records of the table are there that these, which were stored together, refer to.
 
     :raises IntegrityError: one isn't.
     """
-    _check_own_parents(session, session.rows(table), stored, table.name)
+    own = [key for key in table.foreign_keys if _is_own(key, table)]
+    _check_keys(session, session.rows(table), stored, table.name, own)
 
 
 def update(
@@ -79,7 +81,8 @@ def update(
         session.write(rows, place, new, count=_number(table, new))
         changed.append(new)
     _follow(session, rows, [row for _, row in found], changes, resource)
-    _check_own_parents(session, rows, rows.at([place for place, _ in found]), resource, changes.keys())
+    keys = [key for key in table.foreign_keys if not changes.keys().isdisjoint(key.columns)]
+    _check_keys(session, rows, rows.at([place for place, _ in found]), resource, keys)
     return changed
 
 
@@ -128,16 +131,18 @@ def _check_alone(rows: Rows, row: Row, place: int | None, resource: str) -> None
             )
 
 
-def _check_own_parents(
+def _is_own(key: ForeignKey, table: Table) -> bool:
+    return key.parent().table.path == table.path
+
+
+def _check_keys(
     session: Session,
     rows: Rows,
     written: collections.abc.Sequence[Row],
     resource: str,
-    changed: collections.abc.Set[str] | None = None,
+    keys: collections.abc.Iterable[ForeignKey],
 ) -> None:
-    for key in rows.table.foreign_keys:
-        if changed is not None and changed.isdisjoint(key.columns):
-            continue
+    for key in keys:
         if key.deferred:
             session.defer(rows, key, resource)
             continue
