@@ -277,10 +277,6 @@ def _adapter(parameter: Parameter, annotation: t.Any) -> schemas.Adapter:
         ) from error
 
 
-def _unreadable(parameter: Parameter, error: Exception) -> exceptions.ComponentError:
-    return exceptions.ComponentError(f"Parameter '{parameter.name}' can't be read from a request: {error}")
-
-
 def _decoder(parameter: Parameter, adapter: schemas.Adapter) -> _Reader:
     """Return what decodes JSON; null is None where the parameter may be that."""
 
