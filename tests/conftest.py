@@ -2,6 +2,7 @@
 
 import collections.abc
 import contextlib
+import gc
 import typing as t
 
 import hypothesis
@@ -10,19 +11,25 @@ import pytest
 from tests.support import combinations, databases, loops, schemas, server
 
 # How long an example takes says what else the machine does, and whether Python is in its development mode.
-hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.register_profile("tests", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("exhaustive", deadline=None, max_examples=500)
 hypothesis.settings.load_profile("tests")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what pairs of parameters already cover as exhaustive, and leave out what another test does the same."""
+    """Mark as exhaustive what pairs of parameters' values don't need, and leave out what another test does the same."""
     left_out = [item for item in items if combinations.is_twin(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    for item in items:
-        if not combinations.is_in_pairwise_cover(item):
-            item.add_marker(pytest.mark.exhaustive)
+    for item in combinations.beyond_pairs(items):
+        item.add_marker(pytest.mark.exhaustive)
+
+
+def pytest_collection_finish() -> None:
+    """Keep the garbage collector from looking at thousands of tests each time that one of them calls for it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,9 @@
 import collections.abc
 import dataclasses
 import inspect
+import types
 import typing as t
+import weakref
 
 from flama import concurrency, exceptions
 from flama._annotations import unwrap
@@ -31,13 +33,31 @@ class Parameter:
         return self.default is self.empty
 
 
-def signature(function: collections.abc.Callable[..., t.Any]) -> tuple[tuple[Parameter, ...], t.Any]:
+_Signature: t.TypeAlias = tuple[tuple[Parameter, ...], t.Any]
+
+# Start-up reads the signature of most functions several times. That of a method lacks its first parameter.
+_of_functions: t.Final = weakref.WeakKeyDictionary[types.FunctionType, _Signature]()
+_of_methods: t.Final = weakref.WeakKeyDictionary[types.FunctionType, _Signature]()
+
+
+def signature(function: collections.abc.Callable[..., t.Any]) -> _Signature:
     """Return a function's parameters, without ``*args`` and ``**kwargs``, and what it is annotated to return.
 
-    Annotations are evaluated, and their type aliases replaced by what they stand for.
+    Annotations are evaluated once, and their type aliases replaced by what they stand for.
 
     :raises ApplicationError: an annotation is written as a string that names nothing in the function's module.
     """
+    is_method = isinstance(function, types.MethodType)
+    key = getattr(function, "__func__", function)
+    if not isinstance(key, types.FunctionType):
+        return _read_signature(function)
+    known = _of_methods if is_method else _of_functions
+    if (found := known.get(key)) is None:
+        found = known[key] = _read_signature(function)
+    return found
+
+
+def _read_signature(function: collections.abc.Callable[..., t.Any]) -> _Signature:
     try:
         found = t.get_type_hints(concurrency.underlying(function), include_extras=True)
         hints = {name: unwrap(annotation) for name, annotation in found.items()}

@@ -61,7 +61,8 @@ def through():
 @pytest.fixture(scope="session")
 def database(postgres_url):
     """Give the URL of a database with the tables of both services."""
-    engine = sa.create_engine(postgres_url.replace("asyncpg", "psycopg"))
+    # Tests of faults close all connections to the database of the session, idle ones among them.
+    engine = sa.create_engine(postgres_url.replace("asyncpg", "psycopg"), poolclass=sa.NullPool)
     services.metadata.create_all(engine)
     yield engine, postgres_url
     services.metadata.drop_all(engine)

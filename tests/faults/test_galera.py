@@ -15,6 +15,7 @@ from tests.support import galera
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.exhaustive,
     pytest.mark.skipif(galera.absent() is not None, reason=str(galera.absent())),
 ]
 

@@ -13,7 +13,7 @@ from tests.support.killed import Ledger, entry_table
 
 pytestmark = pytest.mark.anyio
 
-KILLS = 8
+KILLS = 4
 
 
 @pytest.fixture(params=["file", "postgres", "mariadb"])

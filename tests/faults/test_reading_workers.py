@@ -56,9 +56,9 @@ def pair():
 @pytest.fixture
 def paused(pair):
     """Let the replica stay behind as long as the test takes."""
-    pair.replica.tell("SELECT pg_wal_replay_pause()")
+    pair.replica.pause_replay()
     yield
-    pair.replica.tell("SELECT pg_wal_replay_resume()")
+    pair.replica.resume_replay()
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])

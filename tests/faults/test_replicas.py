@@ -45,7 +45,7 @@ def pair():
 def replaying(pair):
     """Let the replica follow again, whatever the test did."""
     yield
-    pair.replica.tell("SELECT pg_wal_replay_resume()")
+    pair.replica.resume_replay()
 
 
 @pytest.fixture(params=["asyncpg", "psycopg"])
@@ -143,26 +143,26 @@ async def test_while_the_replica_is_behind_the_primary_is_read_by_who_wrote_and_
 ):
     primary, replica = both
     replicas = Replicas(primary, [replica])
-    pair.replica.tell("SELECT pg_wal_replay_pause()")
+    pair.replica.pause_replay()
 
     note, after = await write(primary)
 
     assert await seen(replicas, note, after) == (True, False)
     assert await seen(replicas, note, None) == (False, True)
-    pair.replica.tell("SELECT pg_wal_replay_resume()")
+    pair.replica.resume_replay()
     assert await seen(Replicas(primary, [replica], patience=5), note, after) == (True, True)
     assert await seen(replicas, note, None) == (True, True)
 
 
 async def test_a_replica_that_catches_up_in_time_is_waited_for(pair, both, replaying):
     primary, replica = both
-    pair.replica.tell("SELECT pg_wal_replay_pause()")
+    pair.replica.pause_replay()
     note, after = await write(primary)
 
     reading = asyncio.create_task(seen(Replicas(primary, [replica], patience=10), note, after))
     await asyncio.sleep(0.2)
     assert not reading.done()
-    await asyncio.to_thread(pair.replica.tell, "SELECT pg_wal_replay_resume()")
+    await asyncio.to_thread(pair.replica.resume_replay)
 
     assert await reading == (True, True)
 
@@ -171,7 +171,7 @@ async def test_who_has_to_wait_in_vain_takes_another_replica_that_is_there(pair,
     primary, replica = both
     async with engines(pair.primary.url(driver)) as (current,):  # which shows all there is
         replicas = Replicas(primary, [replica, current], patience=0.05)
-        pair.replica.tell("SELECT pg_wal_replay_pause()")
+        pair.replica.pause_replay()
         note, after = await write(primary)
         taken = current.pool.checkedin() + primary.pool.checkedin()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import enum
+import functools
 import json
 import sqlite3
 import typing as t
@@ -204,7 +205,7 @@ LACKING = {
     "mysql": {sa.CLOB, sa.ARRAY, sa.UUID},
     "sqlite": {sa.ARRAY},
 }
-BACKENDS = ("memory", "sqlite", "asyncpg", "psycopg", "mariadb")
+BACKENDS = ("memory", "sqlite", "asyncpg", "mariadb", pytest.param("psycopg", marks=pytest.mark.exhaustive))
 
 
 def dialect(backend):
@@ -238,14 +239,10 @@ TABLES = {
 }
 
 
-RESOURCES = {
-    name: type(
-        f"Resource_{name}",
-        (CRUDResource,),
-        {"repository": type(f"Repository_{name}", (SQLAlchemyTableRepository,), {"_table": table})},
-    )
-    for name, table in TABLES.items()
-}
+@functools.cache
+def resource(name):
+    repository = type(f"Repository_{name}", (SQLAlchemyTableRepository,), {"_table": TABLES[name]})
+    return type(f"Resource_{name}", (CRUDResource,), {"repository": repository})
 
 
 def url(request, tmp_path_factory, backend):
@@ -257,15 +254,20 @@ def url(request, tmp_path_factory, backend):
     return request.getfixturevalue("postgres_url").replace("asyncpg", backend)
 
 
+def worker(names):
+    annotations = {name: resource(name).repository for name in names}
+    return type("TypeWorker", (SQLAlchemyWorker,), {"__annotations__": annotations})
+
+
 def application(url, names):
-    annotations = {name: RESOURCES[name].repository for name in names}
-    worker = type("TypeWorker", (SQLAlchemyWorker,), {"__annotations__": annotations})
+    # A unit makes all of its worker's repositories.
+    workers = [worker(names[first : first + 20]) for first in range(0, len(names), 20)]
     if url is None:
-        app = Flama(components=[WorkerComponent(MemoryWorker.of(worker)())])
+        app = Flama(components=[WorkerComponent(MemoryWorker.of(each)()) for each in workers])
     else:
-        app = Flama(modules=[SQLAlchemyModule(url)], components=[WorkerComponent(worker())])
+        app = Flama(modules=[SQLAlchemyModule(url)], components=[WorkerComponent(each()) for each in workers])
     for name in names:
-        app.resources.add_resource(f"/{name}/", RESOURCES[name])
+        app.resources.add_resource(f"/{name}/", resource(name))
     return app
 
 

@@ -361,7 +361,7 @@ def every_verb(table, first, second):
 
 
 settings = hypothesis.settings(
-    max_examples=4,
+    max_examples=2,
     deadline=None,
     suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture, hypothesis.HealthCheck.too_slow],
 )

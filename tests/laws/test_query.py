@@ -190,7 +190,7 @@ def databases(postgres_url, mariadb_url):
     opened.close()
 
 
-EXAMPLES = hypothesis.settings(max_examples=60, deadline=None)
+EXAMPLES = hypothesis.settings(max_examples=30, deadline=None)
 RECORDS = st.lists(RECORD, min_size=4, max_size=12)
 
 

@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 import typing as t
 
 import psycopg
@@ -64,6 +65,16 @@ class Server:
     def promote(self) -> None:
         """Make the primary of it that it was a replica of, and wait until it takes writes."""
         self._control("promote", "--wait")
+
+    def pause_replay(self) -> None:
+        """Make a replica stay behind its primary, once this returns."""
+        self.tell("SELECT pg_wal_replay_pause()")
+        while self.tell("SELECT pg_get_wal_replay_pause_state()") != [("paused",)]:
+            time.sleep(0.01)
+
+    def resume_replay(self) -> None:
+        """Make a replica follow its primary again."""
+        self.tell("SELECT pg_wal_replay_resume()")
 
     def tell(self, statement: t.LiteralString) -> list[tuple[t.Any, ...]]:
         """Run a statement outside of a transaction, and give what it returns."""

@@ -113,6 +113,7 @@ def environments(tmp_path, monkeypatch):
     return environments
 
 
+@pytest.mark.exhaustive
 def test_an_environment_is_made_once_for_its_requirements(environments, tmp_path):
     (tmp_path / "peer.txt").write_text("# nothing\n")
     python = pathlib.Path(environments.python_of("peer"))
@@ -128,6 +129,7 @@ def test_an_environment_is_made_once_for_its_requirements(environments, tmp_path
     assert not mark.exists()
 
 
+@pytest.mark.exhaustive
 def test_an_environment_that_cannot_be_had_tells_why_and_is_tried_again(environments, tmp_path):
     (tmp_path / "peer.txt").write_text(f"{tmp_path}/nowhere-1.0-py3-none-any.whl\n")
 
@@ -136,6 +138,7 @@ def test_an_environment_that_cannot_be_had_tells_why_and_is_tried_again(environm
             environments.python_of("peer")
 
 
+@pytest.mark.exhaustive
 def test_a_peer_that_cannot_be_installed_is_named_in_the_results(tmp_path):
     (tmp_path / "piccolo.txt").write_text(f"{tmp_path}/nowhere-1.0-py3-none-any.whl\n")
     # in a process of its own: the benchmarks have tables of the same names as other tests
@@ -190,6 +193,7 @@ def service(monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["by hand", "by hand, in transactions", "flama", "flama, whose GET only reads"])
+@pytest.mark.exhaustive
 def test_a_service_answers_as_it_should_and_as_fast_as_it_is_asked(service, postgres_url, name):
     from contenders.service import load
 

@@ -16,8 +16,7 @@ TESTS = (
 )
 
 
-@pytest.mark.parametrize("tests", TESTS)
-def test_what_holds_on_httpx_holds_on_httpx2(tests):
+def test_what_holds_on_httpx_holds_on_httpx2():
     pytest.importorskip("httpx2")
     command = [
         sys.executable,
@@ -33,7 +32,7 @@ def test_what_holds_on_httpx_holds_on_httpx2(tests):
     ]
 
     run = subprocess.run(
-        [*command, tests], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        [*command, *TESTS], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True
     )
 
     assert run.returncode == 0, run.stdout[-3_000:]

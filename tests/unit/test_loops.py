@@ -83,9 +83,9 @@ def test_programs_run_on_it_or_on_another(chosen, tmp_path, is_module, loop):
     assert finished.stdout.split() == [loop or chosen, "__main__", "a", "b"]
 
 
-@pytest.mark.parametrize("loop", loops.LOOPS)
-def test_the_option_chooses_it_in_workers_too(loop):
-    pytest.importorskip(loop)
+def test_the_option_chooses_it_in_workers_too(chosen):
+    pytest.importorskip("uvloop")
+    loop = next(loop for loop in loops.LOOPS if loop != chosen)
     ours = f"{__file__}::{test_tests_run_on_it.__name__}"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-n", "1", "--loop", loop, ours]
 

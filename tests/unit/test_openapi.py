@@ -860,7 +860,7 @@ class Label(msgspec.Struct):
 def test_an_application_keeps_to_its_document(serve, tmp_path):
     # Schemathesis would also have refused what a schema doesn't allow. Pydantic is lenient, as its users know it: it
     # takes false for 0, which no JSON Schema says of an integer.
-    options = ["--max-examples=20", "--seed=1", "--exclude-checks=negative_data_rejection", "--no-color"]
+    options = ["--max-examples=10", "--seed=1", "--exclude-checks=negative_data_rejection", "--no-color"]
     url = f"{serve(puppies())}/schema/"
 
     run = subprocess.run(

@@ -55,16 +55,27 @@ def _request(method: str) -> bytes:
 
 
 class _Connection(asyncio.Protocol):
-    """A client that sends its next request as soon as it has the response, until the time is over."""
+    """A client that sends its next request as soon as it has the response, until the time is over.
 
-    def __init__(self, methods: tuple[str, ...], turn: int, until: float) -> None:
-        self.done = asyncio.get_running_loop().create_future()
+    It waits for :meth:`go_on` after its first response. That one isn't measured: it contains the time in which the
+    server accepts the connections, which clients keep.
+    """
+
+    def __init__(self, methods: tuple[str, ...], turn: int) -> None:
+        loop = asyncio.get_running_loop()
+        self.ready, self.done = loop.create_future(), loop.create_future()
         self.latencies: list[float] = []
-        self._methods, self._until, self._turn = methods, until, turn
+        self._methods, self._turn = methods, turn
+        self._until = 0.0
         self._received = b""
 
     def connection_made(self, transport: t.Any) -> None:
         self._transport = transport
+        self._ask()
+
+    def go_on(self, until: float) -> None:
+        """Send requests until a moment."""
+        self._until = until
         self._ask()
 
     def data_received(self, data: bytes) -> None:
@@ -76,9 +87,12 @@ class _Connection(asyncio.Protocol):
         if not found or len(content) < int(rest.partition(b"\r\n")[0]):
             return
         if not head.startswith(b"HTTP/1.1 200"):
-            self.done.set_exception(RuntimeError(self._received.decode()))
+            (self.done if self.ready.done() else self.ready).set_exception(RuntimeError(self._received.decode()))
             return
         self._received = b""
+        if not self.ready.done():
+            self.ready.set_result(None)
+            return
         now = time.perf_counter()
         self.latencies.append(now - self._asked)
         if now < self._until:
@@ -87,8 +101,9 @@ class _Connection(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self.done.done():
-            self.done.set_result(None)
+        for future in (self.ready, self.done):
+            if not future.done():
+                future.set_result(None)
 
     def _ask(self) -> None:
         request = _request(self._methods[self._turn % len(self._methods)])
@@ -98,11 +113,14 @@ class _Connection(asyncio.Protocol):
 
 
 async def _ask(port: int, methods: tuple[str, ...], seconds: float, clients: int) -> Outcome:
-    begun, spent = time.perf_counter(), time.process_time()
-    connections = [_Connection(methods, turn, begun + seconds) for turn in range(clients)]
+    connections = [_Connection(methods, turn) for turn in range(clients)]
     loop = asyncio.get_running_loop()
     for each in connections:
         await loop.create_connection(lambda each=each: each, "127.0.0.1", port)
+    await asyncio.gather(*(each.ready for each in connections))
+    begun, spent = time.perf_counter(), time.process_time()
+    for each in connections:
+        each.go_on(begun + seconds)
     await asyncio.gather(*(each.done for each in connections))
     took, worked = time.perf_counter() - begun, time.process_time() - spent
     latencies = sorted(latency for each in connections for latency in each.latencies)

@@ -19,7 +19,7 @@ from flama.ddd.repositories.memory import MemoryRepository
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.memory import MemoryWorker
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 UTC = datetime.UTC
 ZONE = datetime.timezone(datetime.timedelta(hours=2))

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flama import exceptions
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 CONVENTION = {
     "pk": "pk_%(table_name)s",

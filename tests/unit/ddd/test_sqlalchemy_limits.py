@@ -9,7 +9,7 @@ from flama.ddd import F
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from tests.support import schemas
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 metadata = sa.MetaData()
 letter_table = sa.Table(

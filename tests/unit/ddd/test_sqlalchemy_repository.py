@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from flama import exceptions
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyRepository, SQLAlchemyTableRepository
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import upserts
 from tests.support import schemas
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 metadata = sa.MetaData()
 ticks = itertools.count(1)

@@ -92,11 +92,11 @@ class Toy(CRUDResource):
     repository = Toys
 
 
-@pytest.fixture(params=["memory", "sqlite", "asyncpg", "psycopg", "mariadb"])
+@pytest.fixture(params=["memory store", "sqlite", "asyncpg", "psycopg", "mariadb"])
 def url(request: pytest.FixtureRequest, tmp_path: pathlib.Path) -> str | None:
     """Give the URL of a database; None for none."""
     match request.param:
-        case "memory":
+        case "memory store":
             return None
         case "sqlite":
             return f"sqlite+aiosqlite:///{tmp_path}/data.db"

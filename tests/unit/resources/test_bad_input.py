@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 JSON = {"content-type": "application/json"}
 

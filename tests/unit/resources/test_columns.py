@@ -21,7 +21,7 @@ from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.resources import CRUDResource
 from flama.sqlalchemy import SQLAlchemyModule
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 
 class Email(sa.types.TypeDecorator):

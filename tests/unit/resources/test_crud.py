@@ -9,7 +9,7 @@ import pytest
 from flama.rest import links, pages, streams
 from flama.rest.operations import Envelope
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 BELLA = {
     "name": "Bella",

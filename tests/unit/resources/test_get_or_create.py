@@ -13,7 +13,7 @@ from flama.ddd import BaseRepository, HTTPResourceRepository, MemoryRepository
 from flama.resources import CRUDResource
 from tests.unit.resources.conftest import Puppy
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 PATH = "/puppy/:get_or_create/"
 BY_NAME = {"on": "name"}

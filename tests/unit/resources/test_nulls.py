@@ -11,7 +11,7 @@ from flama.resources import CRUDResource
 from flama.sqlalchemy import SQLAlchemyModule
 from tests.unit.resources.conftest import Puppies, application
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 WRITES = {
     "create of null": ("POST", "/puppy/", {"name": None}, "name"),

@@ -24,7 +24,7 @@ from flama.resources import CRUDResource
 from flama.rest import moments
 from flama.sqlalchemy import SQLAlchemyModule
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 metadata = sa.MetaData()
 thing = sa.Table(
@@ -84,10 +84,10 @@ class Packed(CRUDResource):
 RESOURCES = {"/thing/": Thing, "/typed/": Typed, "/packed/": Packed}
 
 
-@pytest.fixture(params=["memory", "sqlite", "asyncpg", "psycopg", "mariadb"])
+@pytest.fixture(params=["memory store", "sqlite", "asyncpg", "psycopg", "mariadb"])
 def url(request, tmp_path):
     match request.param:
-        case "memory":
+        case "memory store":
             return None
         case "sqlite":
             return f"sqlite+aiosqlite:///{tmp_path}/data.db"

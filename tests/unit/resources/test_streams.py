@@ -16,7 +16,7 @@ from flama.resources import CRUDResource
 from flama.rest import streams
 from flama.sqlalchemy import SQLAlchemyModule
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 NDJSON = {"accept": streams.MEDIA_TYPE}
 metadata = sa.MetaData()

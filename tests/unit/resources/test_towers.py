@@ -15,7 +15,7 @@ from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.resources import CRUDResource
 from flama.sqlalchemy import SQLAlchemyModule
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 metadata = sa.MetaData()
 tool = sa.Table(

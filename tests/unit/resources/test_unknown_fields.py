@@ -14,7 +14,7 @@ from flama.ddd import HTTPResourceRepository, MemoryRepository
 from flama.resources import CRUDResource
 from tests.unit.resources.conftest import Puppies
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
 ODD = {"name": "Bella", "nmae": "Bella", "age": 3, "aeg": None}
 WRITES = {
