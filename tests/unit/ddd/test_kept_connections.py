@@ -47,6 +47,8 @@ class Service:
                 writer.write(b'content-length: 10\r\n\r\n{"id": ')
                 await writer.drain()
                 await asyncio.sleep(self.rest + random.uniform(0, self.pause))
+                if writer.is_closing():  # on uvloop, to write then is an error
+                    break
                 writer.write(b"17}")
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
