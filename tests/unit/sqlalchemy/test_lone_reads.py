@@ -103,7 +103,7 @@ async def test_to_read_is_one_round_trip_and_to_leave_is_none(depot, relayed):
 
 async def states(others):
     """Return the states of the other sessions; one that has just sent its response may be active for a moment."""
-    while "active" in (found := set((await others.execute(STATES)).scalars())):
+    while "active" in (found := set((await others.execute(STATES)).scalars())):  # noqa: ASYNC110
         await asyncio.sleep(0.001)
     return found
 
