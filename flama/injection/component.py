@@ -15,7 +15,7 @@ __all__ = ["Component", "Components", "Parameter", "signature"]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Parameter:
-    """What a function asks for: a name, an annotation, perhaps a default.
+    """A parameter of a function: its name, annotation and default.
 
     ``keyword`` is true for a parameter that can only be passed by name.
     """
@@ -47,11 +47,10 @@ def signature(function: collections.abc.Callable[..., t.Any]) -> _Signature:
 
     :raises ApplicationError: an annotation is written as a string that names nothing in the function's module.
     """
-    is_method = isinstance(function, types.MethodType)
     key = getattr(function, "__func__", function)
     if not isinstance(key, types.FunctionType):
         return _read_signature(function)
-    known = _of_methods if is_method else _of_functions
+    known = _of_functions if key is function else _of_methods
     if (found := known.get(key)) is None:
         found = known[key] = _read_signature(function)
     return found
@@ -80,7 +79,7 @@ class Component:
     when the request ends: in reverse order, with the exception that ended it thrown in, which it can't swallow. Its own
     parameters are injected too; one annotated :class:`Parameter` receives the parameter that the value is for.
 
-    The value is made once a request, unless ``cacheable`` is false: then once for every parameter that asks.
+    The value is made once a request, unless ``cacheable`` is false: then once for every such parameter.
     """
 
     cacheable: t.ClassVar[bool] = True
@@ -102,18 +101,18 @@ class Component:
         """Stop, before the application's modules."""
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
-        """Tell whether this makes the value for a parameter: by default, when its annotation is the very type."""
+        """Return whether this makes the value for a parameter: by default, if the annotation is the provided type."""
         return bool(parameter.annotation == self._provides)
 
     def chosen(self, parameter: Parameter, others: "collections.abc.Sequence[Component]") -> "Component":
-        """Give the component that makes the value for a parameter which others, declared later, can handle as well.
+        """Return the component that makes a parameter's value, where components declared later can handle it, too.
 
-        It is this one by default. Called once, at start-up.
+        By default this one. Called once, at start-up.
         """
         return self
 
     def provider(self, parameter: Parameter) -> collections.abc.Callable[..., t.Any]:
-        """Give the callable that makes the value for this parameter: by default ``resolve``.
+        """Return the callable that makes the value for this parameter: by default ``resolve``.
 
         Called once, at start-up; whatever can be known of the parameter then needs no work in a request.
         """
@@ -128,9 +127,9 @@ class Component:
 
 
 class Components(tuple[Component, ...]):
-    """The components of an application; the first that can handle a parameter makes its value, or says which does."""
+    """The components of an application; the first that can handle a parameter makes its value, or chooses another."""
 
     def find(self, parameter: Parameter) -> Component | None:
-        """Give the component that makes this parameter's value, None when there is none."""
+        """Return the component that makes this parameter's value, or None."""
         able = [component for component in self if component.can_handle_parameter(parameter)]
         return able[0].chosen(parameter, able[1:]) if able else None
