@@ -33,7 +33,9 @@ class Begun:
     a fraction of a task, which it needs only when who waits for it goes away.
     """
 
-    __slots__ = ("_coroutine", "_error", "_is_done", "_waiter")
+    __slots__ = ("_coroutine", "_error", "_is_done", "_loop", "_waiter")
+
+    _loop: asyncio.AbstractEventLoop
 
     def __init__(self, coroutine: collections.abc.Coroutine[t.Any, t.Any, t.Any]) -> None:
         self._coroutine = coroutine
@@ -45,7 +47,7 @@ class Begun:
     async def wait(self) -> None:
         """Wait for its end, and raise what it raises. The wait may be cancelled, and another begin; one at a time."""
         if not self._is_done:
-            self._waiter = asyncio.get_running_loop().create_future()
+            self._waiter = self._loop.create_future()
             await self._waiter
         if self._error is not None:
             raise self._error
@@ -59,6 +61,7 @@ class Begun:
             self._end(error)
         else:
             future._asyncio_future_blocking = False  # by which a task knows that it is to wait
+            self._loop = future.get_loop()
             future.add_done_callback(self._go_on)
 
     def _end(self, error: BaseException | None) -> None:

@@ -59,6 +59,6 @@ class WorkerComponent(injection.Component):
     def resolve(self, app: types.App, scope: types.Scope = _NO_REQUEST) -> base.AbstractWorker:
         """Return a copy of the worker, bound to the application, for a request or a socket."""
         bound = self.worker.bound(app)
-        if isinstance(bound, base.BaseWorker) and scope["type"] == "http":
+        if scope["type"] == "http":
             bound._after_response = scope.get(AFTER_RESPONSE)
         return bound

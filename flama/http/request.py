@@ -171,15 +171,17 @@ def query_pairs(scope: types.Scope) -> list[tuple[str, str]]:
 
 
 def _header(scope: types.Scope, name: bytes) -> bytes | None:
+    key: bytes
+    value: bytes
     for key, value in scope["headers"]:
         if key == name:
-            return t.cast(bytes, value)
+            return value
     return None
 
 
 def _refuse_announced(scope: types.Scope, limit: int | None) -> None:
     """Refuse a body that is said to be too large, before reading any of it."""
-    announced = _header(scope, b"content-length")
+    announced = None if limit is None else _header(scope, b"content-length")
     if announced is not None and announced.isdigit():
         _refuse(int(announced[:20]), limit)
 

@@ -13,7 +13,7 @@ from flama.injection.plan import planned_for
 __all__ = ["Caller", "caller"]
 
 _OURS: t.Final = ("anyio.", "asyncio.", "contextlib.", "flama.ddd.", "flama.sqlalchemy.", "flama.tasks.", "sqlalchemy.")
-_BETWEEN: t.Final = 6  # frames, from caller() to Pool.connect()
+_BETWEEN: t.Final = 5  # frames, from caller() to Pool.connect()
 _AWAITING: t.Final = (
     inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE | inspect.CO_GENERATOR
 )

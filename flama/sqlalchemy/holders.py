@@ -7,14 +7,14 @@ import types
 import typing as t
 
 from flama import concurrency
-from flama.sqlalchemy.callers import Caller, caller
+from flama.sqlalchemy.callers import Caller
 
-__all__ = ["Holder", "Noted", "listed", "noted"]
+__all__ = ["Holder", "Noted", "holder", "listed"]
 
 _MOST: t.Final = 20
 
-Noted: t.TypeAlias = tuple[float, str, Caller]
-"""What a :class:`Holder` is made of when somebody asks: a tuple takes a quarter of the time."""
+Noted: t.TypeAlias = tuple[float, asyncio.Task[t.Any] | None, Caller]
+"""What a :class:`Holder` is made of when somebody asks: the time, the task, and where in the program it is."""
 
 
 class Holder(t.NamedTuple):
@@ -42,10 +42,10 @@ class Holder(t.NamedTuple):
         return taken + called
 
 
-def noted(now: float) -> Noted:
-    """Note who takes a connection now: to be called by what the pool calls when it gives one."""
-    task = asyncio.current_task()
-    return now, "none" if task is None else task.get_name(), caller()
+def holder(noted: Noted) -> Holder:
+    """Return the holder of a connection from what was noted when it was taken."""
+    since, task, caller = noted
+    return Holder(since, "none" if task is None else task.get_name(), caller)
 
 
 def listed(holders: collections.abc.Sequence[Holder]) -> list[str]:

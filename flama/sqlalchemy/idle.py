@@ -25,9 +25,9 @@ class Idle(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
         self._take = self._kept.pop if use_lifo else self._kept.popleft
 
     @property
-    def next(self) -> sa.pool.ConnectionPoolEntry:
-        """The one that is given next; there has to be one."""
-        return self._kept[-1 if self.use_lifo else 0]
+    def next(self) -> sa.pool.ConnectionPoolEntry | None:
+        """The one that is given next; None when there is none."""
+        return self._kept[-1 if self.use_lifo else 0] if self._kept else None
 
     def __iter__(self) -> collections.abc.Iterator[sa.pool.ConnectionPoolEntry]:
         """Iterate over all of them, the one that was idle for longest first."""
@@ -60,12 +60,12 @@ class Idle(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
     def rest(self, proxy: t.Any) -> None:
         """Keep a connection with its proxy."""
         item = proxy._connection_record
-        self.put(item)
+        self._kept.append(item)
         self._resting[item] = proxy
 
-    def wake(self) -> t.Any:
-        """Give the proxy of the connection that is given next; None if it isn't kept with one."""
-        proxy = self._resting.pop(self.next, None)
+    def wake(self, item: sa.pool.ConnectionPoolEntry) -> t.Any:
+        """Return the proxy of the connection that is given next, and take that; None if it isn't kept with one."""
+        proxy = self._resting.pop(item, None)
         if proxy is not None:
             self._take()
         return proxy

@@ -35,9 +35,9 @@ class ConnectionManager:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    async def open(self) -> AsyncConnection:
+    def open(self) -> collections.abc.Coroutine[t.Any, t.Any, AsyncConnection]:
         """Check a connection out, waiting for one if all are in use."""
-        return await drivers.checked_out(self._engine)
+        return drivers.checked_out(self._engine)
 
     async def open_late(self) -> AsyncConnection:
         """Give a connection that is checked out when it is first used, where that can be."""
@@ -62,11 +62,12 @@ class ConnectionManager:
         """Begin the connection's transaction, which is no unit's."""
         return await self.begin(connection)
 
-    async def begin(self, connection: AsyncConnection) -> AsyncTransaction:
-        """Begin the connection's transaction."""
-        if (sync := connection.sync_connection) is not None and sync.in_transaction():
-            raise exceptions.SQLAlchemyError("Transaction already started in this connection")
-        return await drivers.begun(connection)
+    def begin(self, connection: AsyncConnection) -> collections.abc.Coroutine[t.Any, t.Any, AsyncTransaction]:
+        """Begin the connection's transaction.
+
+        :raises SQLAlchemyError: the connection is in one already.
+        """
+        return drivers.begun(connection)
 
     async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
         """Commit the transaction, or roll it back."""
@@ -74,13 +75,9 @@ class ConnectionManager:
             raise exceptions.SQLAlchemyError("Transaction not started")
         await drivers.ended(transaction, rollback=rollback)
 
-    def leave_at_once(self, transaction: AsyncTransaction) -> bool:
-        """End a transaction of which the database was not told, and close its connection; tell whether it was done."""
-        return drivers.left_at_once(transaction)
-
-    def committing(self, transaction: AsyncTransaction) -> collections.abc.Awaitable[None] | None:
-        """Send COMMIT, and give what waits for the answer and may be cancelled; None when there is no such way."""
-        return drivers.committing(transaction)
+    def begin_end(self, transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
+        """Begin to end a transaction and to close its connection, as :func:`drivers.begin_end` does."""
+        return drivers.begin_end(transaction, commit=commit)
 
     async def commit_last(self, transaction: AsyncTransaction) -> bool:
         """Commit a transaction with which its connection is closed, if that saves anything; tell whether it was."""
@@ -194,13 +191,9 @@ class SharedConnectionManager(ConnectionManager):
         share.is_begun = share.is_begun and bool(share.transactions)
         await super().end(transaction, rollback=rollback)
 
-    def leave_at_once(self, transaction: AsyncTransaction) -> bool:
+    def begin_end(self, transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
         """Leave it to who has the connection to end its transactions."""
         return False
-
-    def committing(self, transaction: AsyncTransaction) -> collections.abc.Awaitable[None] | None:
-        """Leave it to who has the connection to end its transactions."""
-        return None
 
     async def commit_last(self, transaction: AsyncTransaction) -> bool:
         """Leave it to who has the connection to end its transactions."""
@@ -319,7 +312,7 @@ class SQLAlchemyModule(modules.Module):
     @property
     def connection_manager(self) -> ConnectionManager:
         """What opens connections and transactions, while the application runs."""
-        return self._started.manager
+        return (self._running or self._started).manager
 
     async def on_startup(self) -> None:
         """Make the engine; it connects when it is first used.

@@ -16,10 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
 
+from flama.sqlalchemy._connection import PooledConnection
 from flama.sqlalchemy._expiry import Expiry
 from flama.sqlalchemy._growth import ConnectError, Growth
+from flama.sqlalchemy.callers import caller
 from flama.sqlalchemy.connecting import answers, made
-from flama.sqlalchemy.holders import Holder, Noted, listed, noted
+from flama.sqlalchemy.holders import Holder, Noted, holder, listed
 from flama.sqlalchemy.idle import Idle
 from flama.sqlalchemy.lines import Line
 from flama.sqlalchemy.listeners import are_heard
@@ -92,7 +94,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     @property
     def holders(self) -> list[Holder]:
         """Who holds a connection now, the one who took it first coming first."""
-        return [Holder(*noted) for noted in self._held.values()]
+        return list(map(holder, self._held.values()))
 
     async def turn(self) -> None:
         """Wait for one's turn. A connection has to be taken right then, before anything else is waited for.
@@ -100,12 +102,18 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         :raises TimeoutError: it didn't come in time.
         """
         since = time.monotonic()
-        if not self._turns.take():
-            try:
-                await self._wait()
-            except ConnectError as error:
-                self._failure = error.__cause__  # which SQLAlchemy translates where a connection is taken
+        try:
+            await self._wait()
+        except ConnectError as error:
+            self._failure = error.__cause__  # which SQLAlchemy translates where a connection is taken
         self._since = since
+
+    def take_turn(self) -> bool:
+        """Take one's turn, as :meth:`turn` does, if nobody has to be waited for; return whether it was taken."""
+        if not self._turns.take():
+            return False
+        self._since = time.monotonic()
+        return True
 
     def taken(self, engine: sa.Engine) -> sa.Connection | None:
         """Give a connection to who has the turn, if one is to be had without waiting."""
@@ -114,15 +122,16 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             self._failure is not None
             or self._pre_ping
             or are_heard(self.dispatch.checkout)
-            or not (idle.qsize() and self._is_good(idle.next, now))
+            or (record := idle.next) is None
+            or not self._is_good(record, now)
         ):
             return None
-        if (proxy := idle.wake()) is None:
+        if (proxy := idle.wake(record)) is None:
             self._chosen = idle.get()
             return engine.connect()
         self._since = None
-        self._note(proxy._connection_record, now)
-        return sa.Connection(engine, proxy)
+        self._note(record, now)
+        return PooledConnection(engine, proxy)
 
     def close_at_once(self, connection: sa.Connection) -> bool:
         """Close a connection that needs nothing, if there is nothing to wait for; tell whether that was done."""
@@ -130,7 +139,8 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         record = proxy._connection_record
         if record is None or are_heard(self.dispatch.checkin, self.dispatch.reset):
             return False
-        if record.finalize_callback or (line := _line(record)) is None:
+        line: Line | None = record.info.get(_LINE)
+        if record.finalize_callback or line is None:
             connection.close()
             return True
         if (begun := connection._transaction) is not None:
@@ -297,8 +307,9 @@ class FairPool(sa.AsyncAdaptedQueuePool):
 
     def _note(self, record: sa.pool.ConnectionPoolEntry, now: float) -> None:
         """Note who takes a connection, and in which loop."""
-        self._held[record] = noted(now)
-        if self._expiry.loop is not asyncio.get_running_loop():
+        loop = asyncio.get_running_loop()
+        self._held[record] = now, asyncio.current_task(loop), caller()
+        if self._expiry.loop is not loop:
             self._expiry.start()
 
     def _at_once(self) -> sa.pool.ConnectionPoolEntry | None:
@@ -310,11 +321,11 @@ class FairPool(sa.AsyncAdaptedQueuePool):
 
     def _good(self, now: float) -> sa.pool.ConnectionPoolEntry | None:
         """Give the next idle connection, for which one has the turn, unless it has to be looked after first."""
-        idle = self._idle
-        return idle.get() if idle.qsize() and self._is_good(idle.next, now) else None
+        record = self._idle.next
+        return self._idle.get() if record is not None and self._is_good(record, now) else None
 
     def _is_good(self, record: t.Any, now: float) -> bool:
-        line = _line(record)
+        line: Line | None = record.info.get(_LINE)
         return line is not None and now - line.idle_since <= self.ping_after and not self._is_stale(record, line, now)
 
     def _is_stale(self, record: t.Any, line: Line | None, now: float) -> bool:
@@ -403,16 +414,16 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return True
 
     def _do_return_conn(self, record: t.Any) -> None:
-        holder, line = self._held.pop(record, None), _line(record)
+        noted, line = self._held.pop(record, None), _line(record)
         if record.dbapi_connection is not None:
             if line is not None:
                 line.idle_since = time.monotonic()
             self._take_back(record)
             return
         record.info.pop(_LINE, None)  # it was closed, detached, or left to the garbage collector
-        if holder is not None and _is_collected():
+        if noted is not None and _is_collected():
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._reclaim, record, holder, line)
+                self._loop.call_soon_threadsafe(self._reclaim, record, noted, line)
         else:
             self._drop()
 
@@ -432,8 +443,8 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         if self._given_back is not None:
             self._given_back.set()
 
-    def _reclaim(self, record: sa.pool.ConnectionPoolEntry, holder: Noted, line: Line | None) -> None:
-        _logger.warning("A connection was never given back, and is closed: %s", Holder(*holder))
+    def _reclaim(self, record: sa.pool.ConnectionPoolEntry, noted: Noted, line: Line | None) -> None:
+        _logger.warning("A connection was never given back, and is closed: %s", holder(noted))
         if line is not None:
             line.finish()
         self._drop()

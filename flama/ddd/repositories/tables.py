@@ -32,8 +32,12 @@ class SQLAlchemyTableManager:
         self.table = table
         self.connection = connection
         self.reading = _reading(table)
-        # within a transaction, nothing that was written is there before it is committed
-        self.writing = translated(table.name, table, leaves_open=functools.partial(drivers.autocommits, connection))
+
+    @property
+    def writing(self) -> translated:
+        """What goes wrong in a block that writes; within a transaction, nothing is there before it is committed."""
+        table = self.table
+        return translated(table.name, table, leaves_open=functools.partial(drivers.autocommits, self.connection))
 
     @property
     def resource(self) -> str:

@@ -46,6 +46,8 @@ class AbstractWorker(abc.ABC):
     ``async with worker`` begins it. It ends well when the block does, and is rolled back when an exception leaves it.
     """
 
+    _after_response: list[tasks.Work] | None = None  # what runs then, in a request
+
     def __init__(self, app: types.App | None = None) -> None:
         self._app = app
 
@@ -94,14 +96,14 @@ class AbstractWorker(abc.ABC):
         await self.begin()
         return self
 
-    async def __aexit__(
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: python_types.TracebackType | None,
-    ) -> None:
+    ) -> collections.abc.Coroutine[t.Any, t.Any, None]:
         """Leave the unit."""
-        await self.end(rollback=error is not None)
+        return self.end(rollback=error is not None)
 
     def bound(self, app: types.App) -> t.Self:
         """Give a worker like this one, with no unit begun, that uses the application's modules."""
@@ -144,7 +146,6 @@ class BaseWorker(AbstractWorker, Backend):
         self._kept: _Kept | None = None  # while an application runs
         self._applications = 0  # that run
         self._served: dict[str, type[AbstractRepository]] | None = None  # instead of those it declares
-        self._after_response: list[tasks.Work] | None = None  # what runs then, in a request
 
     async def on_startup(self) -> None:
         """Begin to keep what is costly to open anew for each unit."""
@@ -183,10 +184,18 @@ class BaseWorker(AbstractWorker, Backend):
     async def begin(self) -> None:
         """Enter the unit, or begin a savepoint in it."""
         unit = self._unit()
-        if unit is None or unit.task is not asyncio.current_task():
-            await self._open()
-        else:
+        if unit is not None and unit.task is asyncio.current_task():
             await unit.begin_nested()
+            return
+        deadline = None if self._timeout is None else await asyncio.timeout(self._timeout).__aenter__()
+        unit = Unit(deadline, self._start)
+        try:
+            await unit.begin(self.parts())
+        except BaseException as error:
+            await self._ended(unit, error)
+            raise
+        self._begun.add(unit)
+        _units.set({**_units.get({}), self: unit})
 
     async def end(self, *, rollback: bool = False) -> None:
         """Leave the unit, or its innermost savepoint."""
@@ -261,14 +270,14 @@ class BaseWorker(AbstractWorker, Backend):
 
         return await attempted(attempt, attempts, _BACKOFF, _pause)
 
-    async def __aexit__(
+    def __aexit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: python_types.TracebackType | None,
-    ) -> None:
+    ) -> collections.abc.Coroutine[t.Any, t.Any, None]:
         """Leave the unit, or its innermost savepoint."""
-        await self._leave(error)
+        return self._leave(error)
 
     def bound(self, app: types.App) -> t.Self:
         """Give a worker like this one, with no unit begun, that uses the application's modules, for a request."""
@@ -281,17 +290,6 @@ class BaseWorker(AbstractWorker, Backend):
         copied = object.__new__(type(self))
         vars(copied).update(vars(self), _begun=set())
         return copied
-
-    async def _open(self) -> None:
-        deadline = None if self._timeout is None else await asyncio.timeout(self._timeout).__aenter__()
-        unit = Unit(deadline, self._start)
-        try:
-            await unit.begin(self.parts())
-        except BaseException as error:
-            await self._ended(unit, error)
-            raise
-        self._begun.add(unit)
-        _units.set({**_units.get({}), self: unit})
 
     def _start(self, work: tasks.Work) -> None:
         if self._after_response is not None:
@@ -311,15 +309,13 @@ class BaseWorker(AbstractWorker, Backend):
         unit.open = False
         self._begun.remove(unit)
         _units.set({worker: other for worker, other in _units.get({}).items() if other is not unit})
-        if unit.deadline is not None or not (unit.end_at_once() or (error is None and await self._committed(unit))):
+        ending = unit.begin_end(commit=error is None) if unit.deadline is None else False
+        if ending is not True and not (ending and await self._committed(unit, ending)):
             await self._ended(unit, error)
 
-    async def _committed(self, unit: Unit) -> bool:
-        committing = unit.committing()
-        if committing is None:
-            return False
+    async def _committed(self, unit: Unit, ending: collections.abc.Awaitable[bool]) -> bool:
         try:
-            return await committing
+            return await ending
         except asyncio.CancelledError as error:
             await finished(unit.end(None), error)
             raise
@@ -359,10 +355,11 @@ class BaseWorker(AbstractWorker, Backend):
         return unit
 
     def _repository(self, name: str) -> AbstractRepository:
-        repositories = self._inside(f"'{name}' is").repositories
-        if name not in repositories:
+        unit = self._unit() or self._inside(f"'{name}' is")
+        repository = unit.repositories.get(name)
+        if repository is None:
             raise self._declarations.missing(type(self), name)
-        return repositories[name]
+        return repository
 
 
 def _pause(error: Exception) -> float | None:

@@ -29,7 +29,6 @@ _T = t.TypeVar("_T")
 
 _translated: t.Final = translated(None)
 _COMMIT_LIMIT: t.Final = 60.0  # seconds for an answer: a database that gives none can't hold a unit
-_ANSWER_LIMIT: t.Final = 1.0  # seconds in which most answers come: others are waited for in another task
 _ROLLBACK_LIMIT: t.Final = 5.0
 
 
@@ -74,7 +73,7 @@ class SQLAlchemyWorker(BaseWorker):
         self._settings = Settings(isolation, read_only, statement_timeout)
         self._plain = self._settings == Settings()
         self._after: Position | None = None  # what its reading units have to see
-        self._found: tuple[t.Any, SQLAlchemyModule] | None = None  # with the application whose it is
+        self._found: list[tuple[t.Any, SQLAlchemyModule]] = []  # with the application whose it is; shared with copies
         self._late = False  # whether its connection is checked out when it is first used
 
     @classmethod
@@ -159,19 +158,14 @@ class SQLAlchemyWorker(BaseWorker):
                 raise
         return _Transaction(self, manager, begun)
 
-    def end_at_once(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
-        """End a unit of which the database was not told; tell whether that was done."""
+    def begin_end(
+        self, session: AsyncConnection, transaction: Transaction | None, *, commit: bool
+    ) -> bool | collections.abc.Awaitable[bool]:
+        """End a unit of which the database was not told; else send COMMIT, and return what waits for the answer."""
         if not isinstance(transaction, _Transaction) or not (self._plain or self._settings.end_with(session)):
             return False
-        return transaction.manager.leave_at_once(transaction.begun)
-
-    def committing(
-        self, session: AsyncConnection, transaction: Transaction | None
-    ) -> collections.abc.Awaitable[bool] | None:
-        """Send COMMIT; give what waits for the answer, closes the connection, and tells whether all is done."""
-        if not (self._plain and isinstance(transaction, _Transaction)) or self._module.replicas is not None:
-            return None
-        return transaction.committing()
+        commit = commit and self._plain and self._module.replicas is None and not transaction.has_more_to_end
+        return transaction.manager.begin_end(transaction.begun, commit=commit)
 
     async def end_well(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
         """Commit the unit's transaction, and close its connection, if that is done in one; tell whether it was."""
@@ -183,22 +177,10 @@ class SQLAlchemyWorker(BaseWorker):
 
     @property
     def _module(self) -> SQLAlchemyModule:
-        if self._found is None or self._found[0] is not self._app:
-            self._found = self._app, getattr(self.app, self._module_name)
-        return self._found[1]
-
-    async def _opened(self) -> AsyncConnection:
-        try:
-            module = self._module
-            special = self._late or module.replicas is not None
-            connection = await (self._checked_out(module) if special else module.connection_manager.open())
-            # within a transaction of somebody else's, it is too late for a unit's settings
-            if not (self._plain or module.manager.is_nested(connection)):
-                await self._set(module, connection)
-        except BaseException:
-            with _translated:
-                raise
-        return connection
+        found = self._found
+        if not found or found[0][0] is not self._app:
+            found[:] = [(self._app, getattr(self.app, self._module_name))]
+        return found[0][1]
 
     async def _set(self, module: SQLAlchemyModule, connection: AsyncConnection) -> None:
         try:
@@ -251,8 +233,19 @@ class _Session:
         self._worker = worker
 
     async def __aenter__(self) -> AsyncConnection:
-        self._connection = await self._worker._opened()
-        return self._connection
+        worker = self._worker
+        try:
+            module = worker._module
+            special = worker._late or module.replicas is not None
+            connection = await (worker._checked_out(module) if special else module.connection_manager.open())
+            # within a transaction of somebody else's, it is too late for a unit's settings
+            if not (worker._plain or module.manager.is_nested(connection)):
+                await worker._set(module, connection)
+        except BaseException:
+            with _translated:
+                raise
+        self._connection = connection
+        return connection
 
     async def __aexit__(self, *_: object) -> None:
         await self._worker._closed(self._connection)
@@ -289,25 +282,11 @@ class _Transaction:
         self._worker = worker
 
     @property
-    def _has_more_to_end(self) -> bool:
+    def has_more_to_end(self) -> bool:
         return failures.failed(self.begun.connection) or drivers.streaming(self.begun.connection)
 
-    def committing(self) -> collections.abc.Awaitable[bool] | None:
-        if self._has_more_to_end:
-            return None
-        answer = self.manager.committing(self.begun)
-        return None if answer is None else self._answered(answer)
-
-    async def _answered(self, answer: collections.abc.Awaitable[None]) -> bool:
-        try:
-            with limited(_ANSWER_LIMIT):
-                await answer
-        except Exception:  # noqa: BLE001 - it is told again, by who commits it in the long way
-            return False
-        return self.manager.leave_at_once(self.begun)
-
     async def leave(self) -> bool:
-        if self._has_more_to_end:
+        if self.has_more_to_end:
             return False
         if not await self._kept(self.manager.commit_last(self.begun)):
             return False

@@ -35,19 +35,16 @@ class Backend(abc.ABC):
     def session(self) -> contextlib.AbstractAsyncContextManager[t.Any]:
         """Give what opens the backend's session for a unit, and closes it."""
 
-    def end_at_once(self, session: t.Any, transaction: Transaction | None) -> bool:
-        """End the unit's transaction, and close its session, if neither has to be waited for; tell whether it was done.
+    def begin_end(
+        self, session: t.Any, transaction: Transaction | None, *, commit: bool
+    ) -> bool | collections.abc.Awaitable[bool]:
+        """Begin to end the unit's transaction and to close its session.
 
-        That is for units of nothing that the backend has to keep or undo.
+        Return True when both are done, as there was nothing to commit or to undo. Otherwise, with ``commit``, begin to
+        commit, and return what waits for the end of that, closes the session and returns whether it is closed; it may
+        be cancelled, or give up: then :meth:`end_well` does the rest. False when neither is possible.
         """
         return False
-
-    def committing(self, session: t.Any, transaction: Transaction | None) -> collections.abc.Awaitable[bool] | None:
-        """Begin to commit the unit's transaction; give what waits for it, closes its session, and tells whether it did.
-
-        It may be cancelled, or give up: what is left is for :meth:`end_well`. None when there is no such way.
-        """
-        return None
 
     async def end_well(self, session: t.Any, transaction: Transaction | None) -> bool:
         """Commit the unit's transaction, and close its session, if that is done in one; tell whether it was."""
@@ -181,19 +178,12 @@ class Unit:
         if error is None:
             self._hooks[-1].adopt(hooks)
 
-    def end_at_once(self) -> bool:
-        """End it if there is nothing to wait for; tell whether that was done."""
+    def begin_end(self, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
+        """Begin to end it, as :meth:`Backend.begin_end` does, if that is all there is to do."""
         if len(self._parts) != 1 or self._hooks[0]:
             return False
         part = self._parts[0]
-        return part.backend.end_at_once(part.session, part.transactions[0])
-
-    def committing(self) -> collections.abc.Awaitable[bool] | None:
-        """Begin to commit it; give what waits for its end, and tells whether it has ended, if it may be cancelled."""
-        if len(self._parts) != 1 or self._hooks[0]:
-            return None
-        part = self._parts[0]
-        return part.backend.committing(part.session, part.transactions[0])
+        return part.backend.begin_end(part.session, part.transactions[0], commit=commit)
 
     async def end(self, error: BaseException | None) -> None:
         """End its transactions, close its sessions, in the reverse order; an error undoes it. Then run its hooks."""

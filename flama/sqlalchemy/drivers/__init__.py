@@ -4,14 +4,13 @@ from flama.sqlalchemy.drivers._triggers import may_pass_over
 from flama.sqlalchemy.drivers.choice import forget
 from flama.sqlalchemy.drivers.connections import (
     Late,
+    begin_end,
     begun,
     checked_in,
     checked_out,
     committed_last,
-    committing,
     ended,
     late,
-    left_at_once,
 )
 from flama.sqlalchemy.drivers.execution import affected, records
 from flama.sqlalchemy.drivers.single import COUNTED, READ, WRITTEN, first_batch, read, single
@@ -37,6 +36,7 @@ __all__ = [
     "are_many",
     "atomic",
     "autocommits",
+    "begin_end",
     "begin_with",
     "begun",
     "check_stored",
@@ -44,7 +44,6 @@ __all__ = [
     "checked_out",
     "close_streams",
     "committed_last",
-    "committing",
     "delete_one",
     "dropped",
     "ended",
@@ -52,7 +51,6 @@ __all__ = [
     "forget",
     "inserted",
     "late",
-    "left_at_once",
     "make_way",
     "may_pass_over",
     "only_read",

@@ -133,16 +133,17 @@ class Ahead:
         One that is ``guarded`` is undone if it fails, unless a block has begun meanwhile.
         """
         is_alone = self._alone and self._adapter._transaction is None
+        protocol = self._connection._protocol
         if guarded and not (self._blocks or is_alone):
-            self._guard()
+            self._guard(in_transaction=protocol.is_in_transaction())
         ahead = b""
         if self._adapter._transaction is None and self._adapter.isolation_level != "autocommit":
-            if self._connection._top_xact is not None or self._connection.is_in_transaction():
+            if self._connection._top_xact is not None or protocol.is_in_transaction():
                 return False  # a transaction that is not SQLAlchemy's
             ahead = self._messages((_READ_ONLY,)) + _once(self._first) if self._alone else self._begin()
         elif not self._wanted:
             return True
-        self._sent = self._connection._protocol.queries_count
+        self._sent = protocol.queries_count
         if self._wanted:
             ahead += self._messages(self._savepoints())
         self._write(ahead)
@@ -193,7 +194,7 @@ class Ahead:
     async def run(self, *, guarded: bool = False) -> None:
         """Run what goes ahead of a statement by itself."""
         if guarded and not self._blocks:
-            self._guard()
+            self._guard(in_transaction=self.in_transaction)
         if self._nothing is None:
             self._nothing = await self._connection.prepare("")
         # where there is no cache, names are of no use
@@ -211,12 +212,9 @@ class Ahead:
         released = (_release(self._number),) if ended is not None and ended is self._adapter._transaction else ()
         await self._run((*released, *self._savepoints()))
 
-    @property
-    def _begins_with_more(self) -> bool:
-        return bool(self._first) and self._adapter.isolation_level != "autocommit"
-
-    def _guard(self) -> None:
-        self._wanted = self.in_transaction or self._begins_with_more
+    def _guard(self, *, in_transaction: bool) -> None:
+        begins_with_more = bool(self._first) and self._adapter.isolation_level != "autocommit"
+        self._wanted = in_transaction or begins_with_more
         self._guarded = "savepoint" if self._wanted else "transaction"
 
     async def _undone(self, guard: _Guard) -> bool:

@@ -70,7 +70,7 @@ class Asyncpg(Driver):
             self._turns.give_back()
         return True
 
-    def committing(self) -> collections.abc.Awaitable[None] | None:
+    def begin_commit(self) -> collections.abc.Awaitable[None] | None:
         """Send COMMIT, and give what waits for the answer; None when something else is under way, or there is nothing.
 
         Who waits may be cancelled, or told of an error: then :meth:`ended` tells how it ends.

@@ -12,27 +12,29 @@ import sqlalchemy as sa
 from sqlalchemy.engine import default
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction
 
+from flama import exceptions
 from flama.limits import limited
+from flama.sqlalchemy._connection import PLAIN
 from flama.sqlalchemy.drivers.choice import last_driver_of
 from flama.sqlalchemy.drivers.driver import Driver, begin_quietly
 from flama.sqlalchemy.pool import FairPool
 
 __all__ = [
     "Late",
+    "begin_end",
     "begun",
     "checked_in",
     "checked_out",
     "committed_last",
-    "committing",
     "ended",
     "late",
-    "left_at_once",
     "opened",
 ]
 
 _NOTHING: t.Final = default.DefaultDialect.do_begin  # is what a dialect does to begin, unless it has one of its own
 _NONE: t.Final = object()  # in the place of a connection that there is not
 _LIMIT: t.Final = 5.0  # seconds for the database to be done with a connection that is given back
+_ANSWER_LIMIT: t.Final = 1.0  # seconds in which most answers to COMMIT come: others are waited for in another task
 
 
 class Late(sa.Connection):
@@ -73,7 +75,8 @@ async def checked_out(engine: AsyncEngine) -> AsyncConnection:
     pool = sync.pool
     if not isinstance(pool, FairPool) or (sync._has_events and sync.dispatch.engine_connect):
         return await engine.connect()
-    await pool.turn()
+    if not pool.take_turn():
+        await pool.turn()
     try:
         taken = pool.taken(sync)
         return AsyncConnection(engine, taken) if taken is not None else await engine.connect()
@@ -82,14 +85,19 @@ async def checked_out(engine: AsyncEngine) -> AsyncConnection:
 
 
 async def begun(connection: AsyncConnection) -> AsyncTransaction:
-    """Begin the connection's transaction: its driver does so with the first statement."""
+    """Begin the connection's transaction: its driver does so with the first statement.
+
+    :raises SQLAlchemyError: the connection is in one already.
+    """
     sync: t.Any = connection.sync_connection
+    if sync is not None and sync._transaction is not None and sync._transaction.is_active:
+        raise exceptions.SQLAlchemyError("Transaction already started in this connection")
     if sync is None or sync._dbapi_connection is None or _waits_to_begin(sync):
         return await connection.begin()
-    transaction: t.Any = AsyncTransaction(connection)
-    quiet = type(sync) is sa.Connection and not (sync._echo or sync._transaction or sync._trans_context_manager)
+    transaction = AsyncTransaction(connection)
+    quiet = type(sync) in PLAIN and not (sync._echo or sync._transaction or sync._trans_context_manager)
     transaction.sync_transaction = begin_quietly(sync) if quiet else sync.begin()
-    return t.cast(AsyncTransaction, transaction)
+    return transaction
 
 
 async def ended(transaction: AsyncTransaction, *, rollback: bool) -> None:
@@ -103,22 +111,30 @@ async def ended(transaction: AsyncTransaction, *, rollback: bool) -> None:
         await (transaction.rollback() if rollback else transaction.commit())
 
 
-def left_at_once(transaction: AsyncTransaction) -> bool:
-    """End a transaction of which the database was not told, and close its connection; tell whether that was done.
+def begin_end(transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
+    """Begin to end a transaction and to close its connection, if nobody listens to the end of transactions.
 
-    It is where there is nothing to wait for, and nobody who wants to know.
-    """
-    begun: t.Any = transaction.sync_transaction
-    return begun is not None and begun.is_active and _closed_at_once(begun.connection)
-
-
-def committing(transaction: AsyncTransaction) -> collections.abc.Awaitable[None] | None:
-    """Send COMMIT, and give what waits for the answer and may be cancelled; None when there is no such way.
-
-    Whether it failed or was cancelled, :func:`committed_last` tells how it ends.
+    Return True when both are done, as the database was not told of the transaction. Otherwise, with ``commit``, send
+    COMMIT, and return what waits for the answer, closes the connection and returns whether it is closed; when it isn't,
+    or the wait was cancelled, :func:`committed_last` ends the transaction. False when neither is possible.
     """
     driver = _driver_of(transaction)
-    return None if driver is None else driver.committing()
+    if driver is None:
+        return False
+    begun: t.Any = transaction.sync_transaction
+    if driver.idle:
+        return _closed(begun.connection)
+    answer = driver.begin_commit() if commit else None
+    return False if answer is None else _answered(answer, driver, begun.connection)
+
+
+async def _answered(answer: collections.abc.Awaitable[None], driver: Driver, connection: sa.Connection) -> bool:
+    try:
+        with limited(_ANSWER_LIMIT):
+            await answer
+    except Exception:  # noqa: BLE001 - who ends the transaction is told again
+        return False
+    return driver.idle and _closed(connection)
 
 
 async def committed_last(transaction: AsyncTransaction) -> bool:
@@ -141,12 +157,15 @@ async def checked_in(connection: AsyncConnection) -> None:
 
 
 def _closed_at_once(connection: sa.Connection) -> bool:
-    driver, pool = last_driver_of(connection), connection.engine.pool
-    if driver is None or not driver.idle or not isinstance(pool, FairPool):
+    driver = last_driver_of(connection)
+    if driver is None or not driver.idle or connection._nested_transaction is not None:
         return False
-    if connection._nested_transaction is not None:
-        return False
-    return not _tells_ends(connection) and pool.close_at_once(connection)
+    return not _tells_ends(connection) and _closed(connection)
+
+
+def _closed(connection: sa.Connection) -> bool:
+    pool = connection.engine.pool
+    return isinstance(pool, FairPool) and pool.close_at_once(connection)
 
 
 def _driver_of(transaction: AsyncTransaction) -> Driver | None:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
 from flama.sqlalchemy import failures
+from flama.sqlalchemy._connection import PLAIN
 from flama.sqlalchemy.shapes import Arguments, Record, Shape, Shapes
 
 __all__ = ["Cursor", "Driver", "begin_quietly"]
@@ -97,7 +98,7 @@ class Driver(abc.ABC):
         """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
         return False
 
-    def committing(self) -> collections.abc.Awaitable[None] | None:
+    def begin_commit(self) -> collections.abc.Awaitable[None] | None:
         """Send COMMIT, and give what waits for the answer; None when that can't be done, or saves nothing.
 
         Who waits may be cancelled, or told of an error: then :meth:`ended` tells how it ends.
@@ -274,7 +275,7 @@ def _begun(connection: sa.Connection) -> bool:
     heard = connection._has_events or connection.engine._has_events
     if heard and connection.dispatch.begin:  # who listens may want to run something
         return False
-    if type(connection) is sa.Connection:
+    if type(connection) in PLAIN:
         begin_quietly(connection)  # no dialect here has anything to do: the driver begins with the statement
     else:
         connection._autobegin()

@@ -161,6 +161,19 @@ async def test_who_listens_to_statements_is_told_of_those_to_come(harbour):
     assert told == ["SELECT"] * 2
 
 
+async def test_who_listens_to_a_connection_is_told_of_its_unit_alone(harbour):
+    told = []
+    async with harbour:
+        sync = harbour.connection.sync_connection
+        event.listen(sync, "before_cursor_execute", lambda *details: told.append(details[2].split()[0]))
+        event.listen(sync, "commit", lambda connection: told.append("COMMIT"))
+        await harbour.boats.create({"id": 2})
+
+    await visited(harbour)
+
+    assert told == ["INSERT", "COMMIT"]
+
+
 async def test_one_that_is_as_old_as_the_engine_says_is_replaced(postgres_url):
     async with opened(postgres_url, pool_recycle=0) as harbour:
         pids = set()
