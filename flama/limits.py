@@ -1,13 +1,20 @@
-"""Blocks that may take no longer than so long, watched for next to nothing."""
+"""What may take no longer than so long, watched for next to nothing."""
 
 import asyncio
 import threading
 import types
 import typing as t
 
-__all__ = ["limited"]
+__all__ = ["limited", "watch_of"]
 
 _TICK: t.Final = 0.5  # seconds between looks
+
+
+class Expiring(t.Protocol):
+    """What is watched: a block or a wait."""
+
+    def expire(self) -> None:
+        """Have it end, as its time is over; called again each half of a second until it has."""
 
 
 class limited:
@@ -23,7 +30,7 @@ class limited:
 
     _cancelling: int
     _task: asyncio.Task[t.Any]
-    _watch: "_Watch"
+    _watch: "Watch"
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -32,7 +39,7 @@ class limited:
     def __enter__(self) -> None:
         """Begin to count."""
         loop = asyncio.get_running_loop()
-        self._watch = _watch_of(loop)
+        self._watch = watch_of(loop)
         task = asyncio.current_task(loop)
         assert task is not None
         self._task = task
@@ -51,48 +58,51 @@ class limited:
         if isinstance(error, asyncio.CancelledError) and self._task.cancelling() <= self._cancelling:
             raise TimeoutError(f"it took longer than {self._seconds} s") from error
 
-    def cancel(self) -> None:
+    def expire(self) -> None:
         """Cancel what the block waits for."""
         self._cancellations += 1
         self._task.cancel()
 
 
-class _Watch:
-    # its state: the blocks of one loop with the time at which each is cancelled, and whether the timer runs
+class Watch:
+    """Looks twice a second at what is limited in one event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._blocks: dict[limited, float] = {}
-        self._looks = False
+        self._watched: dict[Expiring, float] = {}  # with the loop's time at which each expires
+        self._looks = False  # whether the timer runs
 
-    def add(self, block: limited, until: float) -> None:
-        self._blocks[block] = until
+    def add(self, expiring: Expiring, until: float) -> None:
+        """Watch it until it is removed."""
+        self._watched[expiring] = until
         if not self._looks:
             self._looks = True
             self.loop.call_later(_TICK, self._look)
 
-    def remove(self, block: limited) -> None:
-        del self._blocks[block]
+    def remove(self, expiring: Expiring) -> None:
+        """Watch it no more."""
+        del self._watched[expiring]
 
     def _look(self) -> None:
         now = self.loop.time()
-        for block, until in self._blocks.items():
+        for expiring, until in self._watched.items():
             if until <= now:
-                block.cancel()
-        self._looks = bool(self._blocks)
+                expiring.expire()
+        self._looks = bool(self._watched)
         if self._looks:
             self.loop.call_later(_TICK, self._look)
 
 
 class _Threads(threading.local):
-    watch: _Watch | None = None  # that of the loop which ran last in the thread
+    watch: Watch | None = None  # that of the loop which ran last in the thread
 
 
 _threads = _Threads()
 
 
-def _watch_of(loop: asyncio.AbstractEventLoop) -> _Watch:
+def watch_of(loop: asyncio.AbstractEventLoop) -> Watch:
+    """Return the watch of an event loop, which runs in this thread."""
     watch = _threads.watch
     if watch is None or watch.loop is not loop:
-        watch = _threads.watch = _Watch(loop)
+        watch = _threads.watch = Watch(loop)
     return watch

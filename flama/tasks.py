@@ -3,9 +3,11 @@
 import asyncio
 import collections.abc
 import logging
+import math
 import typing as t
 
 from flama import types
+from flama.limits import watch_of
 
 __all__ = ["AFTER_RESPONSE", "Begun", "Work", "finished", "outlast", "run_all", "settle", "start", "stop"]
 
@@ -44,13 +46,26 @@ class Begun:
         self._waiter: asyncio.Future[None] | None = None
         self._go_on()
 
-    async def wait(self) -> None:
-        """Wait for its end, and raise what it raises. The wait may be cancelled, and another begin; one at a time."""
+    async def wait(self, limit: float = math.inf) -> None:
+        """Wait for its end, and raise what it raises. The wait may be cancelled, and another begin; one at a time.
+
+        :raises TimeoutError: it took longer than ``limit`` seconds, by half of a second at most; the coroutine goes on.
+        """
         if not self._is_done:
-            self._waiter = self._loop.create_future()
-            await self._waiter
+            loop, watch = self._loop, watch_of(self._loop)
+            self._waiter = loop.create_future()
+            watch.add(self, loop.time() + limit)
+            try:
+                await self._waiter
+            finally:
+                watch.remove(self)
         if self._error is not None:
             raise self._error
+
+    def expire(self) -> None:
+        """End the wait by a TimeoutError."""
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_exception(TimeoutError("it took too long"))
 
     def _go_on(self, _: object = None) -> None:
         try:

@@ -73,9 +73,9 @@ class Growth:
         """The tasks that make a connection now."""
         return self._making.values()
 
-    def expect(self) -> None:
-        """Take note that one more task waits."""
-        if self._pool.has_room and (self._timer is None or self._loop is not asyncio.get_running_loop()):
+    def expect(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take note that one more task waits, in the loop that runs."""
+        if (self._timer is None or self._loop is not loop) and self._pool.has_room:
             self.review()
 
     def review(self) -> None:

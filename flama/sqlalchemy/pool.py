@@ -338,7 +338,8 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         if since is None:
             since = time.monotonic()
             try:
-                await self._wait()
+                if not self._turns.take():
+                    await self._wait()
             except ConnectError as error:
                 raise t.cast(BaseException, error.__cause__) from None
         now = time.monotonic()
@@ -356,16 +357,15 @@ class FairPool(sa.AsyncAdaptedQueuePool):
 
     async def _wait(self) -> None:
         """Wait for a turn, and have another connection made if that takes a while."""
-        if self._turns.take():
-            return
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         waiter = self._turns.enqueue()
-        self._growth.expect()
+        self._growth.expect(loop)
         try:
             await self._turns.wait_for(waiter)
         except ExpiredError as error:
             raise (self._silent() if self._growth.tasks else self._exhausted()) from error
-        self._refuse_if_closed()  # the engine has another pool by now
+        if self._closed:  # the engine has another pool by now
+            raise _closed_error()
 
     async def _next(self) -> sa.pool.ConnectionPoolEntry:
         """Give the next idle connection: SQLAlchemy makes one if the pool was disposed of meanwhile."""

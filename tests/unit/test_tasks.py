@@ -82,6 +82,18 @@ async def test_a_wait_that_is_cancelled_leaves_it_as_it_is(work):
     assert work.ended
 
 
+async def test_a_wait_that_takes_too_long_leaves_it_as_it_is(work):
+    begun = Begun(work.run())
+    with pytest.raises(TimeoutError):
+        await begun.wait(0.01)
+    assert not work.first.done()
+
+    work.first.set_result(None)
+    work.second.set_result(None)
+    await begun.wait(0.01)
+    assert work.ended
+
+
 @pytest.mark.parametrize("early", [True, False])
 async def test_its_error_is_raised_where_one_waits(work, early):
     begun = Begun(work.run())

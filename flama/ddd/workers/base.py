@@ -308,17 +308,18 @@ class BaseWorker(AbstractWorker, Backend):
             return
         unit.open = False
         self._begun.remove(unit)
-        _units.set({worker: other for worker, other in _units.get({}).items() if other is not unit})
+        units = dict(_units.get({}))
+        if units.get(self) is unit:
+            del units[self]
+            _units.set(units)
         ending = unit.begin_end(commit=error is None) if unit.deadline is None else False
-        if ending is not True and not (ending and await self._committed(unit, ending)):
-            await self._ended(unit, error)
-
-    async def _committed(self, unit: Unit, ending: collections.abc.Awaitable[bool]) -> bool:
         try:
-            return await ending
-        except asyncio.CancelledError as error:
-            await finished(unit.end(None), error)
+            if ending is True or (ending and await ending):
+                return
+        except asyncio.CancelledError as cancelled:
+            await finished(unit.end(None), cancelled)
             raise
+        await self._ended(unit, error)
 
     async def _ended(self, unit: Unit, error: BaseException | None) -> None:
         if unit.deadline is None:

@@ -70,18 +70,19 @@ class Asyncpg(Driver):
             self._turns.give_back()
         return True
 
-    def begin_commit(self) -> collections.abc.Awaitable[None] | None:
-        """Send COMMIT, and give what waits for the answer; None when something else is under way, or there is nothing.
+    def begin_commit(self, limit: float) -> collections.abc.Awaitable[None] | None:
+        """Send COMMIT, and return what waits ``limit`` seconds for the answer; None when something else is under way.
 
-        Who waits may be cancelled, or told of an error: then :meth:`ended` tells how it ends.
+        Who waits may be cancelled, or told of an error: then :meth:`ended` tells how it ends. None, too, when there is
+        no transaction.
         """
         if self.adapter._transaction is None or not self._turns.take():
             return None
         self._ending = Begun(self._ahead.end("COMMIT"))
-        return self._committed(self._ending)
+        return self._committed(self._ending, limit)
 
-    async def _committed(self, ending: Begun) -> None:
-        await ending.wait()
+    async def _committed(self, ending: Begun, limit: float) -> None:
+        await ending.wait(limit)
         self._ending = None
         self._turns.give_back()
 

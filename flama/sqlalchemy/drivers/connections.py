@@ -124,14 +124,13 @@ def begin_end(transaction: AsyncTransaction, *, commit: bool) -> bool | collecti
     begun: t.Any = transaction.sync_transaction
     if driver.idle:
         return _closed(begun.connection)
-    answer = driver.begin_commit() if commit else None
+    answer = driver.begin_commit(_ANSWER_LIMIT) if commit else None
     return False if answer is None else _answered(answer, driver, begun.connection)
 
 
 async def _answered(answer: collections.abc.Awaitable[None], driver: Driver, connection: sa.Connection) -> bool:
     try:
-        with limited(_ANSWER_LIMIT):
-            await answer
+        await answer
     except Exception:  # noqa: BLE001 - who ends the transaction is told again
         return False
     return driver.idle and _closed(connection)

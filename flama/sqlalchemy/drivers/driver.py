@@ -98,8 +98,8 @@ class Driver(abc.ABC):
         """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
         return False
 
-    def begin_commit(self) -> collections.abc.Awaitable[None] | None:
-        """Send COMMIT, and give what waits for the answer; None when that can't be done, or saves nothing.
+    def begin_commit(self, limit: float) -> collections.abc.Awaitable[None] | None:
+        """Send COMMIT, and return what waits ``limit`` seconds for the answer; None when there is no such way.
 
         Who waits may be cancelled, or told of an error: then :meth:`ended` tells how it ends.
         """
