@@ -54,7 +54,7 @@ class Shape:
         self._constants = plan.constants
         self._defaults = plan.defaults
         self._contextual = any(default.contextual for default in plan.defaults)
-        processors: dict[str, t.Any] = dict(compiled._bind_processors)
+        processors = _processors(compiled)
         self._processors = [(index, processors.get(plan.names[index])) for index in plan.order]
         in_order = plan.order == list(range(len(plan.names)))
         # where the values are in order, those few that have to be made another
@@ -225,6 +225,25 @@ def _defaults(compiled: SQLCompiler) -> list[_Default] | None:
         else:
             return None
     return defaults
+
+
+def _processors(compiled: SQLCompiler) -> dict[str, t.Any]:
+    processors: dict[str, t.Any] = dict(compiled._bind_processors)
+    for bind, name in compiled.bind_names.items():
+        if name in processors and type(bind.type) is sa.Boolean:
+            processors[name] = _Booleans(processors[name]).__getitem__
+    return processors
+
+
+class _Booleans(dict[t.Any, t.Any]):
+    # what a processor makes of booleans, looked up; of any other value, what it says itself
+
+    def __init__(self, process: _Processor) -> None:
+        super().__init__({value: process(value) for value in (True, False, None)})
+        self._process = process
+
+    def __missing__(self, value: t.Any) -> t.Any:
+        return self._process(value)
 
 
 def _constant(value: t.Any) -> collections.abc.Callable[[t.Any], t.Any]:

@@ -180,7 +180,8 @@ class Unit:
 
     def begin_end(self, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
         """Begin to end it, as :meth:`Backend.begin_end` does, if that is all there is to do."""
-        if len(self._parts) != 1 or self._hooks[0]:
+        hooks = self._hooks[0]
+        if len(self._parts) != 1 or hooks.committed or hooks.rolled_back:
             return False
         part = self._parts[0]
         return part.backend.begin_end(part.session, part.transactions[0], commit=commit)
