@@ -5,24 +5,29 @@ import collections.abc
 import time
 import types
 import typing as t
+import weakref
 
 from flama import concurrency
-from flama.sqlalchemy.callers import Caller
+from flama.sqlalchemy.callers import Caller, Handler, handler_of
 
 __all__ = ["Holder", "Noted", "holder", "listed"]
 
 _MOST: t.Final = 20
 
-Noted: t.TypeAlias = tuple[float, asyncio.Task[t.Any] | None, Caller]
-"""What a :class:`Holder` is made of when somebody asks: the time, the task, and where in the program it is."""
+Noted: t.TypeAlias = tuple[float, str, weakref.ref[asyncio.Task[t.Any]] | None, Caller]
+"""What a :class:`Holder` is made of when somebody asks: the time, a task, its name, a place in the program.
+
+It keeps no task alive: one that is forgotten while it holds a connection gives that back when it is collected.
+"""
 
 
 class Holder(t.NamedTuple):
-    """Who holds a connection: since when, its task, where in the program it was taken."""
+    """Who holds a connection: since when, its task, where in the program it was taken, the handler that task runs."""
 
     since: float
     task: str
     caller: Caller
+    handler: Handler | None
 
     @property
     def seconds(self) -> float:
@@ -33,8 +38,8 @@ class Holder(t.NamedTuple):
         return ", ".join([f"task '{self.task}' took it {self.seconds:.1f} s ago", *self._places()])
 
     def _places(self) -> list[str]:
-        code, instruction, handler = self.caller
-        handling: types.CodeType | None = getattr(concurrency.underlying(handler), "__code__", None)
+        code, instruction = self.caller
+        handling: types.CodeType | None = getattr(concurrency.underlying(self.handler), "__code__", None)
         if code is not None and code is handling:
             return [f"in the handler {_place(code, instruction)}"]
         taken = [f"in {_place(code, instruction)}"] if code is not None else []
@@ -44,8 +49,8 @@ class Holder(t.NamedTuple):
 
 def holder(noted: Noted) -> Holder:
     """Return the holder of a connection from what was noted when it was taken."""
-    since, task, caller = noted
-    return Holder(since, "none" if task is None else task.get_name(), caller)
+    since, name, task, caller = noted
+    return Holder(since, name, caller, None if task is None else handler_of(task()))
 
 
 def listed(holders: collections.abc.Sequence[Holder]) -> list[str]:

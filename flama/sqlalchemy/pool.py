@@ -11,6 +11,7 @@ import random
 import sys
 import time
 import typing as t
+import weakref
 
 import sqlalchemy as sa
 from sqlalchemy import exc
@@ -308,7 +309,9 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     def _note(self, record: sa.pool.ConnectionPoolEntry, now: float) -> None:
         """Note who takes a connection, and in which loop."""
         loop = asyncio.get_running_loop()
-        self._held[record] = now, asyncio.current_task(loop), caller()
+        task = asyncio.current_task(loop)
+        name = "none" if task is None else task.get_name()
+        self._held[record] = now, name, None if task is None else weakref.ref(task), caller()
         if self._expiry.loop is not loop:
             self._expiry.start()
 

@@ -335,7 +335,7 @@ async def test_a_handler_that_never_gives_its_connection_back_is_named(url, capl
 
     [record] = [record for record in caplog.records if record.name == LOG]
     assert "never given back" in record.message
-    assert record.message.endswith(f"in the handler {line_of(leak, 2)}")
+    assert record.message.endswith(f"in {line_of(leak, 2)}")
 
 
 async def test_a_handler_that_holds_a_connection_for_long_is_named(url, caplog):
