@@ -89,7 +89,8 @@ async def read_body(scope: types.Scope, receive: types.Receive, limit: int | Non
     _refuse_announced(scope, limit)
     message = await receive()
     body: bytes = message.get("body", b"")
-    _refuse(len(body), limit)
+    if limit is not None and len(body) > limit:
+        raise exceptions.BodyTooLarge(limit)
     if message.get("more_body") or message["type"] != "http.request":
         body = await _read_rest(message, receive, limit)
     scope[BODY] = body
@@ -181,9 +182,11 @@ def _header(scope: types.Scope, name: bytes) -> bytes | None:
 
 def _refuse_announced(scope: types.Scope, limit: int | None) -> None:
     """Refuse a body that is said to be too large, before reading any of it."""
-    announced = None if limit is None else _header(scope, b"content-length")
-    if announced is not None and announced.isdigit():
-        _refuse(int(announced[:20]), limit)
+    if limit is None:
+        return
+    announced = _header(scope, b"content-length")
+    if announced is not None and announced.isdigit() and int(announced[:20]) > limit:
+        raise exceptions.BodyTooLarge(limit)
 
 
 def _refuse(size: int, limit: int | None) -> None:
