@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import os
+import sys
 
 import pytest
 import sybil
@@ -9,6 +11,10 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser
 
 from tests.support import loops
+
+# Without byte code, each worker of pytest-xdist rewrites all assertions anew, and each program compiles the package.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
