@@ -162,7 +162,7 @@ def _folder() -> collections.abc.Generator[pathlib.Path]:
 
 
 def _programs(folder: pathlib.Path) -> pathlib.Path:
-    """Give where PostgreSQL's programs are: a copy in ``folder`` when those of the wheel are for root to see."""
+    """Return where PostgreSQL's programs are: linked into ``folder`` when only root sees those of the wheel."""
     found = importlib.util.find_spec(_WHEEL)
     if found is None or found.origin is None:
         raise ModuleNotFoundError(f"PostgreSQL's programs are taken from {_WHEEL}, which isn't installed")
@@ -170,9 +170,16 @@ def _programs(folder: pathlib.Path) -> pathlib.Path:
     if os.geteuid() != 0:
         return wheel / _INSTALLED / "bin"
     libraries = f"{_WHEEL}.libs"
-    shutil.copytree(wheel / _INSTALLED, folder / _WHEEL / _INSTALLED)
-    shutil.copytree(wheel.parent / libraries, folder / libraries)
+    shutil.copytree(wheel / _INSTALLED, folder / _WHEEL / _INSTALLED, copy_function=_link)
+    shutil.copytree(wheel.parent / libraries, folder / libraries, copy_function=_link)
     return folder / _WHEEL / _INSTALLED / "bin"
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:  # they are on two file systems
+        shutil.copy2(source, target)
 
 
 def _as_user() -> dict[str, t.Any]:
