@@ -58,6 +58,8 @@ def _test(item: pytest.Item) -> str:
 
 def _beyond_cover(product: _Product) -> _Product:
     missing = set[_Pair]().union(*product.values())
+    if len(missing) == sum(map(len, product.values())):
+        return {}  # each item has pairs of its own, as where there are two parameters at most
     while missing:
         best = max(product, key=lambda item: len(product[item] & missing))
         missing -= product.pop(best)
