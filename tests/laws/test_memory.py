@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import types
 
@@ -108,7 +109,8 @@ UNIQUES = {"shelves": ["id", "code", "label"], "books": [("copy", "title")], "le
 FIXED = {"shelves": ["id"], "books": [], "leaves": [], "hidden": []}  # that SQLite counts from the highest again
 
 
-def row(name, names):
+@functools.cache
+def row(name, *names):
     fields = st.fixed_dictionaries({field: VALUES[name][field] for field in names})
     return fields.map(lambda given: {field: given[field] for field in names})
 
@@ -118,10 +120,11 @@ def rows(draw, name):
     # rows of the same columns: in which order others are stored is a database's own affair
     required = [] if name == "shelves" else KEYS[name]
     names = draw(st.sets(st.sampled_from(list(VALUES[name]))).map(lambda some: sorted({*some, *required})))
-    return draw(st.lists(row(name, names), min_size=1, max_size=3))
+    return draw(st.lists(row(name, *names), min_size=1, max_size=3))
 
 
 def comparisons(name):
+    @functools.cache
     def of(field):
         value = VALUES[name][field].filter(lambda value: value is not None)
         null = st.sampled_from([F[field].isnull(), ~F[field].isnull()])
@@ -150,9 +153,9 @@ def conditions(name):
 
 def filters(name):
     fields = [field for field in VALUES[name] if field != "tags"]
-    some = st.lists(st.sampled_from(fields), max_size=2, unique=True).flatmap(lambda names: row(name, names))
-    key = row(name, KEYS[name] + (["version"] if name == "books" else []))
-    usual = st.one_of(st.just({}), row(name, KEYS[name]), key, some)
+    some = st.lists(st.sampled_from(fields), max_size=2, unique=True).flatmap(lambda names: row(name, *names))
+    key = row(name, *KEYS[name], *(["version"] if name == "books" else []))
+    usual = st.one_of(st.just({}), row(name, *KEYS[name]), key, some)
     return seldom(some.map(lambda given: {**given, "nonsense": 1}), usual)
 
 
@@ -162,18 +165,20 @@ def orders(name):
     return st.lists(order | st.sampled_from(fields), min_size=1, max_size=2)
 
 
+# Hypothesis looks a strategy over when it is first drawn from: those that are made while drawing are kept.
+@functools.cache
 def verbs(name):
     where = st.tuples(st.just([]) | conditions(name).map(lambda condition: [condition]), filters(name))
     # what constraints refuse, or what was read in an earlier version
     wrong = {
         "shelves": st.sampled_from([{"label": None}, {"size": 9}, {"code": "a"}]),
-        "books": row("books", ["version", "shelf"]) | st.just({"version": 1, "title": "a"}),
-        "leaves": st.just({"id": 1}) | row("leaves", ["tree"]),
+        "books": row("books", "version", "shelf") | st.just({"version": 1, "title": "a"}),
+        "leaves": st.just({"id": 1}) | row("leaves", "tree"),
     }
     wrong["hidden"] = wrong["leaves"]
     few = st.none() | st.none() | st.integers(0, 2)
     changes = st.sets(st.sampled_from([each for each in VALUES[name] if each not in FIXED[name]]), max_size=2)
-    data = changes.flatmap(lambda names: row(name, sorted(names)))
+    data = changes.flatmap(lambda names: row(name, *sorted(names)))
     on = st.none() | st.sampled_from(UNIQUES[name])
     place = st.none() | st.fixed_dictionaries(VALUES[name])
     slice = st.fixed_dictionaries(

@@ -3,6 +3,7 @@
 import asyncio
 import datetime
 import decimal
+import functools
 import itertools
 import pickle
 import uuid
@@ -96,14 +97,18 @@ RECORD = st.fixed_dictionaries(
 )
 
 
+PARTS = st.lists(TEXT | st.sampled_from(["%", "_", "\\%", "\\_", "\\\\", "\\a"]), max_size=4)
+
+
 @st.composite
 def patterns(draw):
-    parts = draw(st.lists(TEXT | st.sampled_from(["%", "_", "\\%", "\\_", "\\\\", "\\a"]), max_size=4))
-    pattern = "".join(parts)
+    pattern = "".join(draw(PARTS))
     trailing = len(pattern) - len(pattern.rstrip("\\"))
     return pattern + "\\" * (trailing % 2)
 
 
+# Hypothesis looks a strategy over when it is first drawn from: those that are made while drawing are kept.
+@functools.cache
 def comparisons(name):
     value = VALUES[name] | FRACTIONS if name in ("number", "count", "amount") else VALUES[name]
     compared = st.builds(query.compare, st.just(name), st.sampled_from(["eq", "gt", "gte", "lt", "lte"]), value)
