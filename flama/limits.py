@@ -5,7 +5,7 @@ import threading
 import types
 import typing as t
 
-__all__ = ["limited", "watch_of"]
+__all__ = ["Expiring", "Watch", "limited", "watch_of"]
 
 _TICK: t.Final = 0.5  # seconds between looks
 
