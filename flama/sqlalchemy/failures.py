@@ -12,14 +12,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flama.sqlalchemy._stale import is_stale
 
-__all__ = ["failed", "is_lost", "loses", "mend", "prepare_anew", "watch"]
+__all__ = ["FAILED", "failed", "is_lost", "loses", "mend", "prepare_anew", "watch"]
 
 # what MySQL and MariaDB answer by rolling back the whole transaction
 _TRANSACTION_LOST: t.Final = frozenset((1020, 1213))
 
-# Noted on SQLAlchemy's connection, with which it goes: the innermost transaction or savepoint, of those that SQLAlchemy
-# knows, in which a statement last failed.
-_FAILED: t.Final = "flama_failed"
+FAILED: t.Final = "flama_failed"
+"""The attribute of SQLAlchemy's connection that holds the innermost transaction in which a statement last failed.
+
+That is one which SQLAlchemy knows, or a savepoint of those.
+"""
 
 
 def watch(engine: AsyncEngine) -> None:
@@ -32,7 +34,7 @@ def watch(engine: AsyncEngine) -> None:
 def failed(connection: AsyncConnection) -> bool:
     """Tell whether a statement failed since the connection last rolled back, be it to a savepoint."""
     sync = connection.sync_connection
-    failed: sa.engine.Transaction | None = getattr(sync, _FAILED, None)
+    failed: sa.engine.Transaction | None = getattr(sync, FAILED, None)
     return sync is not None and failed is not None and failed in _open(sync)
 
 
@@ -48,7 +50,7 @@ def loses(error: BaseException | None) -> bool:
 
 def mend(connection: sa.Connection) -> None:
     """Forget a failure that was rolled back."""
-    vars(connection).pop(_FAILED, None)
+    vars(connection).pop(FAILED, None)
 
 
 def _open(connection: sa.Connection) -> list[sa.engine.Transaction]:
@@ -70,7 +72,7 @@ def _fail(context: sa.ExceptionContext) -> None:
     # a savepoint that can't be released can't be rolled back to either: SQLAlchemy takes it for ended
     ended = (context.statement or "").startswith("RELEASE SAVEPOINT sa_")
     for transaction in _open(connection)[ended : ended + 1]:
-        vars(connection)[_FAILED] = transaction
+        vars(connection)[FAILED] = transaction
 
 
 def _is_answer(error: BaseException) -> bool:
@@ -91,4 +93,4 @@ def prepare_anew(dialect: t.Any, error: BaseException) -> None:
 def _lose(context: sa.ExceptionContext) -> None:
     connection = context.connection
     if connection is not None and loses(context.original_exception) and (whole := connection.get_transaction()):
-        vars(connection)[_FAILED] = whole
+        vars(connection)[FAILED] = whole

@@ -356,7 +356,9 @@ class BaseWorker(AbstractWorker, Backend):
         return unit
 
     def _repository(self, name: str) -> AbstractRepository:
-        unit = self._unit() or self._inside(f"'{name}' is")
+        unit = _units.get({}).get(self)
+        if unit is None or not unit.open:
+            unit = self._inside(f"'{name}' is")  # which says that there is none
         repository = unit.repositories.get(name)
         if repository is None:
             raise self._declarations.missing(type(self), name)

@@ -164,7 +164,7 @@ class SQLAlchemyWorker(BaseWorker):
         """End a unit of which the database was not told; else send COMMIT, and return what waits for the answer."""
         if not isinstance(transaction, _Transaction) or not (self._plain or self._settings.end_with(session)):
             return False
-        commit = commit and self._plain and self._module.replicas is None and not transaction.has_more_to_end
+        commit = commit and self._plain and self._module.replicas is None and not drivers.has_more_to_end(session)
         return transaction.manager.begin_end(transaction.begun, commit=commit)
 
     async def end_well(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
@@ -281,12 +281,8 @@ class _Transaction:
         self.manager = manager
         self._worker = worker
 
-    @property
-    def has_more_to_end(self) -> bool:
-        return failures.failed(self.begun.connection) or drivers.streaming(self.begun.connection)
-
     async def leave(self) -> bool:
-        if self.has_more_to_end:
+        if drivers.has_more_to_end(self.begun.connection):
             return False
         if not await self._kept(self.manager.commit_last(self.begun)):
             return False

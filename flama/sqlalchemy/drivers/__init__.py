@@ -14,7 +14,7 @@ from flama.sqlalchemy.drivers.connections import (
 )
 from flama.sqlalchemy.drivers.execution import affected, records
 from flama.sqlalchemy.drivers.single import COUNTED, READ, WRITTEN, first_batch, read, single
-from flama.sqlalchemy.drivers.streams import Stream, close_streams, make_way, streaming
+from flama.sqlalchemy.drivers.streams import Stream, close_streams, has_more_to_end, make_way
 from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, only_read, read_alone, run
 from flama.sqlalchemy.drivers.writes import (
     are_many,
@@ -49,6 +49,7 @@ __all__ = [
     "ended",
     "first_batch",
     "forget",
+    "has_more_to_end",
     "inserted",
     "late",
     "make_way",
@@ -59,7 +60,6 @@ __all__ = [
     "records",
     "run",
     "single",
-    "streaming",
     "trigger_error",
     "updated",
 ]

@@ -15,7 +15,7 @@ from flama.sqlalchemy.drivers.connections import opened
 from flama.sqlalchemy.drivers.driver import Cursor
 from flama.sqlalchemy.statements import Statement
 
-__all__ = ["Stream", "close_streams", "make_way", "streaming"]
+__all__ = ["Stream", "close_streams", "has_more_to_end", "make_way", "streaming"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 
@@ -147,6 +147,12 @@ def _streams(connection: AsyncConnection) -> dict[Cursor, weakref.ref[Stream]]:
 def streaming(connection: AsyncConnection) -> bool:
     """Tell whether a cursor is open on the connection."""
     return bool(getattr(connection.sync_connection, _STREAMS, None))
+
+
+def has_more_to_end(connection: AsyncConnection) -> bool:
+    """Return whether there is more to end than a transaction: a cursor is open, or a statement failed."""
+    notes = vars(connection.sync_connection) if connection.sync_connection is not None else {}
+    return bool(notes.get(_STREAMS)) or (failures.FAILED in notes and failures.failed(connection))
 
 
 async def make_way(connection: AsyncConnection) -> None:
