@@ -65,7 +65,9 @@ class Request(starlette.requests.Request):
             yield self.scope[BODY]
             yield b""
             return
-        _refuse_announced(self.scope, self._limit)
+        announced = _header(self.scope, b"content-length")
+        if self._limit is not None and announced is not None:
+            _refuse_announced(announced, self._limit)
         read = 0
         async for chunk in super().stream():
             read += len(chunk)
@@ -84,9 +86,33 @@ async def read_body(scope: types.Scope, receive: types.Receive, limit: int | Non
 
     :raises BodyTooLarge: it is larger than the limit; no more than that was read.
     """
+    return await _read(scope, receive, limit, _header(scope, b"content-length"))
+
+
+async def read_json(scope: types.Scope, receive: types.Receive, limit: int | None) -> bytes | None:
+    """Return the whole body of a request if it is JSON, as one is that doesn't say what it is; None when it is a form.
+
+    It comes without the byte order mark that a text of JSON may begin with (RFC 8259).
+
+    :raises NoCodecAvailable: it is something else.
+    :raises BodyTooLarge: it is larger than the limit; no more than that was read.
+    """
+    sent = announced = None
+    for key, value in scope["headers"]:  # once, as this is on the way of every body
+        if key == b"content-type" and sent is None:
+            sent = value
+        elif key == b"content-length":
+            announced = value
+    if sent is not None and sent != b"application/json" and _media_type(sent) != JSON:
+        return None
+    return (await _read(scope, receive, limit, announced)).removeprefix(codecs.BOM_UTF8)
+
+
+async def _read(scope: types.Scope, receive: types.Receive, limit: int | None, announced: bytes | None) -> bytes:
     if BODY in scope:
         return t.cast(bytes, scope[BODY])
-    _refuse_announced(scope, limit)
+    if limit is not None and announced is not None:
+        _refuse_announced(announced, limit)
     message = await receive()
     body: bytes = message.get("body", b"")
     if limit is not None and len(body) > limit:
@@ -95,14 +121,6 @@ async def read_body(scope: types.Scope, receive: types.Receive, limit: int | Non
         body = await _read_rest(message, receive, limit)
     scope[BODY] = body
     return body
-
-
-async def read_json(scope: types.Scope, receive: types.Receive, limit: int | None) -> bytes:
-    """Return the whole body of a request, without the byte order mark that a text of JSON may begin with (RFC 8259).
-
-    :raises BodyTooLarge: it is larger than the limit; no more than that was read.
-    """
-    return (await read_body(scope, receive, limit)).removeprefix(codecs.BOM_UTF8)
 
 
 async def _read_rest(message: types.Message, receive: types.Receive, limit: int | None) -> bytes:
@@ -130,10 +148,11 @@ async def data(scope: types.Scope, receive: types.Receive, limit: int | None) ->
     :raises DecodeError: the body is no JSON.
     :raises NoCodecAvailable: its content type is neither JSON nor a form.
     """
-    if content_type(scope) != JSON:
+    body = await read_json(scope, receive, limit)
+    if body is None:
         return fields(await read_form(scope, receive, limit))
     try:
-        return msgspec.json.decode(await read_json(scope, receive, limit) or b"{}")
+        return msgspec.json.decode(body or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise exceptions.DecodeError(f"Invalid JSON: {error}") from error
 
@@ -149,8 +168,10 @@ def content_type(scope: types.Scope) -> str:
     :raises NoCodecAvailable: it is another.
     """
     sent = _header(scope, b"content-type")
-    if sent is None or sent == b"application/json":
-        return JSON
+    return JSON if sent is None else _media_type(sent)
+
+
+def _media_type(sent: bytes) -> str:
     media_type = sent.split(b";")[0].strip().lower().decode("latin-1")
     if media_type not in CONTENT_TYPES:
         raise exceptions.NoCodecAvailable(media_type, CONTENT_TYPES)
@@ -180,12 +201,9 @@ def _header(scope: types.Scope, name: bytes) -> bytes | None:
     return None
 
 
-def _refuse_announced(scope: types.Scope, limit: int | None) -> None:
+def _refuse_announced(announced: bytes, limit: int) -> None:
     """Refuse a body that is said to be too large, before reading any of it."""
-    if limit is None:
-        return
-    announced = _header(scope, b"content-length")
-    if announced is not None and announced.isdigit() and int(announced[:20]) > limit:
+    if announced.isdigit() and int(announced[:20]) > limit:
         raise exceptions.BodyTooLarge(limit)
 
 

@@ -57,7 +57,7 @@ class FlamaWorker(SQLAlchemyWorker):
 
     def parts(self) -> collections.abc.Sequence[Part]:
         """Give the one part of a unit, which has none of the repositories yet."""
-        return (Part(self, {}),)
+        return ((self, {}),)
 
     def _classes(self) -> collections.abc.Iterable[_Repository]:
         return self._known.values()

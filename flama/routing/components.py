@@ -48,8 +48,8 @@ class ConnectionComponent(Component):
             return http.Request(scope, receive, send, limit)
 
         async def members(scope: types.Scope, receive: types.Receive) -> _Members:
-            is_json = request.content_type(scope) == request.JSON
-            return _Members(_read_members(await request.read_json(scope, receive, limit)) if is_json else {})
+            body = await request.read_json(scope, receive, limit)
+            return _Members({} if body is None else _read_members(body))
 
         self._readers: dict[t.Any, _Reader] = {
             **_READERS,
@@ -194,10 +194,10 @@ class BodyComponent(Component):
         limit, absent = self._limit, _absent(parameter)
 
         async def read(scope: types.Scope, receive: types.Receive) -> t.Any:
-            if request.content_type(scope) == request.JSON:
-                body = await request.read_json(scope, receive, limit)
-                return decode(body) if body or absent is Parameter.empty else absent
-            return await read_form(scope, receive)
+            body = await request.read_json(scope, receive, limit)
+            if body is None:
+                return await read_form(scope, receive)
+            return decode(body) if body or absent is Parameter.empty else absent
 
         return read
 

@@ -163,7 +163,7 @@ class BaseWorker(AbstractWorker, Backend):
 
     def parts(self) -> collections.abc.Sequence[Part]:
         """Give the parts of a unit in the order in which they are opened; they end in the reverse order."""
-        return (Part(self, self.repositories),)
+        return ((self, self.repositories),)
 
     @property
     def repositories(self) -> dict[str, type[AbstractRepository]]:

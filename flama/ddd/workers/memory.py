@@ -108,10 +108,10 @@ class MemoryWorker(BaseWorker):
         """Give the parts of a unit: this one, and those of backends that keep what isn't kept in memory."""
         kept = self.repositories
         others = [
-            Part(backend, {name: each for name, each in repositories.items() if name not in kept})
+            (backend, {name: each for name, each in repositories.items() if name not in kept})
             for backend, repositories in super().parts()
         ]
-        return (*[part for part in others if part.repositories], Part(self, kept))
+        return (*[(backend, repositories) for backend, repositories in others if repositories], (self, kept))
 
     @contextlib.asynccontextmanager
     async def session(self) -> collections.abc.AsyncIterator[Session]:

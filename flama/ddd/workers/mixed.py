@@ -60,8 +60,8 @@ class Worker(BaseWorker):
             hinted = next((hint for hint in hints if isinstance(hint, Remote | Database)), None)
             key = repository._backend, self._places.get(name, hinted)
             parts.setdefault(key, {})[name] = repository
-        made = [Part(self._made(backend, place, found), found) for (backend, place), found in parts.items()]
-        return sorted(made, key=lambda part: part.backend.precedence)
+        made = [(self._made(backend, place, found), found) for (backend, place), found in parts.items()]
+        return sorted(made, key=lambda part: part[0].precedence)
 
     def _made(
         self, backend: type[BaseWorker] | None, place: Remote | Database | None, repositories: _Repositories

@@ -63,11 +63,8 @@ _Context: t.TypeAlias = contextlib.AbstractAsyncContextManager[t.Any]
 _Exit: t.TypeAlias = collections.abc.Callable[..., collections.abc.Awaitable[t.Any]]
 
 
-class Part(t.NamedTuple):
-    """A backend's part of a unit: the repositories that share its session."""
-
-    backend: Backend
-    repositories: collections.abc.Mapping[str, type[AbstractRepository]]
+Part: t.TypeAlias = tuple[Backend, collections.abc.Mapping[str, type[AbstractRepository]]]
+"""A backend's part of a unit: the backend, and the repositories that share its session, by name."""
 
 
 class RolledBack(Exception):
