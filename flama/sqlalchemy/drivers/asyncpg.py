@@ -32,6 +32,7 @@ class Asyncpg(Driver):
         self._statements: dict[Shape, tuple[t.Any, Reader, float]] = {}
         self._ending: Begun | None = None  # a COMMIT that was sent, in its turn
         self._mended: BaseException | None = None  # what was last undone
+        self._is_connected: collections.abc.Callable[[], bool] = self._connection._protocol.is_connected
         self._ahead = Ahead(adapter)
         self._turns = Turns(1)
         self._before: bool | None = None  # whether they were, while that is set
@@ -50,7 +51,7 @@ class Asyncpg(Driver):
     @property
     def idle(self) -> bool:
         """Whether it is known that the connection can be given back without waiting for the database."""
-        return self.adapter._transaction is None and self._turns.are_free and not self._connection.is_closed()
+        return self.adapter._transaction is None and self._turns.are_free and self._is_connected()
 
     async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
