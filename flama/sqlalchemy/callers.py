@@ -98,7 +98,7 @@ def _beyond_ours() -> types.FrameType | None:
 
 
 def _waiting() -> types.FrameType | None:
-    """Give the innermost frame of what waits for this greenlet, which has a stack of its own."""
+    """Return the innermost frame of what waits for this greenlet, which has a stack of its own."""
     parent: t.Any = greenlet.getcurrent().parent
     return None if parent is None else parent.gr_frame
 
