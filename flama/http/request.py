@@ -65,9 +65,8 @@ class Request(starlette.requests.Request):
             yield self.scope[BODY]
             yield b""
             return
-        announced = _header(self.scope, b"content-length")
-        if self._limit is not None and announced is not None:
-            _refuse_announced(announced, self._limit)
+        _, length = _described(self.scope)
+        _refuse_announced(length, self._limit)
         read = 0
         async for chunk in super().stream():
             read += len(chunk)
@@ -86,7 +85,8 @@ async def read_body(scope: types.Scope, receive: types.Receive, limit: int | Non
 
     :raises BodyTooLarge: it is larger than the limit; no more than that was read.
     """
-    return await _read(scope, receive, limit, _header(scope, b"content-length"))
+    _, length = _described(scope)
+    return await _read(scope, receive, limit, length)
 
 
 async def read_json(scope: types.Scope, receive: types.Receive, limit: int | None) -> bytes | None:
@@ -97,26 +97,19 @@ async def read_json(scope: types.Scope, receive: types.Receive, limit: int | Non
     :raises NoCodecAvailable: it is something else.
     :raises BodyTooLarge: it is larger than the limit; no more than that was read.
     """
-    sent = announced = None
-    for key, value in scope["headers"]:  # once, as this is on the way of every body
-        if key == b"content-type" and sent is None:
-            sent = value
-        elif key == b"content-length":
-            announced = value
-    if sent is not None and sent != b"application/json" and _media_type(sent) != JSON:
+    sent, length = _described(scope)
+    if sent != b"application/json" and _media_type(sent) != JSON:
         return None
-    return (await _read(scope, receive, limit, announced)).removeprefix(codecs.BOM_UTF8)
+    return (await _read(scope, receive, limit, length)).removeprefix(codecs.BOM_UTF8)
 
 
-async def _read(scope: types.Scope, receive: types.Receive, limit: int | None, announced: bytes | None) -> bytes:
+async def _read(scope: types.Scope, receive: types.Receive, limit: int | None, length: bytes) -> bytes:
     if BODY in scope:
         return t.cast(bytes, scope[BODY])
-    if limit is not None and announced is not None:
-        _refuse_announced(announced, limit)
+    _refuse_announced(length, limit)
     message = await receive()
     body: bytes = message.get("body", b"")
-    if limit is not None and len(body) > limit:
-        raise exceptions.BodyTooLarge(limit)
+    _refuse(len(body), limit)
     if message.get("more_body") or message["type"] != "http.request":
         body = await _read_rest(message, receive, limit)
     scope[BODY] = body
@@ -167,8 +160,8 @@ def content_type(scope: types.Scope) -> str:
 
     :raises NoCodecAvailable: it is another.
     """
-    sent = _header(scope, b"content-type")
-    return JSON if sent is None else _media_type(sent)
+    sent, _ = _described(scope)
+    return _media_type(sent)
 
 
 def _media_type(sent: bytes) -> str:
@@ -192,19 +185,22 @@ def query_pairs(scope: types.Scope) -> list[tuple[str, str]]:
     return urllib.parse.parse_qsl(text.decode("latin-1"), keep_blank_values=True) if text else []
 
 
-def _header(scope: types.Scope, name: bytes) -> bytes | None:
-    key: bytes
-    value: bytes
+def _described(scope: types.Scope) -> tuple[bytes, bytes]:
+    """Return the type and the length that the headers tell of a body, the first of each: by default JSON, and b""."""
+    sent: bytes | None = None
+    length = b""
     for key, value in scope["headers"]:
-        if key == name:
-            return value
-    return None
+        if key == b"content-type" and sent is None:
+            sent = value
+        elif key == b"content-length" and not length:
+            length = value
+    return b"application/json" if sent is None else sent, length
 
 
-def _refuse_announced(announced: bytes, limit: int) -> None:
+def _refuse_announced(length: bytes, limit: int | None) -> None:
     """Refuse a body that is said to be too large, before reading any of it."""
-    if announced.isdigit() and int(announced[:20]) > limit:
-        raise exceptions.BodyTooLarge(limit)
+    if length.isdigit():
+        _refuse(int(length[:20]), limit)
 
 
 def _refuse(size: int, limit: int | None) -> None:

@@ -24,5 +24,5 @@ class PooledConnection(sa.Connection):
         return listened._for_instance(self)._join(self.engine.dispatch)
 
 
-PLAIN = (sa.Connection, PooledConnection)
+PLAIN: t.Final = (sa.Connection, PooledConnection)
 """The classes of connections that begin a transaction as SQLAlchemy does."""

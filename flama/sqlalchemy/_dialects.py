@@ -35,14 +35,19 @@ _MEMOS: t.Final = "flama_type_memos"
 def portable(dialect: sa.Dialect) -> sa.Dialect:
     """Return a view of a dialect that shares all its state, except for the types that it chooses."""
     view: sa.Dialect | None = vars(dialect).get(_VIEW)
-    return _made(dialect) if view is None else view
+    if view is None:
+        view = object.__new__(_view_class(t.cast("t.Any", type(dialect))))
+        view.__dict__ = vars(dialect)
+        vars(dialect)[_MEMOS] = _Memos()
+        vars(dialect)[_VIEW] = view
+    return view
 
 
 def use_portable(connection: AsyncConnection) -> None:
     """Let a connection run all statements, the program's own too, by the portable view of its dialect."""
     sync = connection.sync_connection
     if sync is not None:
-        sync.dialect = vars(sync.dialect).get(_VIEW) or _made(sync.dialect)
+        sync.dialect = portable(sync.dialect)
 
 
 def has_moments(type: _Type) -> bool:
@@ -53,14 +58,6 @@ def has_moments(type: _Type) -> bool:
 def has_zone(type: _Type) -> bool:
     """Return whether a column of this type holds instants, rather than what a clock on the wall shows."""
     return bool(getattr(kept_type(type), "timezone", False))
-
-
-def _made(dialect: sa.Dialect) -> sa.Dialect:
-    view: sa.Dialect = object.__new__(_view_class(t.cast("t.Any", type(dialect))))
-    view.__dict__ = vars(dialect)
-    vars(dialect)[_MEMOS] = _Memos()
-    vars(dialect)[_VIEW] = view
-    return view
 
 
 def kept_type(type: _Type) -> _Type:

@@ -60,7 +60,7 @@ class Idle(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
     def rest(self, proxy: t.Any) -> None:
         """Keep a connection with its proxy."""
         item = proxy._connection_record
-        self._kept.append(item)
+        self.put(item)
         self._resting[item] = proxy
 
     def wake(self, item: sa.pool.ConnectionPoolEntry) -> t.Any:

@@ -312,7 +312,7 @@ class SQLAlchemyModule(modules.Module):
     @property
     def connection_manager(self) -> ConnectionManager:
         """What opens connections and transactions, while the application runs."""
-        return (self._running or self._started).manager
+        return self._started.manager
 
     async def on_startup(self) -> None:
         """Make the engine; it connects when it is first used.

@@ -98,7 +98,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return list(map(holder, self._held.values()))
 
     async def turn(self) -> None:
-        """Wait for one's turn. A connection has to be taken right then, before anything else is waited for.
+        """Wait for one's turn, which :meth:`take_turn` didn't give. A connection has to be taken right then.
 
         :raises TimeoutError: it didn't come in time.
         """
@@ -110,7 +110,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         self._since = since
 
     def take_turn(self) -> bool:
-        """Take one's turn, as :meth:`turn` does, if nobody has to be waited for; return whether it was taken."""
+        """Take one's turn if nobody has to be waited for; return whether it was taken."""
         if not self._turns.take():
             return False
         self._since = time.monotonic()
@@ -140,8 +140,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         record = proxy._connection_record
         if record is None or are_heard(self.dispatch.checkin, self.dispatch.reset):
             return False
-        line: Line | None = record.info.get(_LINE)
-        if record.finalize_callback or line is None:
+        if record.finalize_callback or (line := _line(record)) is None:
             connection.close()
             return True
         if (begun := connection._transaction) is not None:
@@ -328,7 +327,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return self._idle.get() if record is not None and self._is_good(record, now) else None
 
     def _is_good(self, record: t.Any, now: float) -> bool:
-        line: Line | None = record.info.get(_LINE)
+        line = _line(record)
         return line is not None and now - line.idle_since <= self.ping_after and not self._is_stale(record, line, now)
 
     def _is_stale(self, record: t.Any, line: Line | None, now: float) -> bool:
@@ -367,8 +366,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             await self._turns.wait_for(waiter)
         except ExpiredError as error:
             raise (self._silent() if self._growth.tasks else self._exhausted()) from error
-        if self._closed:  # the engine has another pool by now
-            raise _closed_error()
+        self._refuse_if_closed()  # the engine has another pool by now
 
     async def _next(self) -> sa.pool.ConnectionPoolEntry:
         """Give the next idle connection: SQLAlchemy makes one if the pool was disposed of meanwhile."""

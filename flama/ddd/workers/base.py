@@ -356,13 +356,10 @@ class BaseWorker(AbstractWorker, Backend):
         return unit
 
     def _repository(self, name: str) -> AbstractRepository:
-        unit = _units.get({}).get(self)
-        if unit is None or not unit.open:
-            unit = self._inside(f"'{name}' is")  # which says that there is none
-        repository = unit.repositories.get(name)
-        if repository is None:
+        repositories = self._inside(f"'{name}' is").repositories
+        if name not in repositories:
             raise self._declarations.missing(type(self), name)
-        return repository
+        return repositories[name]
 
 
 def _pause(error: Exception) -> float | None:

@@ -177,8 +177,7 @@ class Unit:
 
     def begin_end(self, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
         """Begin to end it, as :meth:`Backend.begin_end` does, if that is all there is to do."""
-        hooks = self._hooks[0]
-        if len(self._parts) != 1 or hooks.committed or hooks.rolled_back:
+        if len(self._parts) != 1 or self._hooks[0]:
             return False
         part = self._parts[0]
         return part.backend.begin_end(part.session, part.transactions[0], commit=commit)

@@ -18,6 +18,7 @@ import typing_extensions as te
 
 from flama import Flama, exceptions, http as flama_http, types
 from flama.client import Client
+from flama.http import request as request_module
 
 pytestmark = pytest.mark.anyio
 
@@ -903,3 +904,16 @@ async def test_the_dictionary_that_a_handler_is_given_is_its_own():
 async def test_a_schema_that_is_none_fails_the_start(model):
     with pytest.raises(exceptions.ApplicationError, match="schema"):
         await received(schema(model), json={})
+
+
+async def test_the_first_of_several_content_types_and_lengths_counts():
+    async def receive():
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    form, json_type = (b"content-type", b"multipart/form-data"), (b"content-type", b"application/json")
+    sizes = [(b"content-length", b"2"), (b"content-length", b"9")]
+
+    assert await request_module.read_json({"headers": [json_type, form, *sizes]}, receive, 5) == b"{}"
+    assert await request_module.read_json({"headers": [form, json_type, *sizes]}, receive, 5) is None
+    with pytest.raises(exceptions.BodyTooLarge):
+        await request_module.read_json({"headers": [json_type, *reversed(sizes)]}, receive, 5)
