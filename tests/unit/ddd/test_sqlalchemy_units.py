@@ -257,9 +257,10 @@ async def test_a_hook_that_fails_after_a_rollback_does_not_hide_why_that_was(wor
 
 
 async def test_hooks_run_though_the_task_is_cancelled_while_the_unit_ends(worker):
-    told = []
+    told, cancelled = [], asyncio.Event()
 
     async def hook():
+        await cancelled.wait()  # however long it takes to see what was committed
         await asyncio.sleep(0.05)
         told.append("done")
 
@@ -270,7 +271,9 @@ async def test_hooks_run_though_the_task_is_cancelled_while_the_unit_ends(worker
 
     task = asyncio.create_task(unit())
     while not told and not task.done():
-        task.cancel() if await titles(worker.bound(worker.app)) else None
+        if await titles(worker.bound(worker.app)):
+            task.cancel()
+            cancelled.set()
         await asyncio.sleep(0)
     with pytest.raises(asyncio.CancelledError):
         await task
