@@ -83,6 +83,10 @@ class Watch:
         """Watch it no more."""
         del self._watched[expiring]
 
+    def discard(self, expiring: Expiring) -> None:
+        """Watch it no more, if it is watched."""
+        self._watched.pop(expiring, None)
+
     def _look(self) -> None:
         now = self.loop.time()
         for expiring, until in self._watched.items():

@@ -9,13 +9,12 @@ import typing as t
 import httpx
 
 from flama import _distribution
-from flama.client._content_coding import iter_decompressed
+from flama.client._content_coding import ACCEPTED, iter_decompressed
 from flama.client.calls import CallingClient, check_base_url
 from flama.client.lifespan import ASGIApp, LifespanContextManager, shared
 from flama.client.messages import Address, Answer, ResponseTooLarge
-from flama.client.network import NetworkTransport, network_transport, ssl_context
-from flama.client.pool import Origin
-from flama.client.transport import ASGITransport
+from flama.client.network import lease, network_transport, ssl_context
+from flama.client.transport import ASGITransport, DirectTransport
 from flama.exceptions import ApplicationError
 from flama.retry import Guard, Policy
 
@@ -29,7 +28,6 @@ __all__ = [
     "HTTPStatusError",
     "LifespanContextManager",
     "NOT_SENT",
-    "NetworkTransport",
     "Policy",
     "Response",
     "ResponseTooLarge",
@@ -38,6 +36,7 @@ __all__ = [
     "UnsupportedProtocol",
     "check_base_url",
     "iter_decompressed",
+    "lease",
     "network_transport",
 ]
 
@@ -67,8 +66,8 @@ class Client(CallingClient):
     application fails. With ``raise_app_exceptions`` its exceptions are raised in the caller instead, which is what a
     test of the application wants. ``policy`` is how repositories deal with a service that fails.
 
-    All other arguments are httpx's own. Servers are reached by a :class:`NetworkTransport`, unless there are proxies, a
-    certificate of the client's or HTTP/2, which httpx's transport knows, or another ``transport`` is given.
+    All other arguments are httpx's own. Servers are reached by aiohttp's connections where that is installed (the
+    extra ``client``), and by httpx's transport elsewhere, with proxies, a certificate of the client's or HTTP/2.
 
     :raises ApplicationError: ``base_url`` has a query, a ``transport`` follows redirects by itself, the application
         doesn't start, or it was called without having been started.
@@ -87,11 +86,12 @@ class Client(CallingClient):
         check_base_url(kwargs.setdefault("base_url", "http://localapp"))
         self.app = app
         self.policy = policy
-        self.guards: dict[Origin, Guard] = {}
+        self.guards: dict[tuple[str, str, int], Guard] = {}  # by scheme, host and port
         self.lifespan = None if app is None else shared(app)
         self._stack = contextlib.AsyncExitStack()
         headers = httpx.Headers(kwargs.pop("headers", None))
         headers.setdefault("user-agent", _user_agent())
+        headers.setdefault("accept-encoding", ACCEPTED)
         if app is not None and self.lifespan is not None:
             state = self.lifespan.state
             kwargs.setdefault("transport", ASGITransport(app, raise_app_exceptions=raise_app_exceptions, state=state))
@@ -102,9 +102,7 @@ class Client(CallingClient):
             kwargs.setdefault("verify", ssl_context())
         super().__init__(headers=headers, **kwargs)
         transport = kwargs.get("transport")
-        if isinstance(transport, ASGITransport | NetworkTransport) and not (
-            kwargs.get("mounts") or kwargs.get("proxy")
-        ):
+        if isinstance(transport, DirectTransport) and not (kwargs.get("mounts") or kwargs.get("proxy")):
             self.direct = transport
 
     def guard(self, address: Address) -> Guard:
@@ -136,8 +134,8 @@ def _check_transport(transport: object) -> None:
     kind = type(transport)
     if kind.__module__.startswith("pyreqwest."):
         raise ApplicationError(
-            f"{kind.__name__} follows redirects by itself, which may turn a write into a read: give the client "
-            "transport=PyreqwestTransport() of flama.client.pyreqwest, which takes a ClientBuilder"
+            f"{kind.__name__} follows redirects by itself, which may turn a write into a read: leave it out, or use "
+            "Client(http2=True) for HTTP/2"
         )
 
 

@@ -1,5 +1,6 @@
 """Decompression of response bodies (RFC 9110, section 8.4), which fails for a body that is cut or has a foreign end."""
 
+import asyncio
 import collections.abc
 import contextlib
 import functools
@@ -10,11 +11,14 @@ import zlib
 
 import httpx
 
-from flama.client.messages import Answer, Headers, ResponseTooLarge
+from flama.client.messages import Answer, Headers, ResponseTooLarge, lowered
 
-__all__ = ["decompress", "iter_decompressed", "iter_raw"]
+__all__ = ["ACCEPTED", "decompress", "iter_decompressed", "iter_raw"]
 
-_PIECE: t.Final = 4_096  # bytes that are decompressed at a time: they can't become too many before they are counted
+_STEP: t.Final = 65_536  # bytes that a body is decompressed to at a time
+_SMALL: t.Final = 64  # bytes that are decompressed at a time where no bound of what they become can be given
+_TURN: t.Final = 1_048_576  # bytes after which other tasks get a turn
+_MOST_CODINGS: t.Final = 2
 _GZIP: t.Final = zlib.MAX_WBITS | 16
 
 
@@ -23,16 +27,14 @@ def decompress(answer: Answer, limit: int | None = None) -> Answer:
 
     What is refused is refused by its status: a body of it that can't be decompressed is left out.
 
-    :raises ResponseTooLarge: the body is longer than ``limit``, before or after.
-    :raises httpx.DecodingError: it isn't what its ``Content-Encoding`` says, or ends early.
+    :raises ResponseTooLarge: the body is longer than ``limit`` bytes, before, after or between two codings.
+    :raises httpx.DecodingError: it isn't what its ``Content-Encoding`` says, ends early, or has more than two codings.
     """
     if limit is not None and len(answer.body) > limit:
         raise ResponseTooLarge(limit)
-    decoder = _find_decoder(answer.headers)
-    if decoder is None:
-        return answer
     try:
-        return answer._replace(body=_decompress_whole(decoder, answer.body, limit))
+        decoder = _find_decoder(answer.headers, limit)
+        return answer if decoder is None else answer._replace(body=_decompress_whole(decoder, answer.body))
     except httpx.DecodingError:
         if answer.is_success:
             raise
@@ -40,7 +42,7 @@ def decompress(answer: Answer, limit: int | None = None) -> Answer:
 
 
 async def iter_decompressed(response: httpx.Response) -> collections.abc.AsyncGenerator[bytes]:
-    """Yield the body of a response as it was before it was compressed, while it arrives.
+    """Yield the body of a response as it was before it was compressed, while it arrives, in pieces of 64 KiB at most.
 
     A body that an event hook has read already is the one that httpx made of it.
 
@@ -49,10 +51,14 @@ async def iter_decompressed(response: httpx.Response) -> collections.abc.AsyncGe
     if response.is_stream_consumed:
         yield response.content
         return
-    decoder = _find_decoder(response.headers.raw)
+    decoder, size = _find_decoder(lowered(response.headers.raw), None), 0
     async with contextlib.aclosing(iter_raw(response)) as chunks:
         async for chunk in chunks:
             for part in (chunk,) if decoder is None else decoder.decode(chunk):
+                size += len(part)
+                if size > _TURN:
+                    size = 0
+                    await asyncio.sleep(0)
                 yield part
     if decoder is not None:
         decoder.check_end()
@@ -63,38 +69,36 @@ def iter_raw(response: httpx.Response) -> collections.abc.AsyncGenerator[bytes]:
     return t.cast("collections.abc.AsyncGenerator[bytes]", response.aiter_raw())
 
 
-def _decompress_whole(decoder: "_Decoder", body: bytes, limit: int | None) -> bytes:
-    parts, size = list[bytes](), 0
-    for part in decoder.decode(body):
-        size += len(part)
-        if limit is not None and size > limit:
-            raise ResponseTooLarge(limit)
-        parts.append(part)
+def _decompress_whole(decoder: "_Decoder", body: bytes) -> bytes:
+    whole = b"".join(decoder.decode(body))
     decoder.check_end()
-    return b"".join(parts)
+    return whole
 
 
-def _find_decoder(headers: Headers) -> "_Decoder | None":
-    values = [value for name, value in headers if name.lower() == b"content-encoding"]
+def _find_decoder(headers: Headers, limit: int | None) -> "_Decoder | None":
+    values = [value for name, value in headers if name == b"content-encoding"]
     if not values:
         return None
     named = [coding.strip().lower() for coding in b",".join(values).decode("latin-1").split(",")]
     codings = [coding for coding in named if coding in _CODINGS]  # others are passed on as they are, as httpx does
-    return _Decoder(codings) if codings else None
+    if len(codings) > _MOST_CODINGS:
+        raise httpx.DecodingError(f"the body has {len(codings)} codings: {_MOST_CODINGS} are decompressed at most")
+    return _Decoder(codings, limit) if codings else None
 
 
 class _Decoder:
-    """What decompresses one body, which may have been compressed several times."""
+    """What decompresses one body, which may have been compressed twice, in steps of a bounded size."""
 
-    def __init__(self, codings: list[str]) -> None:
-        self._layers = [_Layer(coding) for coding in reversed(codings)]
+    def __init__(self, codings: list[str], limit: int | None) -> None:
+        self._layers = [_Layer(coding, limit) for coding in reversed(codings)]
 
     def decode(self, data: bytes) -> collections.abc.Iterator[bytes]:
         """Yield what the next bytes of the body are decompressed to.
 
         :raises httpx.DecodingError: they are no such bytes.
+        :raises ResponseTooLarge: they become more than there may be.
         """
-        parts = (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
+        parts = iter((data,))
         for layer in self._layers:
             parts = layer.decode(parts)
         return parts
@@ -109,39 +113,48 @@ class _Decoder:
 
 
 class _Decompressor(t.Protocol):
-    """What :func:`zlib.decompressobj` returns, as far as it is used here."""
+    """What decompresses one member of a body, in steps."""
 
     @property
     def eof(self) -> bool: ...
     @property
     def unused_data(self) -> bytes: ...
-    def decompress(self, data: bytes, /) -> bytes: ...
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 class _Layer:
     """One coding of a body: a single member, or several in a row where the format has them."""
 
-    # Its state: the decompressor of the member that has begun and not ended, and whether one has ended.
+    # Its state: the decompressor of the member that has begun and not ended, whether one has ended, and how many bytes
+    # there have been.
 
-    def __init__(self, coding: str) -> None:
+    def __init__(self, coding: str, limit: int | None) -> None:
         self._coding = coding
+        self._limit = limit
         self._member: _Decompressor | None = None
         self._has_ended = False
+        self._size = 0
 
     def decode(self, parts: collections.abc.Iterable[bytes]) -> collections.abc.Generator[bytes]:
         for part in parts:
             yield from self._decode_part(part)
 
     def _decode_part(self, data: bytes) -> collections.abc.Iterator[bytes]:
-        while data:
+        is_full = False
+        while data or is_full:
             member = self._member = self._member or self._begin()
             try:
-                decoded = member.decompress(data)
+                decoded = member.decompress(data, _STEP)
             except _ERRORS as error:
                 raise httpx.DecodingError(f"the body is not in its coding '{self._coding}': {error}") from error
-            data = b""
+            data, is_full = member.unconsumed_tail, len(decoded) >= _STEP  # then it may have more, without more data
             if member.eof:
-                data, self._member, self._has_ended = member.unused_data, None, True
+                data, self._member, self._has_ended, is_full = member.unused_data, None, True, False
+            self._size += len(decoded)
+            if self._limit is not None and self._size > self._limit:
+                raise ResponseTooLarge(self._limit)
             if decoded:
                 yield decoded
 
@@ -171,36 +184,63 @@ class _Deflate:
     def unused_data(self) -> bytes:
         return b"" if self._decompressor is None else self._decompressor.unused_data
 
-    def decompress(self, data: bytes, /) -> bytes:
+    @property
+    def unconsumed_tail(self) -> bytes:
+        return b"" if self._decompressor is None else self._decompressor.unconsumed_tail
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
         if self._decompressor is None:
             data = self._begun = self._begun + data
             if len(data) < 2:
                 return b""
             is_zlib = data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:2]) % 31 == 0
             self._decompressor = zlib.decompressobj(zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS)
-        return self._decompressor.decompress(data)
+        return self._decompressor.decompress(data, max_length)
 
 
 class _Brotli:
-    """The decompressor of brotli or brotlicffi, by the names of zlib's."""
+    """The decompressor of brotli or brotlicffi, which keeps by itself what it hasn't decompressed yet."""
 
     unused_data = b""  # they fail where anything follows the end
+    unconsumed_tail = b""
 
     def __init__(self) -> None:
-        self._decompressor = _require(_brotli, "br", "brotli").Decompressor()
+        self._decompressor = _require(_brotli, "br", "brotli>=1.2").Decompressor()
 
     @property
     def eof(self) -> bool:
         return bool(self._decompressor.is_finished())
 
-    def decompress(self, data: bytes, /) -> bytes:
-        return t.cast("bytes", self._decompressor.process(data))
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        return t.cast("bytes", self._decompressor.process(data, output_buffer_limit=max_length))
 
 
-def _begin_zstd() -> _Decompressor:
-    decompressor = _require(_zstd, "zstd", "zstandard").ZstdDecompressor()
-    is_zstandard = hasattr(decompressor, "decompressobj")  # Python's own has no such step
-    return t.cast("_Decompressor", decompressor.decompressobj() if is_zstandard else decompressor)
+class _Zstandard:
+    """A frame, decompressed by Python's own module or by zstandard.
+
+    zstandard has no bound of what it decompresses at a time: a block of four bytes becomes 128 KiB. So it is given few.
+    """
+
+    unconsumed_tail = b""
+
+    def __init__(self) -> None:
+        decompressor = _require(_zstd, "zstd", "zstandard").ZstdDecompressor()
+        self._is_bounded = not hasattr(decompressor, "decompressobj")
+        self._decompressor = decompressor if self._is_bounded else decompressor.decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._decompressor.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return t.cast("bytes", self._decompressor.unused_data) + (self.unconsumed_tail if self.eof else b"")
+
+    def decompress(self, data: bytes, max_length: int, /) -> bytes:
+        if self._is_bounded:
+            return t.cast("bytes", self._decompressor.decompress(data, max_length))
+        data, self.unconsumed_tail = data[:_SMALL], data[_SMALL:]
+        return t.cast("bytes", self._decompressor.decompress(data))
 
 
 def _require(module: types.ModuleType | None, coding: str, package: str) -> t.Any:
@@ -216,8 +256,9 @@ def _import_first(*names: str) -> types.ModuleType | None:
     return None
 
 
-# Those by which httpx and httpx2 decide what they ask servers for.
 _brotli = _import_first("brotli", "brotlicffi")
+if _brotli is not None and not hasattr(_brotli.Decompressor, "can_accept_more_data"):
+    _brotli = None  # before 1.2, a few bytes become gigabytes at once
 _zstd = _import_first("zstandard", "compression.zstd", "backports.zstd")
 
 _ERRORS: t.Final[tuple[type[Exception], ...]] = (
@@ -233,8 +274,13 @@ _CODINGS: t.Final[collections.abc.Mapping[str, collections.abc.Callable[[], _Dec
     "x-gzip": _begin_gzip,
     "deflate": _Deflate,
     "br": _Brotli,
-    "zstd": _begin_zstd,
+    "zstd": _Zstandard,
 }
 
 #: The codings whose bodies may have several members (RFC 1952, section 2.2) or frames (RFC 8878, section 3.1).
 _SEVERAL: t.Final = {"gzip", "x-gzip", "zstd"}
+
+#: What to ask servers for: what can be decompressed within bounds.
+ACCEPTED: t.Final = ", ".join(
+    ["gzip", "deflate", *([] if _brotli is None else ["br"]), *([] if _zstd is None else ["zstd"])]
+)

@@ -44,7 +44,7 @@ def find_next(
 
 def _is_same_server(one: httpx.URL, other: httpx.URL) -> bool:
     """Whether two URLs are of one origin."""
-    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
+    return (one.scheme, one.raw_host, one.port) == (other.scheme, other.raw_host, other.port)
 
 
 def _resolve(url: httpx.URL, location: str) -> httpx.URL:

@@ -13,10 +13,10 @@ from flama import exceptions
 from flama.client._content import GeneratedContent
 from flama.client._content_coding import decompress, iter_raw
 from flama.client._redirects import find_next, is_redirect
-from flama.client.messages import Address, Answer, Call, Headers, ResponseTooLarge
-from flama.client.transport import BUFFERED
+from flama.client.messages import Address, Answer, Call, Headers, ResponseTooLarge, lowered
+from flama.client.transport import BUFFERED, DirectTransport
 
-__all__ = ["CallingClient", "Direct", "check_base_url"]
+__all__ = ["CallingClient", "check_base_url"]
 
 # Who replaces one of these, as what traces requests does, wants to see them.
 _LAYER: t.Final = ("build_request", "request", "send")
@@ -28,14 +28,6 @@ _MADE: t.Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"
 _SENDS_LENGTH: t.Final = {"POST", "PUT", "PATCH"}
 
 
-class Direct(t.Protocol):
-    """A transport that takes calls as they are."""
-
-    async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None) -> Answer:
-        """Give the answer to a call, which may end early when it is longer than ``limit``."""
-        ...
-
-
 class CallingClient(httpx.AsyncClient):
     """An ``httpx.AsyncClient`` for which a call is a few bytes, and its answer too.
 
@@ -45,9 +37,14 @@ class CallingClient(httpx.AsyncClient):
     # httpx's client layer takes 130 to 300 µs of CPU for a call: URL, request, response, cookies and hooks are objects
     # of Python. call() does without where it would do nothing; that it does the same is held to by a test.
 
-    direct: Direct | None = None
+    direct: DirectTransport | None = None
     ended: bool = False  # is_closed is a property, which is too slow to be asked for every record of a list
     _is_replaced: t.ClassVar[bool] = False
+    _raw: Headers | None = None  # the client's headers as they were last
+    _shared: Headers | None = None  # the same as calls send them
+    _alone: dict[bytes, Headers] | None = (
+        None  # what a call without any of its own sends, by authority: always the same
+    )
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -148,20 +145,26 @@ class CallingClient(httpx.AsyncClient):
         return await super().send(request, stream=stream, **kwargs)
 
     def _plain_headers(self, call: Call) -> Headers | None:
-        """Give the headers that httpx would send, if that is all that it would do."""
+        """Return the headers that httpx would send, if that is all that it would do."""
         if self.auth is not None or self.params or self.cookies or call.address.has_user:
             return None
         if self.ended or any(self.event_hooks.values()) or self._is_watched():
             return None
-        shared = [(name.lower(), value) for name, value in self.headers.raw]
-        if not _MADE.isdisjoint([name for name, _ in shared]):
+        raw = self.headers.raw
+        if raw != self._raw:
+            self._raw, self._shared, self._alone = raw, _shared(raw), {}
+        shared, own, body = self._shared, call.headers, call.body
+        if shared is None:
             return None
-        own, body = call.headers, call.body
+        authority = call.address.authority
+        if not (own or body or call.method in _SENDS_LENGTH):
+            alone = t.cast("dict[bytes, Headers]", self._alone)
+            return alone.get(authority) or alone.setdefault(authority, [(b"host", authority), *shared])
         if own:
             names = [name for name, _ in own]
             shared = [header for header in shared if header[0] not in names]
         length = [(b"content-length", b"%d" % len(body))] if body or call.method in _SENDS_LENGTH else []
-        return [(b"host", call.address.authority), *shared, *own, *length]
+        return [(b"host", authority), *shared, *own, *length]
 
     def _is_watched(self) -> bool:
         if self._is_replaced or not vars(self).keys().isdisjoint(_LAYER):
@@ -188,9 +191,9 @@ class CallingClient(httpx.AsyncClient):
             if response.is_stream_consumed:  # by an event hook, decompressed by httpx
                 body = response.content
                 _check_size(max(len(body), response.num_bytes_downloaded), limit)
-                return Answer(response.status_code, response.headers.raw, body)
+                return Answer(response.status_code, lowered(response.headers.raw), body)
             body = await _read(response, limit)
-        return decompress(Answer(response.status_code, response.headers.raw, body), limit)
+        return decompress(Answer(response.status_code, lowered(response.headers.raw), body), limit)
 
     def _build(self, method: str, url: httpx.URL | str, **options: t.Any) -> httpx.Request:
         if not self.params:
@@ -202,6 +205,12 @@ class CallingClient(httpx.AsyncClient):
 
     def _find_next(self, method: str, url: httpx.URL, status: int, headers: httpx.Headers) -> httpx.URL | None:
         return find_next(method, url, status, headers.get("location"), follows_reads=self.follow_redirects)
+
+
+def _shared(raw: Headers) -> Headers | None:
+    """Return the client's headers by lower-case names; None if httpx has to make them fit each request."""
+    shared = lowered(raw)
+    return shared if _MADE.isdisjoint([name for name, _ in shared]) else None
 
 
 def check_base_url(url: httpx.URL | str) -> None:

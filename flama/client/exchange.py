@@ -7,7 +7,7 @@ import types as python_types
 import typing as t
 
 from flama import types
-from flama.client.messages import Answer, Headers
+from flama.client.messages import Answer, Headers, lowered
 
 __all__ = ["Body", "Exchange", "StreamedExchange"]
 
@@ -98,7 +98,7 @@ class Exchange:
         match message["type"]:
             case "http.response.start" if not self.status:
                 self.status = message["status"]
-                self.headers = list(message.get("headers", ()))
+                self.headers = lowered(message.get("headers", ()))
                 self._bodiless = self.method == "HEAD" or self.status in {204, 304}
                 self._missing = None if self._bodiless else _content_length(self.headers)
             case "http.response.body" if self.status and not self.complete:
@@ -172,4 +172,4 @@ class StreamedExchange(Exchange):
 
 
 def _content_length(headers: Headers) -> int | None:
-    return next((int(value) for name, value in headers if name.lower() == b"content-length"), None)
+    return next((int(value) for name, value in headers if name == b"content-length"), None)

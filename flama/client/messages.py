@@ -1,11 +1,12 @@
 """What a service is asked with what it answers, in bytes."""
 
+import collections.abc
 import dataclasses
 import typing as t
 
 import httpx
 
-__all__ = ["Address", "Answer", "Call", "Headers", "ResponseTooLarge", "default_port"]
+__all__ = ["Address", "Answer", "Call", "Headers", "ResponseTooLarge", "ascii_host", "default_port", "lowered"]
 
 Headers: t.TypeAlias = list[tuple[bytes, bytes]]
 
@@ -46,7 +47,7 @@ class Address:
         """Give the address of a resource, of which this is the URL with a slash."""
         path = url.raw_path.partition(b"?")[0].removesuffix(b"/")
         port = url.port or default_port(url.scheme)
-        return cls(resource, url.scheme, url.host, port, url.netloc, path, bool(url.userinfo))
+        return cls(resource, url.scheme, ascii_host(url), port, url.netloc, path, bool(url.userinfo))
 
 
 class Call(t.NamedTuple):
@@ -67,7 +68,7 @@ class Call(t.NamedTuple):
 
 
 class Answer(t.NamedTuple):
-    """A response, whole."""
+    """A response, whole, its headers by lower-case names."""
 
     status: int
     headers: Headers
@@ -79,10 +80,27 @@ class Answer(t.NamedTuple):
         return 200 <= self.status < 300
 
     def header(self, name: bytes) -> bytes | None:
-        """Give the first header of this lower-case name."""
-        return next((value for key, value in self.headers if key.lower() == name), None)
+        """Return the first header of this lower-case name; None if there is none."""
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return None
+
+
+def lowered(headers: collections.abc.Iterable[tuple[bytes, bytes]]) -> Headers:
+    """Return headers by lower-case names."""
+    return [(name.lower(), value) for name, value in headers]
 
 
 def default_port(scheme: str) -> int:
     """Give the port that a URL without one means."""
     return _PORTS.get(scheme, 80)
+
+
+def ascii_host(url: httpx.URL) -> str:
+    """Return the host to connect to, an international name in its ASCII form (RFC 5891).
+
+    That is not what ``url.host`` is: encoding it again, by the older standard that Python has, may give the name of
+    another host.
+    """
+    return url.raw_host.decode("ascii")

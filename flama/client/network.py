@@ -1,190 +1,123 @@
-"""The way of a request to a server on the network."""
+"""The transport to servers on the network: aiohttp's connections, or httpx's where aiohttp isn't installed."""
 
 import collections.abc
-import copy
+import contextlib
 import functools
+import importlib
+import importlib.util
 import ssl
-import types as python_types
 import typing as t
 import urllib.request
 
 import httpx
 
-from flama.client.connection import Connection, head
-from flama.client.messages import Answer, Call, Headers, default_port
-from flama.client.pool import Origin, Pool
-from flama.client.transport import BUFFERED
+from flama.client._content import GeneratedContent
+from flama.client._framing import check_method, frame, measured
+from flama.client.messages import Answer, Call
+from flama.client.transport import DirectTransport
 
-__all__ = ["HTTPX", "NetworkTransport", "network_transport", "ssl_context"]
+__all__ = ["Lease", "lease", "network_transport", "ssl_context"]
 
-#: A client's arguments that only httpx's own transport knows what to do with, or that are another way.
-HTTPX: t.Final = ("cert", "http2", "mounts", "proxy", "transport")
+#: A client's arguments that only httpx's own transport knows, or that replace the transport.
+_HTTPX_ONLY: t.Final = ("cert", "http2", "mounts", "proxy", "transport")
 
 _LIMITS: t.Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
-_SAFE: t.Final = {"GET", "HEAD", "OPTIONS"}
-_CLOSED: t.Final = (httpx.RemoteProtocolError, httpx.ReadError)
 
 
-class NetworkTransport(httpx.AsyncBaseTransport):
-    """Carry requests to servers by HTTP/1.1, over connections that are kept.
+def network_transport(options: collections.abc.Mapping[str, t.Any]) -> httpx.AsyncBaseTransport | None:
+    """Return the transport of a client with these arguments; None if httpx's client has to make it."""
+    trust_env = options.get("trust_env", True)
+    proxies = urllib.request.getproxies() if trust_env else {}
+    if any(map(options.get, _HTTPX_ONLY)) or not proxies.keys().isdisjoint({"http", "https", "all"}):
+        return None
+    verify, limits = options.get("verify", True), options.get("limits", _LIMITS)
+    is_usual = verify is True and trust_env
+    context = ssl_context() if is_usual else httpx.create_ssl_context(verify, trust_env=trust_env)
+    if _has_aiohttp():
+        return t.cast(
+            "httpx.AsyncBaseTransport",
+            importlib.import_module("flama.client._aiohttp").AiohttpTransport(context, limits),
+        )
+    return _HTTPXTransport(verify=context, trust_env=trust_env, limits=limits)
 
-    It does as httpx's own does, for a fifth of the work. A call that is cancelled, at whatever moment, closes its
-    connection and makes room for another. A request that only reads is sent again when a connection that was kept
-    turns out to have been closed meanwhile. There are no proxies and there is no HTTP/2: a client that is given either
-    has httpx's own transport.
-    """
 
-    # Its state, beside the pool: the responses that are being read.
-
-    def __init__(
-        self, *, verify: ssl.SSLContext | str | bool = True, trust_env: bool = True, limits: httpx.Limits = _LIMITS
-    ) -> None:
-        usual = verify is True and trust_env
-        self._pool = Pool(limits, ssl_context() if usual else httpx.create_ssl_context(verify, trust_env=trust_env))
-        self._streams: set[_Stream] = set()
-        self._is_lease = False
-
-    def lease(self) -> "NetworkTransport":
-        """Give a transport over the same connections, which keeps them when it is closed.
-
-        A client that lives as long as one unit of work is given one; who made the first closes it.
-        """
-        lease = copy.copy(self)
-        lease._streams, lease._is_lease = set(), True
-        return lease
-
-    async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None = None) -> Answer:
-        """Give the answer to a call, past what httpx would make of the two."""
-        request = head(call.method, call.target, call.headers) + call.body
-        return await self._answer(call.address.origin, call.method, request, timeout, limit)
+class _HTTPXTransport(httpx.AsyncHTTPTransport):
+    """httpx's own transport, for requests whose headers agree with their bodies."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Give a server's response to a request."""
-        url, timeout = request.url, _timeout(request)
-        if url.scheme not in {"http", "https"}:
-            raise httpx.UnsupportedProtocol(f"Request URL has an unsupported protocol '{url.scheme}://'.")
-        origin = url.scheme, url.host, url.port or default_port(url.scheme)
-        lines = head(request.method, url.raw_path, request.headers.raw)
-        content = _content(request)
-        if content is not None and request.extensions.get(BUFFERED):
-            answer = await self._answer(origin, request.method, lines + content, timeout, None)
-            return _response(answer.status, answer.headers, httpx.ByteStream(answer.body))
-        connection = await self._started(request, origin, lines, content)
-        stream = _Stream(self._pool, connection, self._streams)
-        return _response(connection.status, connection.headers, stream)
+        check_method(request.method)
+        stream = request.stream
+        is_whole = isinstance(stream, httpx.ByteStream)
+        headers, length = frame(request.headers.raw, len(request.content) if is_whole else None)
+        framing = (b"transfer-encoding", b"chunked") if length is None else (b"content-length", b"%d" % length)
+        is_framed = not is_whole or length or request.method in {"POST", "PUT", "PATCH"}
+        request.headers = httpx.Headers([*headers, framing] if is_framed else headers)
+        if isinstance(stream, httpx.ByteStream):
+            return await super().handle_async_request(request)
+        chunks = t.cast("httpx.AsyncByteStream", stream)
+        request.stream = content = GeneratedContent(measured(chunks, length))
+        async with contextlib.aclosing(chunks), contextlib.aclosing(content):
+            return await super().handle_async_request(request)
+
+
+class Lease(httpx.AsyncBaseTransport):
+    """The connections of a transport for a client that lives shorter: closing it leaves them open.
+
+    It closes the responses that nobody has.
+    """
+
+    def __init__(self, transport: httpx.AsyncBaseTransport) -> None:
+        self._transport = transport
+        self._streams: set[_Stream] = set()
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the transport's response."""
+        response = await self._transport.handle_async_request(request)
+        if isinstance(response.stream, httpx.AsyncByteStream):
+            response.stream = _Stream(response.stream, self._streams)
+        return response
 
     async def aclose(self) -> None:
-        """Close all connections, but those that others may use."""
+        """Close the responses that are open."""
         for stream in tuple(self._streams):
             await stream.aclose()
-        if not self._is_lease:
-            await self._pool.aclose()
 
-    async def _answer(
-        self, origin: Origin, method: str, request: bytes, timeout: httpx.Timeout, limit: int | None
-    ) -> Answer:
-        fresh = False
-        while True:
-            connection = await self._pool.acquire(origin, timeout, fresh=fresh, surely=method not in _SAFE)
-            fresh = not connection.used
-            try:
-                return await connection.answer(method, request, limit=limit, patience=timeout.read)
-            except _CLOSED:
-                if fresh or connection.status or method not in _SAFE:
-                    raise
-                fresh = True
-            finally:
-                self._pool.release(connection)
 
-    async def _started(self, request: httpx.Request, origin: Origin, lines: bytes, content: bytes | None) -> Connection:
-        timeout, fresh = _timeout(request), False
-        body = None if content is not None else t.cast("httpx.AsyncByteStream", request.stream)
-        while True:
-            surely = request.method not in _SAFE
-            connection = await self._pool.acquire(origin, timeout, fresh=fresh, surely=surely)
-            fresh = not connection.used
-            try:
-                await connection.start(request.method, lines + (content or b""), body, _is_chunked(request), timeout)
-            except BaseException as error:
-                connection.abort()
-                self._pool.release(connection)
-                if fresh or body or request.method not in _SAFE or not isinstance(error, _CLOSED):
-                    raise
-                fresh = True
-            else:
-                return connection
-            finally:
-                if body is not None:
-                    await body.aclose()  # the generator that makes it, wherever the sending stopped
+class _DirectLease(Lease, DirectTransport):
+    _transport: DirectTransport
+
+    async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None = None) -> Answer:
+        return await self._transport.answer(call, timeout=timeout, limit=limit)
+
+
+def lease(transport: httpx.AsyncBaseTransport) -> Lease:
+    """Return a lease of the transport, which takes calls as they are if the transport does."""
+    return _DirectLease(transport) if isinstance(transport, DirectTransport) else Lease(transport)
 
 
 class _Stream(httpx.AsyncByteStream):
-    """The body of a response that is read while it arrives."""
+    """The body of a response, one of those that are open until it is closed."""
 
-    # Its state: the connection, until it is given back, and what reads it, from the first chunk on. It is an iterator
-    # of its own, since a generator that isn't read to its end would be left to the event loop.
-
-    def __init__(self, pool: Pool, connection: Connection, open: "set[_Stream]") -> None:
-        self._pool = pool
-        self._connection: Connection | None = connection
-        self._chunks: collections.abc.AsyncGenerator[bytes] | None = None
-        self._open = open
-        open.add(self)
+    def __init__(self, stream: httpx.AsyncByteStream, open_ones: "set[_Stream]") -> None:
+        self._stream = stream
+        self._open_ones = open_ones
+        open_ones.add(self)
 
     def __aiter__(self) -> collections.abc.AsyncIterator[bytes]:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._connection is None:
-            raise StopAsyncIteration
-        if self._chunks is None:
-            self._chunks = self._connection.read()
-        return await anext(self._chunks)
+        return aiter(self._stream)
 
     async def aclose(self) -> None:
-        connection, self._connection = self._connection, None
-        self._open.discard(self)
-        if connection is None:
-            return
-        try:
-            chunks = self._chunks
-            # one that is running is read by another task
-            if isinstance(chunks, python_types.AsyncGeneratorType) and not chunks.ag_running:
-                await chunks.aclose()
-        finally:
-            self._pool.release(connection)
-
-
-def _timeout(request: httpx.Request) -> httpx.Timeout:
-    limits: dict[str, float | None] = request.extensions.get("timeout", {})
-    return httpx.Timeout(**{**dict.fromkeys(("connect", "read", "write", "pool")), **limits})
-
-
-def _is_chunked(request: httpx.Request) -> bool:
-    return "chunked" in request.headers.get_list("transfer-encoding")
-
-
-def _content(request: httpx.Request) -> bytes | None:
-    try:
-        return request.content
-    except httpx.RequestNotRead:
-        return None
-
-
-def _response(status: int, headers: Headers, stream: httpx.AsyncByteStream | httpx.ByteStream) -> httpx.Response:
-    return httpx.Response(status, headers=headers, stream=stream, extensions={"http_version": b"HTTP/1.1"})
+        self._open_ones.discard(self)
+        await self._stream.aclose()
 
 
 @functools.cache
 def ssl_context() -> ssl.SSLContext:
-    """Give what checks the certificates of servers, unless it is said otherwise."""
-    # Loading the certificate authorities takes 25 ms: too much for a client that lives as long as one unit of work.
+    """Return the TLS context that checks the certificates of servers by the usual authorities."""
+    # Loading these takes 25 ms: too much for a client that lives as long as one unit of work.
     return httpx.create_ssl_context()
 
 
-def network_transport(options: collections.abc.Mapping[str, t.Any]) -> NetworkTransport | None:
-    """Give what takes the requests of a client with these arguments to servers; None where it isn't ours to do so."""
-    proxies = urllib.request.getproxies() if options.get("trust_env", True) else {}
-    if any(map(options.get, HTTPX)) or not proxies.keys().isdisjoint({"http", "https", "all"}):
-        return None
-    return NetworkTransport(**{name: options[name] for name in ("verify", "trust_env", "limits") if name in options})
+@functools.cache
+def _has_aiohttp() -> bool:
+    return importlib.util.find_spec("aiohttp") is not None

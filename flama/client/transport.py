@@ -1,5 +1,6 @@
 """The way of a request to an application in this process."""
 
+import abc
 import asyncio
 import collections.abc
 import contextvars
@@ -12,10 +13,10 @@ import httpx
 from flama import types
 from flama.client.exchange import Body, Exchange, StreamedExchange
 from flama.client.lifespan import ASGIApp
-from flama.client.messages import Answer, Call, Headers, default_port
+from flama.client.messages import Answer, Call, Headers, ascii_host, default_port
 from flama.tasks import outlast, stop
 
-__all__ = ["ASGITransport", "BUFFERED"]
+__all__ = ["ASGITransport", "BUFFERED", "DirectTransport"]
 
 #: The request's extension that says that the caller wants the response whole.
 BUFFERED: t.Final = "flama.buffered"
@@ -23,7 +24,15 @@ BUFFERED: t.Final = "flama.buffered"
 _logger = logging.getLogger("flama")
 
 
-class ASGITransport(httpx.AsyncBaseTransport):
+class DirectTransport(httpx.AsyncBaseTransport, abc.ABC):
+    """A transport that takes calls as they are, without httpx's objects for a request and a response."""
+
+    @abc.abstractmethod
+    async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None = None) -> Answer:
+        """Return the response to a call, whole; one longer than ``limit`` bytes may end early."""
+
+
+class ASGITransport(DirectTransport):
     """Carry requests to an ASGI application in this process, the way a server would.
 
     The application runs in the context variables of where the transport was made, not in the caller's: what it sets
@@ -58,7 +67,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         return httpx.Response(answer.status, headers=answer.headers, stream=httpx.ByteStream(answer.body))
 
     async def answer(self, call: Call, *, timeout: httpx.Timeout | None = None, limit: int | None = None) -> Answer:
-        """Give the application's answer to a call, past what httpx would make of the two."""
+        """Return the application's response to a call."""
         path, query = call.address.path + call.path.encode("ascii"), call.query.encode("ascii")
         scope = self._scope(call.method, call.address.origin, path, query, call.headers)
         return await self._whole(Exchange(scope, call.body))
@@ -132,7 +141,7 @@ class ASGITransport(httpx.AsyncBaseTransport):
         url = request.url
         path, _, query = url.raw_path.partition(b"?")
         headers = [(name.lower(), value) for name, value in request.headers.raw]
-        origin = url.scheme, url.host, url.port or default_port(url.scheme)
+        origin = url.scheme, ascii_host(url), url.port or default_port(url.scheme)
         return self._scope(request.method, origin, path, query, headers)
 
     def _scope(

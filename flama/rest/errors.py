@@ -7,6 +7,7 @@ import datetime
 import email.utils
 import http
 import math
+import re
 import typing as t
 
 import msgspec
@@ -74,11 +75,12 @@ _KEYS = {"detail": "reason"}
 # Answers of 400 that tell of a request which couldn't be understood, rather than of a constraint.
 _NO_CONSTRAINT = {exceptions.ValidationError.__name__, exceptions.DecodeError.__name__}
 
-_SPACE: t.Final = b" \t\r\n" + codecs.BOM_UTF8
+_PAGE: t.Final = re.compile(rb"[ \t\r\n\xef\xbb\xbf]*<")
 
 _STATUSES = {status.value for status in http.HTTPStatus}
 _MAX_DETAIL = 1_000
 _FOREVER = 1e9
+_LONGEST_DATE = 64
 
 
 def encode(error: BaseException) -> tuple[int, dict[str, t.Any], dict[str, str]] | None:
@@ -101,7 +103,7 @@ def encode(error: BaseException) -> tuple[int, dict[str, t.Any], dict[str, str]]
 
 def is_page(body: bytes) -> bool:
     """Whether a body is a page of HTML or XML, which something that stands before a service answered."""
-    return body.lstrip(_SPACE)[:1] == b"<"
+    return _PAGE.match(body) is not None
 
 
 def decode(
@@ -126,7 +128,9 @@ def decode(
         decoded = error(resource=resource)
         fields = {name: content[key] for name in vars(decoded) if (key := _KEYS.get(name, name)) in content}
     else:
-        decoded = error(resource=resource, id=id, detail=_detail(status, content, headers))
+        decoded = error(resource=resource, id=id, detail=_detail(status, content))
+        if 300 <= status < 400 and "location" in headers:
+            decoded.add_note(f"It redirects to {headers['location'][:_MAX_DETAIL]}")  # which isn't for every caller
         fields = {"maybe_applied": write and (status >= 500 or _is_success(status))}
     fields.setdefault("retry_after", _retry_after(headers))
     vars(decoded).update(_checked(fields, vars(decoded).keys()))
@@ -164,11 +168,7 @@ def _content(body: bytes) -> dict[str, t.Any]:
     return problems.decode(content) if problems.is_problem(content) else content
 
 
-def _detail(
-    status: int,
-    content: dict[str, t.Any],
-    headers: collections.abc.Mapping[str, str],
-) -> str:
+def _detail(status: int, content: dict[str, t.Any]) -> str:
     match content.get("detail"):
         case None | "":
             pass
@@ -178,8 +178,8 @@ def _detail(
             return msgspec.json.encode(detail).decode()[:_MAX_DETAIL]
     phrase = http.HTTPStatus(status).phrase if status in _STATUSES else ""
     rest = ""
-    if 300 <= status < 400 and "location" in headers:
-        rest = f"to {headers['location']}, which is not followed"
+    if 300 <= status < 400:
+        rest = "which is not followed"
     elif _is_success(status):
         rest = "with a page of HTML or XML instead of JSON"
     return " ".join(filter(None, (str(status), phrase, rest)))[:_MAX_DETAIL]
@@ -193,13 +193,15 @@ def _retry_after(headers: collections.abc.Mapping[str, str]) -> float | None:
     """Give the seconds of a ``Retry-After`` (RFC 9110, section 10.2.3), which may also be a date."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return min(float(value), _FOREVER)
+        return min(float(value[:_LONGEST_DATE]), _FOREVER)
     try:
-        moment = email.utils.parsedate_to_datetime(value)
-    except ValueError:
+        moment = email.utils.parsedate_to_datetime(value[:_LONGEST_DATE])
+        wait = (
+            moment.replace(tzinfo=moment.tzinfo or datetime.UTC) - datetime.datetime.now(datetime.UTC)
+        ).total_seconds()
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    now = datetime.datetime.now(datetime.UTC)
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or datetime.UTC) - now).total_seconds())
+    return min(max(0.0, wait), _FOREVER)
 
 
 def _plain(value: t.Any) -> t.Any:

@@ -48,18 +48,27 @@ def decode(line: bytes, *, resource: str) -> dict[str, t.Any] | ResourceExceptio
 class LineReader:
     """The lines of a stream, out of chunks of it.
 
-    Lines without anything in them mean nothing, and are left out, as is a byte order mark at the start. ``rest`` is the
-    line that has begun and not ended.
+    Lines without anything in them mean nothing, and are left out, as is a byte order mark at the start.
     """
 
     def __init__(self) -> None:
-        self.rest = b""
+        self._begun = bytearray()
         self._is_at_start = True
 
+    @property
+    def size(self) -> int:
+        """The length in bytes of the line that has begun and not ended."""
+        return len(self._begun)
+
     def read(self, chunk: bytes) -> list[bytes]:
-        """Return the lines that end in the next chunk."""
-        *lines, self.rest = (self.rest + chunk).split(_END)
-        if lines and self._is_at_start:
+        """Return the lines that end in the next chunk, in time linear in its length."""
+        first, *others = chunk.split(_END)
+        self._begun += first
+        if not others:
+            return []
+        lines = [bytes(self._begun), *others[:-1]]
+        self._begun = bytearray(others[-1])
+        if self._is_at_start:
             lines[0], self._is_at_start = lines[0].removeprefix(codecs.BOM_UTF8), False
         return [line for line in lines if line.strip()]
 

@@ -4,8 +4,6 @@ import asyncio
 import collections.abc
 import contextlib
 import dataclasses
-import importlib
-import importlib.util
 import typing as t
 import urllib.parse
 
@@ -77,11 +75,6 @@ async def _watch(_: t.Any) -> None:
     """An event hook that does nothing."""
 
 
-def _pyreqwest() -> httpx.AsyncBaseTransport:
-    module = importlib.import_module("flama.client.pyreqwest")
-    return t.cast("httpx.AsyncBaseTransport", module.PyreqwestTransport())
-
-
 _HOOKS: t.Final = {"event_hooks": {"request": [_watch]}}
 
 #: The settings of a client for each way, by the URL of the service; certificates, which take long to load, aren't used.
@@ -94,9 +87,6 @@ _OVER_SOCKETS: dict[str, collections.abc.Callable[[str], dict[str, t.Any]]] = {
     "proxy": lambda url: {"base_url": "http://service.example", "proxy": url, "verify": False},
     "httpx": lambda url: {"base_url": url, "transport": httpx.AsyncHTTPTransport(verify=False)},
 }
-if importlib.util.find_spec("pyreqwest"):
-    _OVER_SOCKETS["pyreqwest"] = lambda url: {"base_url": url, "transport": _pyreqwest()}
-
 _IN_PROCESS: dict[str, dict[str, t.Any]] = {"in process": {}, "in process, hooks": _HOOKS}
 
 #: The names of all ways.

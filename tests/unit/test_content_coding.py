@@ -139,7 +139,7 @@ def test_a_refusal_whose_body_is_cut_is_told_by_its_status():
     ids=lambda each: each if isinstance(each, str) else "",  # when a body was compressed is part of it
 )
 def test_codings_are_undone_in_the_reverse_order(value, body):
-    assert decompress(Answer(200, [(b"Content-Encoding", value.encode())], body)).body == b"text"
+    assert decompress(Answer(200, [(b"content-encoding", value.encode())], body)).body == b"text"
 
 
 def test_several_headers_are_one_list():

@@ -12,7 +12,8 @@ import httpx
 import pytest
 import trustme
 
-from flama.client import Client, NetworkTransport, ResponseTooLarge
+from flama.client import Client, ResponseTooLarge, lease, network_transport
+from flama.client.transport import DirectTransport
 from tests.support import loops
 from tests.support.scripted import answer, connected, scripted
 
@@ -354,8 +355,9 @@ class TestPool:
             ):  # all five places are there, and each connection is at the start of an answer
                 assert await asyncio.gather(*(asked(client) for _ in range(20))) == [(200, b"xxxyyy")] * 20
             assert min(ended) > 0
-            assert len(client.direct._pool._open) <= 5
-            assert client.direct._pool._turns._value == 5
+            assert len(server.open) <= 5
+            assert client.direct._turns._value == 5
+            assert not client.direct._session[1].connector._acquired
         await asyncio.sleep(0.05)
         assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
 
@@ -392,9 +394,9 @@ class TestPool:
 
     async def test_connections_can_be_kept_from_one_client_to_the_next(self, asked):
         async with scripted(OK) as server:
-            kept = NetworkTransport()
+            kept = network_transport({})
             for _ in range(3):
-                async with Client(base_url=server.url, transport=kept.lease()) as client:
+                async with Client(base_url=server.url, transport=lease(kept)) as client:
                     assert client.direct is not None
                     await asked(client)
             assert server.connections == 1
@@ -407,12 +409,12 @@ class TestPool:
             writer.write(answer(200, b"half", length=100))
 
         async with scripted(script) as server:
-            kept = NetworkTransport()
-            async with Client(base_url=server.url, transport=kept.lease()) as client:
+            kept = network_transport({})
+            async with Client(base_url=server.url, transport=lease(kept)) as client:
                 await client.send(client.build_request("GET", "/"), stream=True)
             await asyncio.sleep(0.05)
             assert len(server.open) == 0
-            assert kept._pool._turns._value == 100
+            assert kept._turns._value == 100
             await kept.aclose()
 
     async def test_closing_the_client_closes_all_connections(self, asked):
@@ -460,9 +462,9 @@ class TestSecurity:
 
 
 class TestChoice:
-    async def test_servers_are_reached_by_our_transport(self):
+    async def test_servers_are_called_past_httpx(self):
         async with Client() as client:
-            assert isinstance(client.direct, NetworkTransport)
+            assert isinstance(client.direct, DirectTransport)
 
     @pytest.mark.parametrize(
         "settings",
@@ -494,17 +496,6 @@ class TestChoice:
             before = contexts()
             async with Client(proxy="http://127.0.0.1:1"), Client(proxy="http://127.0.0.1:1", http2=False):
                 assert contexts() == before
-
-
-async def test_pyreqwest_may_carry_the_calls_instead():
-    transport = pytest.importorskip("flama.client.pyreqwest").PyreqwestTransport()
-
-    async with scripted(answer(200, b"body")) as server:
-        async with Client(base_url=server.url, transport=transport) as client:
-            found = await client.call("POST", client.address("/thing"), "/1/", "a=b", body=b"sent")
-
-    assert (found.status, found.body) == (200, b"body")
-    assert (server.asked[0].target, server.asked[0].body) == ("/thing/1/?a=b", b"sent")
 
 
 class TestHTTPX:

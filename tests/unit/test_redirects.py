@@ -112,7 +112,12 @@ async def connected(way, **settings):
 def is_not_followed(found, status, location):
     """Whether a call failed for a redirect there."""
     named = isinstance(found, exceptions.InvalidResponseError) and found.detail.startswith(f"{status} ")
-    return named and f"to {location}" in found.detail and found.detail.endswith("which is not followed")
+    return (
+        named
+        and found.__notes__[0].startswith(f"It redirects to {location}")
+        and "to /" not in str(found)
+        and found.detail.endswith("which is not followed")
+    )
 
 
 class TestAnotherPath:

@@ -122,7 +122,7 @@ def test_families_take_turns(run):
     assert seconds < 0.45  # before the second address of the first family was due
 
 
-def test_a_host_all_of_whose_addresses_refuse_is_a_connect_error_that_names_them(run):
+def test_a_host_all_of_whose_addresses_refuse_is_a_connect_error_that_names_it(run):
     async def work():
         with socket.create_server(("127.0.0.1", 0)) as closed:
             port = closed.getsockname()[1]
@@ -132,7 +132,7 @@ def test_a_host_all_of_whose_addresses_refuse_is_a_connect_error_that_names_them
 
     message = run(work(), "127.0.0.2", "127.0.0.1")
 
-    assert "127.0.0.2" in message
+    assert HOST in message
     assert "127.0.0.1" in message
 
 

@@ -4,6 +4,7 @@ import asyncio
 import collections.abc
 import contextlib
 import functools
+import logging
 import typing as t
 
 from flama.client import (
@@ -30,6 +31,8 @@ _Opening: t.TypeAlias = collections.abc.Callable[[], contextlib.AbstractAsyncCon
 
 _LONGEST_ERROR: t.Final = 65_536
 
+_logger = logging.getLogger("flama")
+
 
 class Attempts:
     """One call of a resource, which may be made ``again`` when it fails.
@@ -47,37 +50,50 @@ class Attempts:
         self._maybe_applied = False
         self._until = asyncio.get_running_loop().time() + policy.deadline
 
-    async def answer(self, call: _Call) -> Answer:
+    def answer(self, call: _Call) -> collections.abc.Coroutine[t.Any, t.Any, Answer]:
         """Return the response, which is a success.
 
         :raises ResourceException: it isn't, or is a page that somebody else made.
         """
-        return await self._repeat(functools.partial(self._attempt, call))
+        return self._repeat(functools.partial(self._attempt, call))
 
     @contextlib.asynccontextmanager
     async def open(self, opening: _Opening, media_type: str) -> collections.abc.AsyncGenerator[Response]:
-        """Give the response while it arrives, which is a success with a body of this type.
+        """Open the response while it arrives, which is a success with a body of this type.
 
-        What opens it is repeated; what is read of it isn't.
+        What opens it is repeated; what is read of it isn't. What the client raises within the block becomes an error of
+        the resource.
 
         :raises ResourceException: it isn't.
         """
-        with self._translated():
+        try:
             async with contextlib.AsyncExitStack() as stack:
                 yield await self._repeat(functools.partial(self._open, opening, media_type, stack))
+        except HTTPError as error:
+            raise self._failure(error) from error
+        except TimeoutError as error:
+            raise self._expiry(error) from error
 
     async def _repeat(self, attempt: collections.abc.Callable[[], collections.abc.Awaitable[R]]) -> R:
-        with self._in_time():
-            try:
+        try:
+            with limited(self._policy.deadline):
                 return await attempted(attempt, self._attempts, self._policy.backoff, self._pause)
-            except UnavailableError as error:
-                error.maybe_applied = error.maybe_applied or self._maybe_applied
-                raise
+        except UnavailableError as error:
+            error.maybe_applied = error.maybe_applied or self._maybe_applied
+            self._log(error)
+            raise
+        except InvalidResponseError as error:
+            self._log(error)
+            raise
+        except TimeoutError as error:
+            raise self._expiry(error) from error
 
     async def _attempt(self, call: _Call) -> Answer:
         self._admit()
-        with self._translated():
+        try:
             answer = await call()
+        except HTTPError as error:
+            raise self._failure(error) from error
         if not answer.is_success or errors.is_page(answer.body):
             raise self._refusal(answer)
         self._guard.succeeded()
@@ -85,46 +101,36 @@ class Attempts:
 
     async def _open(self, opening: _Opening, media_type: str, stack: contextlib.AsyncExitStack) -> Response:
         self._admit()
-        with self._translated():
+        try:
             async with contextlib.AsyncExitStack() as attempt:
                 response = await attempt.enter_async_context(opening())
                 if not response.is_success or media_type not in response.headers.get("content-type", "").lower():
                     raise self._refusal_of_stream(await _read_error(response), media_type)
                 self._guard.succeeded()
                 stack.push_async_exit(attempt.pop_all())
+        except HTTPError as error:
+            raise self._failure(error) from error
         return response
 
-    @contextlib.contextmanager
-    def _in_time(self) -> collections.abc.Generator[None]:
-        """Give a block that takes no longer than the policy's deadline.
+    def _expiry(self, error: TimeoutError) -> Exception:
+        """Return the error of the resource for a deadline that has passed."""
+        if not isinstance(error.__cause__, asyncio.CancelledError):
+            return error  # the application's own, which a test wants to see
+        self._guard.failed()
+        return self._unavailable(str(error), maybe_applied=self._writes)
 
-        :raises UnavailableError: it would.
-        """
-        try:
-            with limited(self._policy.deadline):
-                yield
-        except TimeoutError as error:
-            if not isinstance(error.__cause__, asyncio.CancelledError):
-                raise  # the application's own, which a test wants to see
+    def _failure(self, error: HTTPError) -> Exception:
+        """Return the error of the resource for one of the client, which a wrong URL has of its own."""
+        if isinstance(error, UnsupportedProtocol):
+            return error
+        if not isinstance(error, TransportError):
+            return InvalidResponseError(resource=self._resource, id=self._id, detail=str(error))
+        # A service that is restarted refuses or ends connections at once. Nobody has to be kept from waiting for it,
+        # and it is to be called again as soon as it is back.
+        if isinstance(error, TimeoutException):
             self._guard.failed()
-            raise self._unavailable(str(error), maybe_applied=self._writes) from error
-
-    @contextlib.contextmanager
-    def _translated(self) -> collections.abc.Generator[None]:
-        """Give a block in which what the client raises is the resource's own error."""
-        try:
-            yield
-        except UnsupportedProtocol:
-            raise
-        except TransportError as error:
-            # A service that is restarted refuses or ends connections at once. Nobody has to be kept from waiting for
-            # it, and it is to be called again as soon as it is back.
-            if isinstance(error, TimeoutException):
-                self._guard.failed()
-            applied = self._writes and not isinstance(error, NOT_SENT)
-            raise self._unavailable(str(error) or type(error).__name__, maybe_applied=applied) from error
-        except HTTPError as error:
-            raise InvalidResponseError(resource=self._resource, id=self._id, detail=str(error)) from error
+        applied = self._writes and not isinstance(error, NOT_SENT)
+        return self._unavailable(_describe(error), maybe_applied=applied)
 
     def _refusal_of_stream(self, answer: Answer, media_type: str) -> ResourceException:
         if not answer.is_success or errors.is_page(answer.body):
@@ -137,7 +143,7 @@ class Attempts:
         error = errors.decode(
             answer.status,
             answer.body,
-            {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers},
+            {name.decode("latin-1"): value.decode("latin-1") for name, value in answer.headers},
             resource=self._resource,
             id=self._id,
             write=self._writes,
@@ -162,9 +168,23 @@ class Attempts:
             return None
         return wait
 
+    def _log(self, error: ResourceException) -> None:
+        """Log what a caller isn't to know, as the addresses of servers, beside what the error says."""
+        about = [str(error.__cause__)] if error.__cause__ is not None else getattr(error, "__notes__", [])
+        _logger.warning("%s", "; ".join([str(error), *about]))
+
     def _unavailable(self, detail: str, *, maybe_applied: bool) -> UnavailableError:
         applied = maybe_applied or self._maybe_applied
         return UnavailableError(resource=self._resource, id=self._id, detail=detail, maybe_applied=applied)
+
+
+def _describe(error: TransportError) -> str:
+    """Return what a caller may know of an error: it may be the caller of a gateway, who isn't to learn addresses."""
+    if isinstance(error, NOT_SENT):
+        return "no connection could be made"
+    if isinstance(error, TimeoutException):
+        return "it took too long"
+    return "the connection was lost"
 
 
 async def _read_error(response: Response) -> Answer:
@@ -176,4 +196,4 @@ async def _read_error(response: Response) -> Answer:
                 body += chunk
                 if len(body) > _LONGEST_ERROR:
                     break
-    return Answer(response.status_code, response.headers.raw, body)
+    return Answer(response.status_code, [(name.lower(), value) for name, value in response.headers.raw], body)

@@ -8,6 +8,7 @@ import typing as t
 from flama.ddd.repositories.listing import Listing
 from flama.ddd.repositories.resources import HTTPResourceManager
 from flama.exceptions import InvalidResponseError, ResourceException
+from flama.limits import limited
 from flama.query import Stretch
 from flama.rest import streams
 from flama.rest.operations import Envelope
@@ -106,17 +107,31 @@ async def paged(
 async def streamed(manager: HTTPResourceManager, query: _Pairs, read: _Read[R]) -> collections.abc.AsyncGenerator[R]:
     """Yield the records of a stream, which is read as fast as they are wanted.
 
+    Each is waited for as long as a call may take, however slowly its bytes arrive.
+
     :raises InvalidResponseError: the service doesn't stream, or ends amid a record.
+    :raises UnavailableError: the next record doesn't arrive in time.
     """
     reader = streams.LineReader()
     async with manager.stream("list", query, streams.MEDIA_TYPE) as chunks:
-        async for chunk in chunks:
-            lines = reader.read(chunk)
-            manager.check_size(len(reader.rest))
+        while (lines := await _next_lines(manager, reader, chunks)) is not None:
             for record in _records(manager, lines, read):
                 yield record
     for record in _records(manager, reader.end(), read):  # the response is whole: so is a line without a line feed
         yield record
+
+
+async def _next_lines(
+    manager: HTTPResourceManager, reader: streams.LineReader, chunks: collections.abc.AsyncIterator[bytes]
+) -> list[bytes] | None:
+    """Return the lines that arrive next, one at least; None at the end of the stream."""
+    with limited(manager.client.policy.deadline):
+        async for chunk in chunks:
+            lines = reader.read(chunk)
+            manager.check_size(reader.size)
+            if lines:
+                return lines
+    return None
 
 
 def _page(manager: HTTPResourceManager, walk: Walk, query: _Pairs) -> collections.abc.Coroutine[t.Any, t.Any, Envelope]:

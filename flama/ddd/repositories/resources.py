@@ -17,7 +17,7 @@ from flama.ddd.repositories.dialects import Dialect
 from flama.exceptions import ApplicationError, InvalidDataError, InvalidResponseError, SessionClosedError
 from flama.rest import idempotency, preconditions
 from flama.rest.operations import OPERATIONS, Envelope, Operation
-from flama.retry import Keys
+from flama.retry import Guard, Keys
 
 __all__ = ["HTTPResourceManager", "check_resource", "last_segment"]
 
@@ -63,7 +63,7 @@ class HTTPResourceManager:
         self._dialect = dialect
         self._keys = Keys(self.resource) if idempotent else None
         self._tags: dict[str, bytes] = {}
-        self._address: tuple[t.Any, Address] | None = None  # with the client's base that it is below
+        self._address: tuple[t.Any, Address, Guard] | None = None  # with the client's base that it is below
 
     async def call(self, name: str, id: t.Any = None, *, json: t.Any = None, query: _Pairs = ()) -> t.Any:
         """Do an operation, and give its answer's body; of one that may find its record, also whether that is new.
@@ -78,14 +78,14 @@ class HTTPResourceManager:
         """
         operation = OPERATIONS[name]
         self.check_open()
-        address, limit = self._located(), self.client.policy.max_size
-        where, asked = self._dialect.path(operation, id), self._query(query)
+        (_, address, guard), limit = self._located(), self.client.policy.max_size
+        where, asked = self._dialect.path(operation, id), self._query(query) if query else ""
         body = b"" if operation.request is None else self._encoded(json)
         headers = self._headers(operation, id)
         call = functools.partial(
             self.client.call, operation.method, address, where, asked, headers=headers, body=body, limit=limit
         )
-        answer = await self._attempts(operation, id, address).answer(call)
+        answer = await self._attempts(operation, id, guard).answer(call)
         self._note(operation, id, answer)
         given = None if operation.response is None else self._body(operation, answer, id)
         return given if operation.found is None else (given, answer.status == operation.status)
@@ -100,10 +100,11 @@ class HTTPResourceManager:
         """
         operation = OPERATIONS[name]
         self.check_open()
-        address, where, asked = self._located(), self._dialect.path(operation), self._query(query)
+        _, address, guard = self._located()
+        where, asked = self._dialect.path(operation), self._query(query)
         accept = [(b"accept", media_type.encode())]
         opening = functools.partial(self.client.opened, operation.method, address, where, asked, headers=accept)
-        opened = self._attempts(operation, None, address).open(opening, media_type)
+        opened = self._attempts(operation, None, guard).open(opening, media_type)
         async with opened as response, contextlib.aclosing(iter_decompressed(response)) as chunks:
             yield chunks
 
@@ -116,8 +117,8 @@ class HTTPResourceManager:
         path, _, query = schema.partition("?")
         address, limit = self.client.address(path.rstrip("/")), self.client.policy.max_size
         call = functools.partial(self.client.call, "GET", address, path[len(address.url) :], query, limit=limit)
-        answer = await self._attempts(OPERATIONS["list"], None, address).answer(call)
-        whole = self._located().path.decode()
+        answer = await self._attempts(OPERATIONS["list"], None, self.client.guard(address)).answer(call)
+        whole = self._located()[1].path.decode()
         base = self.client.base_url.raw_path.decode().rstrip("/")
         try:
             return Description(
@@ -159,16 +160,16 @@ class HTTPResourceManager:
             headers.append((_IF_MATCH, tag))
         return headers
 
-    def _attempts(self, operation: Operation, id: t.Any, address: Address) -> Attempts:
+    def _attempts(self, operation: Operation, id: t.Any, guard: Guard) -> Attempts:
         is_repeatable = not operation.writes or self._keys is not None
-        guard = self.client.guard(address)
         return Attempts(self.name, id, self.client.policy, guard, writes=operation.writes, again=is_repeatable)
 
-    def _located(self) -> Address:
+    def _located(self) -> tuple[t.Any, Address, Guard]:
         base = self.client.base_url
         if self._address is None or self._address[0] is not base:
-            self._address = base, self.client.address(self.resource)
-        return self._address[1]
+            address = self.client.address(self.resource)
+            self._address = base, address, self.client.guard(address)
+        return self._address
 
     def _note(self, operation: Operation, id: t.Any, answer: Answer) -> None:
         """Keep the tag of a record as it is now; what is done with many of them leaves none that holds."""

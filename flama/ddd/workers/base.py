@@ -28,16 +28,22 @@ _BACKOFF: t.Final = Backoff(first=0.01, longest=1.0)
 
 
 class _Kept(dict[t.Any, t.Any]):
-    """What is kept from one unit to the next, for those on the event loop that runs now."""
+    """What is kept from one unit to the next, for those on the event loop that runs now, until it is closed."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._loop = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
 
     @property
     def is_here(self) -> bool:
-        """Whether it is for the event loop that runs."""
+        """Whether it is open, and for the event loop that runs."""
         return self._loop is asyncio.get_running_loop()
+
+    async def aclose(self) -> None:
+        """Close all that is kept, and keep nothing any more, whoever has a reference."""
+        self._loop = None
+        for each in filter(None, self.values()):
+            await each.aclose()
 
 
 class AbstractWorker(abc.ABC):
@@ -158,8 +164,8 @@ class BaseWorker(AbstractWorker, Backend):
         if self._applications:
             return
         kept, self._kept = self._kept, None
-        for each in filter(None, (kept or {}).values()):
-            await each.aclose()
+        if kept is not None:
+            await kept.aclose()
 
     def parts(self) -> collections.abc.Sequence[Part]:
         """Give the parts of a unit in the order in which they are opened; they end in the reverse order."""

@@ -6,7 +6,7 @@ import functools
 import typing as t
 
 from flama import exceptions, types
-from flama.client import Client, NetworkTransport, check_base_url, network_transport
+from flama.client import Client, check_base_url, lease, network_transport
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import BaseWorker
 from flama.ddd.workers.database import Database
@@ -91,7 +91,7 @@ class HTTPWorker(BaseWorker):
         """Give a client of the service."""
         options: dict[str, t.Any] = self._client_kwargs
         if (network := self._network) is not None:
-            options = {**options, "transport": network.lease()}
+            options = {**options, "transport": lease(network)}
         async with Client(base_url=self.url, **options) as client:
             client.guards = self._guards
             yield _Session(client)
@@ -105,12 +105,12 @@ class HTTPWorker(BaseWorker):
         return _Waiting(session)
 
     @property
-    def _network(self) -> NetworkTransport | None:
+    def _network(self) -> t.Any:
         if self._kept is None or not self._kept.is_here or "app" in self._client_kwargs:
             return None
         if self._remote not in self._kept:
             self._kept[self._remote] = network_transport(self._client_kwargs)
-        return t.cast("NetworkTransport | None", self._kept[self._remote])
+        return self._kept[self._remote]
 
     def make_repository(self, repository: type[AbstractRepository], session: "_Session") -> AbstractRepository:
         """Make a repository of the service."""
