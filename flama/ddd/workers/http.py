@@ -5,6 +5,8 @@ import contextlib
 import functools
 import typing as t
 
+import httpx
+
 from flama import exceptions, types
 from flama.client import Client, NetworkTransport, check_base_url, network_transport
 from flama.ddd.repositories.base import AbstractRepository
@@ -37,6 +39,8 @@ class HTTPWorker(BaseWorker):
 
     :raises ApplicationError: the URL has a query, which no path can follow.
     """
+
+    calls_remotely = True
 
     def __init__(
         self,
@@ -90,6 +94,10 @@ class HTTPWorker(BaseWorker):
     async def session(self) -> collections.abc.AsyncIterator["_Session"]:
         """Give a client of the service."""
         options: dict[str, t.Any] = self._client_kwargs
+        if self._headers:
+            headers = httpx.Headers(options.get("headers"))
+            headers.update(self._headers)
+            options = {**options, "headers": headers}
         if (network := self._network) is not None:
             options = {**options, "transport": network.lease()}
         async with Client(base_url=self.url, **options) as client:
