@@ -177,11 +177,6 @@ class Flama(Routes):
         return made
 
     @property
-    def security_schemes(self) -> collections.abc.Mapping[str, t.Any]:
-        """How requests bring credentials, by name, as ``openapi`` says: ``components.securitySchemes``."""
-        return t.cast("dict[str, t.Any]", (self._about.get("components") or {}).get("securitySchemes") or {})
-
-    @property
     def resources(self) -> ResourcesModule:
         """What adds REST resources: ``app.resources.add_resource("/puppy/", PuppyResource)``."""
         return ResourcesModule(self)
@@ -283,6 +278,11 @@ class Flama(Routes):
             case types.AppStatus.NOT_STARTED:
                 raise exceptions.ApplicationError(f"Application is not ready to process requests yet. {_NOT_STARTED}")
         raise exceptions.ApplicationError("Application is not ready to process requests yet.")
+
+    @property
+    def _security_schemes(self) -> collections.abc.Mapping[str, t.Any]:
+        """How requests bring credentials, by name, as ``openapi`` says: ``components.securitySchemes``."""
+        return t.cast("dict[str, t.Any]", (self._about.get("components") or {}).get("securitySchemes") or {})
 
     @property
     def _context(self) -> Context:

@@ -63,17 +63,17 @@ def check_scoped_parents(
     table: Table,
     rows: collections.abc.Iterable[Row],
     written: collections.abc.Collection[str],
-    parents: collections.abc.Mapping[t.Any, tuple[query.Condition, ...]],
+    parents: collections.abc.Mapping[str, tuple[query.Condition, ...]],
 ) -> None:
     """Check that rows refer, by the columns that were written, to records on which the conditions of their table hold.
 
-    ``parents`` are the conditions by what a table was made of.
+    ``parents`` are the conditions by the path of a table.
 
     :raises IntegrityError: one doesn't.
     """
     for key in table.foreign_keys:
         parent, columns = key.parent()
-        conditions = parents.get(parent.source)
+        conditions = parents.get(parent.path)
         if conditions is None or not any(column in written for column in key.columns):
             continue
         for row in rows:

@@ -38,7 +38,7 @@ class Asked:
     @property
     def bounds(self) -> tuple[Condition, ...]:
         """The conditions on every record that the request reads or writes: those of its scope."""
-        return t.cast("tuple[Condition, ...]", self.worker.scope_of(self.repository))
+        return t.cast("tuple[Condition, ...]", self.worker._scope_of(self.repository))
 
     @property
     def scope_key(self) -> str:

@@ -28,7 +28,7 @@ def worker_for(resource: type[RESTResource], operation: Operation, worker: type,
 
 def _narrowed(worker: t.Any, scope: types.Handler, repository: str) -> Depends:
     def narrowed(worker: BaseWorker, condition: t.Any) -> BaseWorker:
-        return worker.narrowed({repository: (condition,)})
+        return worker._narrowed({repository: (condition,)})
 
     narrowed.__annotations__ |= {"worker": worker, "condition": scope_from(scope)}
     return Depends(narrowed)

@@ -37,7 +37,7 @@ def _headers(scope: types.Scope) -> collections.abc.Iterator[tuple[str, bytes]]:
 def _api_keys(app: t.Any) -> collections.abc.Iterator[tuple[str, str]]:
     """Yield where API keys are by the documents of an application and those around it, with their names."""
     while app is not None:
-        for scheme in app.security_schemes.values():
+        for scheme in app._security_schemes.values():
             if scheme.get("type") == "apiKey":
                 yield scheme.get("in", ""), scheme.get("name", "")
         app = app.parent

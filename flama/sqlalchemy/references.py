@@ -13,8 +13,8 @@ from flama.sqlalchemy.values import is_expression
 
 __all__ = ["Parents", "Reference", "check", "references"]
 
-Parents: t.TypeAlias = collections.abc.Mapping[sa.Table, tuple[query.Condition, ...]]
-"""The conditions on the records that may be referred to, by their table."""
+Parents: t.TypeAlias = collections.abc.Mapping[str, tuple[query.Condition, ...]]
+"""The conditions on the records that may be referred to, by the full name of their table."""
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Values: t.TypeAlias = tuple[t.Any, ...]
 
@@ -23,11 +23,21 @@ _BATCH: t.Final = 1_000  # values in one statement
 
 
 class Reference(t.NamedTuple):
-    """A foreign key: the keys of its columns, the table that it refers to, the keys of the columns there."""
+    """A foreign key: the keys of its columns, the full name of the table that it refers to."""
 
     columns: tuple[str, ...]
-    table: sa.Table
-    targets: tuple[str, ...]
+    parent: str
+    constraint: sa.ForeignKeyConstraint
+
+    @property
+    def table(self) -> sa.Table:
+        """The table that it refers to, which may be none that is known here."""
+        return self.constraint.referred_table
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The keys of the columns there."""
+        return tuple(element.column.key for element in self.constraint.elements)
 
     def is_written(self, row: _Row) -> bool:
         """Whether a row says anything of what it refers to."""
@@ -48,45 +58,50 @@ class Reference(t.NamedTuple):
 @functools.lru_cache(_TABLES)
 def references(table: sa.Table) -> tuple[Reference, ...]:
     """Return the foreign keys of a table."""
-    found = []
-    for constraint in table.foreign_key_constraints:
-        targets = tuple(element.column.key for element in constraint.elements)
-        columns = tuple(element.parent.key for element in constraint.elements)
-        found.append(Reference(columns, constraint.referred_table, targets))
-    return tuple(found)
+    return tuple(
+        Reference(
+            tuple(element.parent.key for element in constraint.elements),
+            constraint.elements[0].target_fullname.rpartition(".")[0],
+            constraint,
+        )
+        for constraint in table.foreign_key_constraints
+    )
 
 
 async def check(
     connection: AsyncConnection,
     table: sa.Table,
-    rows: collections.abc.Iterable[_Row],
+    rows: collections.abc.Sequence[_Row],
     parents: Parents,
     *,
     bound: _Row,
-    among: collections.abc.Collection[Reference] | None = None,
+    stored: collections.abc.Collection[Reference] | None = None,
 ) -> list[Reference]:
     """Check that rows refer to records in the scopes of their tables; return the references that are open still.
 
     There is one statement for each foreign key, whatever the number of rows. Whether a record is out of scope or isn't
-    there at all makes no difference. Rows of the table itself may refer to one another. ``bound`` is what every record
-    has that rows say nothing of; ``among`` are the references to check, by default all.
+    there at all makes no difference. ``bound`` is what every record has that rows say nothing of. Open are references
+    that the stored records alone tell, and those of rows to one another: they are checked once these are ``stored``.
 
     :raises IntegrityError: one is in no such scope.
     """
-    rows = list(rows)
     opened: list[Reference] = []
-    for reference in references(table) if among is None else among:
-        if reference.table not in parents:
+    for reference in references(table) if stored is None else stored:
+        if reference.parent not in parents:
             continue
         written = [{**bound, **row} for row in rows if reference.is_written(row)]
         wanted = dict.fromkeys(filter(None, map(reference.values, written)))
-        if reference.table is table:
-            own = {tuple(row.get(name) for name in reference.targets) for row in rows}
-            wanted = {values: None for values in wanted if values not in own}
-        await _look_up(connection, table, reference, list(wanted), parents[reference.table])
-        if any(map(reference.is_open, written)):
+        own = _own(reference, rows) & wanted.keys() if stored is None and reference.table is table else set()
+        await _look_up(connection, table, reference, [each for each in wanted if each not in own], parents)
+        if own or any(map(reference.is_open, written)):
             opened.append(reference)
     return opened
+
+
+def _own(reference: Reference, rows: collections.abc.Iterable[_Row]) -> set[_Values]:
+    """Return the values by which rows of a table can refer to one another."""
+    targets = reference.targets
+    return {tuple(row[name] for name in targets) for row in rows if row.keys() >= set(targets)}
 
 
 async def _look_up(
@@ -94,10 +109,9 @@ async def _look_up(
     table: sa.Table,
     reference: Reference,
     wanted: collections.abc.Sequence[_Values],
-    conditions: tuple[query.Condition, ...],
+    parents: Parents,
 ) -> None:
-    if wanted:  # SQLite lets nobody write who has read, if another has written meanwhile
-        await readings.hold(connection, table, "share")
+    conditions = parents[reference.parent]
     for start in range(0, len(wanted), _BATCH):
         batch = wanted[start : start + _BATCH]
         statement = statements.select(reference.table, (*conditions, _any_of(reference, batch)), {})

@@ -388,6 +388,32 @@ async def test_records_that_are_stored_together_refer_to_one_another(backend):
         assert [each["parent_id"] for each in answer.json()] == [None, 50]
 
 
+@pytest.mark.parametrize("declared", ["worker", "resource"])
+async def test_a_row_does_not_pass_for_the_record_that_it_refers_to_by_naming_its_key(backend, declared):
+    # the record that is there is known by its tenant and note, and keeps its id
+    async with shop(backend, declared) as made:
+        before = await made.stored()
+
+        theirs, nobodys = [
+            await made.call(
+                "POST",
+                "/orders/:upsert/?on=tenant,note",
+                [{"id": id, "tenant": "acme", "note": "own", "parent_id": id}],
+            )
+            for id in (2, 999)
+        ]
+        changed = [
+            await made.call("POST", "/orders/:update/?id=3", {"id": 2, "parent_id": 2}),
+            await made.call("POST", "/orders/", [{"id": 2, "note": "a"}, {"note": "b", "parent_id": 2}]),
+            await made.call("POST", "/orders/:upsert/", [{"id": 2, "note": "a"}, {"note": "b", "parent_id": 2}]),
+        ]
+
+        assert theirs.json()["kind"] == "foreign_key"
+        assert theirs.json() == nobodys.json()
+        assert [each.status_code for each in changed] == [400] * 3
+        assert await made.stored() == before
+
+
 async def test_a_batch_takes_one_statement_for_each_foreign_key(backend):
     if backend.name == "memory":
         pytest.skip("there are no statements")
@@ -425,7 +451,7 @@ class PartWorker(SQLAlchemyWorker):
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql", "mariadb"], indirect=True)
 async def test_a_key_of_several_columns_is_looked_up_whole_though_one_of_them_changes(backend):
     app = Flama(modules=[SQLAlchemyModule(backend.url)])
-    worker = PartWorker().narrowed({None: (F.tenant == "acme",)})
+    worker = PartWorker()._narrowed({None: (F.tenant == "acme",)})
     async with app.lifespan(), tables(app.sqlalchemy.engine, customer_table, part_table):
         async with PartWorker().bound(app) as unit:
             await unit.customers.create(*CUSTOMERS)
@@ -534,6 +560,38 @@ async def test_what_is_no_condition_is_no_scope():
     async with Client(app=app, raise_app_exceptions=True) as client:
         with pytest.raises(exceptions.ApplicationError, match="returned True: a scope is a condition made by F"):
             await client.get("/")
+
+
+@pytest.mark.parametrize("declared", ["worker", "resource"])
+async def test_preconditions_tell_nothing_of_another_tenants_record(backend, declared):
+    async with shop(backend, declared) as made:
+        before = await made.others()
+
+        answers = [
+            await made.call(*REQUESTS[name], **{header: value})
+            for name in ("retrieve", "update", "partial_update", "delete")
+            for header, value in (("if-match", "*"), ("if-match", '"x"'), ("if-none-match", "*"))
+        ]
+
+        assert {answer.status_code for answer in answers} == {404}
+        assert await made.others() == before
+
+
+async def test_a_scoped_resource_is_not_among_those_that_any_handler_can_have():
+    app = Flama(principal=current_user, modules=[SQLAlchemyModule("sqlite+aiosqlite://")])
+
+    class Bounded(CRUDResource):
+        model = order_table
+        scope = tenant
+
+    class Unbounded(CRUDResource):
+        model = country_table
+
+    for path, resource in (("/bounded/", Bounded), ("/unbounded/", Unbounded)):
+        app.resources.add_resource(path, resource)
+
+    async with app.lifespan(), app.resources.worker.bound(app) as unit:
+        assert list(unit.repositories) == ["unbounded"]
 
 
 async def test_handlers_of_ones_own_have_the_worker_within_its_scope():

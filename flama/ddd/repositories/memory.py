@@ -68,7 +68,7 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
     _created_at: t.ClassVar[str | None] = None
     _updated_at: t.ClassVar[str | None] = None
     _deleted_at: t.ClassVar[str | None] = None
-    _parents: collections.abc.Mapping[t.Any, tuple[query.Condition, ...]] = types.MappingProxyType(
+    _parents: collections.abc.Mapping[str, tuple[query.Condition, ...]] = types.MappingProxyType(
         {}
     )  # what records may refer to
 

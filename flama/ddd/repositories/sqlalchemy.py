@@ -325,9 +325,16 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         opened = await check(rows=rows)
         if not opened:
             return await write()
-        async with drivers.atomic(self._connection, several=True):
-            written = await write()
-            await check(rows=written, among=opened)
+        try:
+            async with drivers.atomic(self._connection, several=True):
+                with self._table_manager.writing:
+                    written = await write()
+                await check(rows=written, stored=opened)
+        except exceptions.IntegrityError as error:
+            if error.kind != "foreign_key":
+                raise
+            # in the same words, be the record not there or out of scope
+            raise exceptions.IntegrityError(resource=self._table.name, kind="foreign_key") from error
         return written
 
     async def _is_passed_over(self, clauses: t.Any, filters: dict[str, t.Any]) -> bool:

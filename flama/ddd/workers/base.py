@@ -107,7 +107,7 @@ class AbstractWorker(abc.ABC):
         """Leave the unit."""
         return self.end(rollback=error is not None)
 
-    def scope_of(self, name: str) -> tuple[Condition, ...]:
+    def _scope_of(self, name: str) -> tuple[Condition, ...]:
         """Return the conditions on the records of the repository of this name, in units that it begins."""
         return ()
 
@@ -296,7 +296,7 @@ class BaseWorker(AbstractWorker, Backend):
         bound._app = app
         return bound
 
-    def narrowed(self, scopes: Scopes) -> t.Self:
+    def _narrowed(self, scopes: Scopes) -> t.Self:
         """Give a worker like this one, with no unit begun, whose repositories are narrowed by more conditions."""
         narrowed = self._copy()
         narrowed._scopes = {
@@ -305,7 +305,7 @@ class BaseWorker(AbstractWorker, Backend):
         }
         return narrowed
 
-    def scope_of(self, name: str) -> tuple[Condition, ...]:
+    def _scope_of(self, name: str) -> tuple[Condition, ...]:
         """Return the conditions on the records of the repository of this name, in units that it begins."""
         return conditions_of(self._scopes, name)
 

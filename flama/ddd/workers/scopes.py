@@ -30,15 +30,16 @@ def narrow(repositories: dict[str, AbstractRepository], scopes: Scopes) -> None:
 
     :raises ApplicationError: the records of one lack a field of its conditions.
     """
-    parents: dict[t.Any, tuple[Condition, ...]] = {}
+    parents: dict[str, tuple[Condition, ...]] = {}  # by the full name of their table
     for name, repository in repositories.items():
         if conditions := conditions_of(scopes, name):
             repositories[name] = _scoped(name, repository, conditions)
             if (table := getattr(repository, "_table", None)) is not None:
-                parents[table] = (*parents.get(table, ()), *conditions)
-    for repository in repositories.values():
-        if hasattr(repository, "_parents"):
-            repository._parents = parents
+                parents[table.fullname] = (*parents.get(table.fullname, ()), *conditions)
+    bounded: t.Any
+    for bounded in repositories.values():
+        if hasattr(bounded, "_parents"):
+            bounded._parents = parents
 
 
 def _scoped(name: str, repository: t.Any, conditions: tuple[Condition, ...]) -> AbstractRepository:
