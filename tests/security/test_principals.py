@@ -336,6 +336,14 @@ async def test_a_remote_service_receives_the_headers_of_the_request(serve, handl
         assert {"x-other", "authorization", "traceparent"}.isdisjoint(service.seen[1])
 
 
+async def test_they_arrive_as_the_bytes_that_they_came_as(serve):
+    service = upstream()
+    async with gateway(serve(service.app)) as client:
+        await client.get("/retrieved/?id=1", headers={"authorization": "Bearer caf\xe9".encode("latin-1")})
+
+    assert service.seen[0]["authorization"] == "Bearer caf\xe9"
+
+
 async def test_they_take_the_place_of_those_of_the_client(serve):
     service = upstream()
     shared = {"Authorization": "shop", "X-Shop": "1"}
@@ -399,7 +407,17 @@ async def test_headers_that_a_call_sets_itself_are_refused_by_name(name):
 
 @pytest.mark.parametrize(
     "headers",
-    [{"bad name": "x"}, {"a:b": "x"}, {"": "x"}, {"x": "a\r\nb: c"}, {"x": "a\0"}, {"x": " a"}, {"x": 1}, [("x", "y")]],
+    [
+        {"bad name": "x"},
+        {"a:b": "x"},
+        {"": "x"},
+        {"x": "a\r\nb: c"},
+        {"x": "a\0"},
+        {"x": "\u20ac"},
+        {"x": " a"},
+        {"x": 1},
+        [("x", "y")],
+    ],
 )
 async def test_what_is_no_header_is_refused(headers):
     async with gateway("http://127.0.0.1:9", lambda: headers) as client:

@@ -67,6 +67,11 @@ class ShopWorker(SQLAlchemyWorker):
     orders: OrderRepository
 
 
+class MixedShopWorker(Worker):
+    customers: CustomerRepository
+    orders: OrderRepository
+
+
 class User(t.NamedTuple):
     id: str
     tenant: str | None
@@ -122,7 +127,7 @@ class Shop(t.NamedTuple):
         ]
 
 
-BACKENDS = ("sqlite", "postgresql", "mariadb", "memory")
+BACKENDS = ("sqlite", "postgresql", "mariadb", "memory", "mixed")
 URLS = {"postgresql": "postgres_url", "mariadb": "mariadb_url"}
 
 
@@ -142,8 +147,8 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 @contextlib.asynccontextmanager
 async def shop(backend: Backend, declared: str) -> collections.abc.AsyncGenerator[Shop]:
-    kind: t.Any = MemoryWorker.of(ShopWorker) if backend.name == "memory" else ShopWorker
-    worker = kind()
+    kinds: dict[str, t.Any] = {"memory": MemoryWorker.of(ShopWorker), "mixed": MixedShopWorker}
+    worker = kinds.get(backend.name, ShopWorker)()
     module = SQLAlchemyModule(backend.url)
     app = Flama(
         principal=current_user,

@@ -29,6 +29,7 @@ _Record: t.TypeAlias = dict[str, t.Any]
 _Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Clauses: t.TypeAlias = tuple[t.Any, ...]
 _Columns: t.TypeAlias = t.Any  # a column of the table, which may be SQLAlchemy's, its key, or several
+_Parents: t.TypeAlias = collections.abc.Mapping[str, tuple[query.Condition, ...]]
 _Lock: t.TypeAlias = t.Literal[
     "update", "share", "update nowait", "share nowait", "update skip locked", "share skip locked"
 ]  # fmt: skip
@@ -68,9 +69,7 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
     _created_at: t.ClassVar[str | None] = None
     _updated_at: t.ClassVar[str | None] = None
     _deleted_at: t.ClassVar[str | None] = None
-    _parents: collections.abc.Mapping[str, tuple[query.Condition, ...]] = types.MappingProxyType(
-        {}
-    )  # what records may refer to
+    _parents: _Parents = types.MappingProxyType({})  # what records may refer to, where that is bounded
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)

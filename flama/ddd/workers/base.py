@@ -301,7 +301,7 @@ class BaseWorker(AbstractWorker, Backend):
         narrowed = self._copy()
         narrowed._scopes = {
             **self._scopes,
-            **{name: (*conditions_of(self._scopes, str(name)), *more) for name, more in scopes.items()},
+            **{name: (*conditions_of(self._scopes, name), *more) for name, more in scopes.items()},
         }
         return narrowed
 

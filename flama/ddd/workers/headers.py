@@ -9,7 +9,7 @@ from flama import exceptions
 __all__ = ["check_headers"]
 
 _NAME: t.Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token (RFC 9110, section 5.6.2)
-_VALUE: t.Final = re.compile(r"[^\x00\r\n]*")
+_VALUE: t.Final = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 # what a message needs for itself, or between two hops (RFC 9110, section 7.6.1), and what each call says of itself
 _OWN: t.Final = frozenset(
     {

@@ -96,7 +96,7 @@ class HTTPWorker(BaseWorker):
         options: dict[str, t.Any] = self._client_kwargs
         if self._headers:
             headers = httpx.Headers(options.get("headers"))
-            headers.update(self._headers)
+            headers.update([(name.encode("ascii"), value.encode("latin-1")) for name, value in self._headers.items()])
             options = {**options, "headers": headers}
         if (network := self._network) is not None:
             options = {**options, "transport": network.lease()}

@@ -18,7 +18,7 @@ def can_be_scoped(repository: type[AbstractRepository]) -> bool:
     return hasattr(repository, "scoped") and getattr(repository, "_table", repository) is not None
 
 
-def conditions_of(scopes: Scopes, name: str) -> tuple[Condition, ...]:
+def conditions_of(scopes: Scopes, name: str | None) -> tuple[Condition, ...]:
     """Return the conditions on the records of the repository of this name."""
     return scopes.get(name, scopes.get(None, ()))
 
