@@ -472,6 +472,23 @@ async def test_a_key_of_several_columns_is_looked_up_whole_though_one_of_them_ch
             assert [(each["id"], each["customer_id"]) async for each in unit.pieces.list()] == [(1, None), (2, 1)]
 
 
+async def test_a_thousand_keys_of_several_columns_are_looked_up(backend):
+    if backend.name in ("memory", "mixed"):
+        pytest.skip("there are no statements of its own")
+    app = Flama(modules=[SQLAlchemyModule(backend.url)])
+    async with app.lifespan(), tables(app.sqlalchemy.engine, customer_table, part_table):
+        async with PartWorker().bound(app) as unit:
+            await unit.customers.create(*({"id": id, "tenant": "acme"} for id in range(1, 1202)))
+
+        async with PartWorker()._narrowed({None: (F.tenant == "acme",)}).bound(app) as unit:
+            rows = [{"id": id, "owner": "acme", "customer_id": id} for id in range(1, 1202)]
+            with pytest.raises(exceptions.IntegrityError):
+                await unit.pieces.create(*rows, {"id": 1202, "owner": "bolt", "customer_id": 1})
+            await unit.pieces.create(*rows)
+
+            assert await unit.pieces.count() == 1201
+
+
 class Forwarding(SQLAlchemyRepository):
     pass
 
