@@ -13,6 +13,7 @@ from flama.pagination import Paginator, paginator
 from flama.resources import ResourcesModule
 from flama.routing.matcher import PERCENT
 from flama.routing.path import Path
+from flama.routing.principals import PrincipalComponent
 from flama.routing.route import BaseRoute, Context, Endpoint, Route, guarded, without_body
 from flama.routing.router import CompiledRouter, Mount, Router, Routes
 
@@ -46,6 +47,11 @@ class Flama(Routes):
     larger bodies are answered with 413 without being read to their end; None takes any. With ``debug``, errors that
     nobody expected are answered with their traceback.
 
+    ``principal`` is a function that returns whom a request is from, or None for nobody; its parameters are injected as
+    a handler's are. A parameter annotated :data:`~flama.types.Principal`, or with the class that the function is
+    annotated to return, receives the value; where that may not be None, a request from nobody is answered with 401. A
+    mounted application has the principal of the one around it, unless it has its own.
+
     ``schema`` is the path at which the OpenAPI document of the application is served, and ``docs`` that of a page which
     shows it; None serves none, and a route or a mount of the application's own on that path comes first. ``openapi``
     is what the document says beside the routes: ``info``, ``servers``, ``tags``, ``security`` and whatever else it can.
@@ -69,6 +75,7 @@ class Flama(Routes):
         docs: str | None = "/docs/",
         parent: "Flama | None" = None,
         max_body_size: int | None = _MAX_BODY_SIZE,
+        principal: types.Handler | None = None,
     ) -> None:
         self.parent = parent
         self.router = Router(routes or ())
@@ -76,7 +83,7 @@ class Flama(Routes):
         self.middleware: list[t.Any] = list(middleware or ())
         self.events: dict[str, list[types.Handler]] = {event: [] for event in _EVENTS}
         self.max_body_size = max_body_size
-        self._components = list(components or ())
+        self._components = [*([] if principal is None else [PrincipalComponent(principal)]), *(components or ())]
         self._about = dict(openapi or {})
         self._described: dict[str, dict[str, t.Any]] = {}  # holds the document; another takes its place when that ages
         self._documentation = Documentation(schema, docs, lambda: self.openapi)
@@ -271,6 +278,11 @@ class Flama(Routes):
             case types.AppStatus.NOT_STARTED:
                 raise exceptions.ApplicationError(f"Application is not ready to process requests yet. {_NOT_STARTED}")
         raise exceptions.ApplicationError("Application is not ready to process requests yet.")
+
+    @property
+    def _security_schemes(self) -> collections.abc.Mapping[str, t.Any]:
+        """How requests bring credentials, by name, as ``openapi`` says: ``components.securitySchemes``."""
+        return t.cast("dict[str, t.Any]", (self._about.get("components") or {}).get("securitySchemes") or {})
 
     @property
     def _context(self) -> Context:

@@ -23,6 +23,7 @@ __all__ = [
     "Path",
     "PathParam",
     "PathParams",
+    "Principal",
     "QueryParam",
     "QueryString",
     "Receive",
@@ -149,6 +150,15 @@ class Cookie:
     """Take the parameter from a cookie, under ``name`` if it is another than the parameter's own."""
 
     name: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _OfPrincipal:
+    """Marks a parameter that receives whom a request is from."""
+
+
+Principal: t.TypeAlias = t.Annotated[t.Any, _OfPrincipal()]
+"""Whom a request is from, as ``Flama(principal=…)`` says; ``Principal | None`` where it may be nobody."""
 
 
 Schema: t.TypeAlias = dict[str, t.Any]

@@ -5,9 +5,15 @@ import typing as t
 
 from flama import exceptions, injection, types
 from flama.ddd.workers import base
+from flama.ddd.workers.headers import check_headers
+from flama.ddd.workers.scopes import can_be_scoped
+from flama.injection.component import Depends
+from flama.query import Condition
 from flama.tasks import AFTER_RESPONSE
 
-__all__ = ["WorkerComponent"]
+__all__ = ["WorkerComponent", "scope_from"]
+
+_Scope: t.TypeAlias = types.Handler | collections.abc.Mapping[str, types.Handler | None]
 
 _NO_REQUEST: t.Final[types.Scope] = {"type": "none"}
 
@@ -18,14 +24,34 @@ class WorkerComponent(injection.Component):
     It serves a parameter annotated with the worker's class or, if no other component does that, with a class of the
     application's own between that and the framework's. The handler enters the worker; until then nothing is opened.
 
+    ``scope`` is a function that returns the condition, made by ``F``, which holds on every record that the request
+    reads or writes; its parameters are injected as a handler's are. It is for all repositories of the worker; or there
+    is one for each, in a mapping by name, where None stands for all records. ``headers`` is such a function, too,
+    and returns the headers that the request's calls to remote services have beside those of their client. Both are
+    called once in a request, before its handler.
+
     :raises ComponentError: at start-up: a parameter is annotated with a base of several workers, and with none of them.
+    :raises ApplicationError: at start-up: a repository can't be scoped, or the worker calls no remote service; in a
+        request: the records of a repository lack a field of its condition, or a header is one that a call sets itself.
+    :raises PermissionDeniedError: in a request: the function returns None, so that the request has no scope.
     """
 
-    def __init__(self, worker: base.AbstractWorker) -> None:
+    def __init__(
+        self, worker: base.AbstractWorker, *, scope: _Scope | None = None, headers: types.Handler | None = None
+    ) -> None:
+        if (scope, headers) != (None, None) and not isinstance(worker, base.BaseWorker):
+            raise exceptions.ApplicationError(
+                f"{type(worker).__name__} is no BaseWorker: it has no scope and no headers"
+            )
         self.worker = worker
+        self._scope = scope
+        self._headers = headers
+        self._provider = self.resolve if scope is None and headers is None else self._bounded()
 
     async def on_startup(self) -> None:
         """Let the worker keep from one request to the next what is costly to open anew."""
+        if isinstance(self.worker, base.BaseWorker):
+            self._check(self.worker)
         await self.worker.on_startup()
 
     async def on_shutdown(self) -> None:
@@ -56,9 +82,110 @@ class WorkerComponent(injection.Component):
             f"Parameter '{parameter.name}: {base}' may be any of {names}: annotate it with one"
         )
 
+    def provider(self, parameter: injection.Parameter) -> types.Handler:
+        """Return what makes a request's worker."""
+        return self._provider
+
     def resolve(self, app: types.App, scope: types.Scope = _NO_REQUEST) -> base.AbstractWorker:
         """Return a copy of the worker, bound to the application, for a request or a socket."""
         bound = self.worker.bound(app)
         if scope["type"] == "http":
             bound._after_response = scope.get(AFTER_RESPONSE)
         return bound
+
+    def _bounded(self) -> types.Handler:
+        """Return what makes a worker that keeps to the scope of its request, and calls with its headers."""
+        functions = self._functions()
+
+        def resolve(app: types.App, found: t.Any, headers: t.Any, scope: types.Scope = _NO_REQUEST) -> t.Any:
+            bound: t.Any = self.resolve(app, scope)
+            bound._scopes = {name: () if each is None else (found[each],) for name, each in functions.items()}
+            bound._headers = headers
+            return bound
+
+        each = [function for function in functions.values() if function is not None]
+        resolve.__annotations__ |= {"found": _gathered(each), "headers": _headers_from(self._headers)}
+        return resolve
+
+    def _functions(self) -> dict[str | None, types.Handler | None]:
+        if isinstance(self._scope, collections.abc.Mapping):
+            return dict(self._scope.items())
+        return {} if self._scope is None else {None: self._scope}
+
+    def _check(self, worker: base.BaseWorker) -> None:
+        """Check what was declared against what the worker has.
+
+        :raises ApplicationError: it can't be so.
+        """
+        if self._scope is None and self._headers is None:
+            return
+        name, parts = type(worker).__name__, worker.parts()
+        if self._headers is not None and not any(backend.calls_remotely for backend, _ in parts):
+            raise exceptions.ApplicationError(f"{name} calls no remote service, to which headers could be sent")
+        if self._scope is not None:
+            self._check_scopes(name, {each: repository for _, found in parts for each, repository in found.items()})
+
+    def _check_scopes(self, worker: str, repositories: collections.abc.Mapping[str, type]) -> None:
+        functions = self._functions()
+        if wrong := [str(each) for each in functions if each is not None and each not in repositories]:
+            raise exceptions.ApplicationError(f"{worker} has no repository {', '.join(wrong)} that could have a scope")
+        if not repositories:
+            raise exceptions.ApplicationError(f"{worker} declares no repositories: give each resource its scope")
+        for name, repository in repositories.items():
+            if name not in functions and None not in functions:
+                raise exceptions.ApplicationError(f"{worker}.{name} has no scope: None says that it has all records")
+            if functions.get(name, functions.get(None)) is not None and not can_be_scoped(repository):
+                raise exceptions.ApplicationError(
+                    f"{worker}.{name} is a {repository.__name__}, of whose records there are no scopes: exclude it by "
+                    f"a mapping, scope={{{name!r}: None, …}}"
+                )
+
+
+def scope_from(function: types.Handler) -> Depends:
+    """Return the annotation of a parameter that receives the condition which a function returns.
+
+    :raises PermissionDeniedError: in a request: it returns None.
+    :raises ApplicationError: in a request: what it returns is no condition.
+    """
+
+    def condition(found: t.Any) -> Condition:
+        if found is None:
+            raise exceptions.PermissionDeniedError(resource="request", detail="it has no scope here")
+        if not isinstance(found, Condition):
+            name = getattr(function, "__name__", repr(function))
+            raise exceptions.ApplicationError(f"{name}() returned {found!r}: a scope is a condition made by F, or None")
+        return found
+
+    condition.__annotations__["found"] = Depends(function)
+    return Depends(condition, (401, 403))
+
+
+def _gathered(functions: collections.abc.Iterable[types.Handler]) -> Depends:
+    """Return the annotation of a parameter that receives the conditions which functions return, by function."""
+    gathered = Depends(_none)
+    for function in dict.fromkeys(functions):
+        gathered = _with(gathered, function)
+    return gathered
+
+
+def _none() -> dict[t.Any, t.Any]:
+    return {}
+
+
+def _with(gathered: Depends, function: types.Handler) -> Depends:
+    def both(found: t.Any, condition: t.Any) -> dict[t.Any, t.Any]:
+        return {**found, function: condition}
+
+    both.__annotations__ |= {"found": gathered, "condition": scope_from(function)}
+    return Depends(both)
+
+
+def _headers_from(function: types.Handler | None) -> Depends:
+    if function is None:
+        return Depends(_none)
+
+    def headers(found: t.Any) -> collections.abc.Mapping[str, str]:
+        return check_headers(found, function)
+
+    headers.__annotations__["found"] = Depends(function)
+    return Depends(headers)

@@ -10,7 +10,7 @@ import weakref
 from flama import concurrency, exceptions
 from flama._annotations import unwrap
 
-__all__ = ["Component", "Components", "Parameter", "signature"]
+__all__ = ["Component", "Components", "Depends", "Parameter", "signature"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,6 +31,21 @@ class Parameter:
     def required(self) -> bool:
         """Whether the function can't do without."""
         return self.default is self.empty
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Depends:
+    """The annotation of a parameter that receives what a function returns, whose own parameters are injected.
+
+    ``statuses`` are those with which the function may refuse a request, for its description.
+    """
+
+    function: collections.abc.Callable[..., t.Any]
+    statuses: tuple[int, ...] = ()
+
+    def refusals(self, parameter: Parameter) -> tuple[int, ...]:
+        """Return these statuses."""
+        return self.statuses
 
 
 _Signature: t.TypeAlias = tuple[tuple[Parameter, ...], t.Any]
@@ -117,6 +132,10 @@ class Component:
         Called once, at start-up; whatever can be known of the parameter then needs no work in a request.
         """
         return self.resolve
+
+    def refusals(self, parameter: Parameter) -> collections.abc.Collection[int]:
+        """Return the statuses with which making this parameter's value may refuse a request, for its description."""
+        return ()
 
     @property
     def _provides(self) -> t.Any:

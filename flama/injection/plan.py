@@ -21,7 +21,7 @@ import types
 import typing as t
 
 from flama import concurrency, exceptions
-from flama.injection.component import Component, Components, Parameter, signature
+from flama.injection.component import Component, Components, Depends, Parameter, signature
 
 __all__ = ["Injector", "Plan", "planned_for"]
 
@@ -136,6 +136,8 @@ class _Lines:
         path: tuple[Component, ...],
         asking: Parameter | None,
     ) -> str:
+        if isinstance(parameter.annotation, Depends):
+            return self._returned(parameter.annotation, path)
         if parameter.annotation is Parameter and asking is not None:
             return self._named("parameter", asking)
         context = self.injector.contexts.get(path[-1], {}) if path else {}
@@ -179,6 +181,12 @@ class _Lines:
         key = _key(component, make, parameter)
         if key not in self._made or not component.cacheable:
             self._made[key] = self._line(make, self.arguments(make, (*path, component), parameter))
+        return self._made[key]
+
+    def _returned(self, depends: Depends, path: tuple[Component, ...]) -> str:
+        key = depends, path[-1:]  # a component is passed other values than a handler, such as another application
+        if key not in self._made:
+            self._made[key] = self._line(depends.function, self.arguments(depends.function, path))
         return self._made[key]
 
     def _line(self, make: collections.abc.Callable[..., t.Any], arguments: str) -> str:

@@ -8,7 +8,7 @@ from flama import exceptions, query
 from flama.memory.definitions import Row, Sparse, Table
 from flama.memory.rows import Placed, Rows
 
-__all__ = ["Clauses", "identity", "matching"]
+__all__ = ["Clauses", "holding", "identity", "matching"]
 
 Clauses: t.TypeAlias = collections.abc.Collection[t.Any]
 
@@ -31,6 +31,14 @@ def matching(rows: Rows, clauses: Clauses, filters: Row) -> list[Placed]:
         return [placed for placed in found if all(test(placed[1]) is True for test in tests)]
     except TypeError as error:  # only where nothing is known of the columns
         raise exceptions.InvalidDataError(resource=table.name, detail=str(error)) from error
+
+
+def holding(
+    table: Table, found: collections.abc.Iterable[Placed], conditions: collections.abc.Iterable[query.Condition]
+) -> list[Placed]:
+    """Return those of a table's records on which all conditions hold."""
+    tests = [_test(table, condition) for condition in conditions]
+    return [placed for placed in found if all(test(placed[1]) is True for test in tests)]
 
 
 def identity(table: Table, clauses: Clauses, filters: Row) -> t.Any:

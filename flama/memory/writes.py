@@ -3,13 +3,14 @@
 import collections.abc
 import typing as t
 
-from flama import exceptions
+from flama import exceptions, query
+from flama.memory.conditions import holding
 from flama.memory.definitions import Column, ForeignKey, Row, Table
 from flama.memory.references import check_parent, refused
 from flama.memory.rows import Placed, Rows
 from flama.memory.store import Session
 
-__all__ = ["check_parents", "completed", "delete", "insert", "touched", "update"]
+__all__ = ["check_parents", "check_scoped_parents", "completed", "delete", "insert", "touched", "update"]
 
 _Placed: t.TypeAlias = collections.abc.Sequence[Placed]
 _Values: t.TypeAlias = tuple[t.Any, ...]
@@ -55,6 +56,31 @@ def check_parents(session: Session, table: Table, stored: collections.abc.Sequen
     """
     own = [key for key in table.foreign_keys if _is_own(key, table)]
     _check_keys(session, session.rows(table), stored, table.name, own)
+
+
+def check_scoped_parents(
+    session: Session,
+    table: Table,
+    rows: collections.abc.Iterable[Row],
+    written: collections.abc.Collection[str],
+    parents: collections.abc.Mapping[str, tuple[query.Condition, ...]],
+) -> None:
+    """Check that rows refer, by the columns that were written, to records on which the conditions of their table hold.
+
+    ``parents`` are the conditions by the path of a table.
+
+    :raises IntegrityError: one doesn't.
+    """
+    for key in table.foreign_keys:
+        parent, columns = key.parent()
+        conditions = parents.get(parent.path)
+        if conditions is None or not any(column in written for column in key.columns):
+            continue
+        for row in rows:
+            values = tuple([row[column] for column in key.columns])
+            found = session.rows(parent).having(columns, {values})
+            if None not in values and not holding(parent, found, conditions):
+                raise refused(key, table.name)
 
 
 def update(

@@ -16,7 +16,7 @@ from flama.openapi.bodies import body, is_required
 from flama.openapi.definitions import JSON, Definitions, without_null
 from flama.pagination import descriptions
 from flama.rest.pages import Style
-from flama.routing.components import ParameterComponent, asked, is_query_model, marker
+from flama.routing.components import ParameterComponent, asked, is_query_model, marker, needed
 from flama.routing.path import Path
 from flama.routing.route import Route
 
@@ -26,6 +26,7 @@ ERROR: t.Final = "APIError"
 """The name of the schema that errors have."""
 
 _FAILED: t.Final[JSON] = {JSON_TYPE: {"schema": {"$ref": f"#/components/schemas/{ERROR}"}}}
+_REFUSALS: t.Final = {401: "It isn't known whom the request is from", 403: "The caller may not do this"}
 _SUCCESS: t.Final = "Successful response"
 _STREAMS: t.Final = frozenset(
     {
@@ -82,10 +83,17 @@ def _operation(served: Served, definitions: Definitions) -> JSON:
         "responses": {
             **(page or _responses(returned, definitions)),
             **({"400": {"description": "Invalid request", "content": _FAILED}} if may_fail else {}),
+            **_refusals(served),
             "default": {"description": "Error", "content": _FAILED},
         },
     }
     return described if served.route.description is None else _told(described, served.route.description(definitions))
+
+
+def _refusals(served: Served) -> JSON:
+    """The responses with which a route refuses those who may not use it."""
+    found = {status for p, c in needed(served.injector, served.route.handler) for status in c.refusals(p)}
+    return {str(status): {"description": _REFUSALS[status], "content": _FAILED} for status in sorted(found)}
 
 
 def _told(described: JSON, told: JSON) -> JSON:

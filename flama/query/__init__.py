@@ -1,6 +1,6 @@
 """Which records, in what order: plain values that every backend reads in its own way."""
 
-from flama.query.conditions import And, Comparison, Condition, Not, Or, compare
+from flama.query.conditions import And, Comparison, Condition, Not, Or, compare, equal_fields
 from flama.query.fields import F, Field, Fields
 from flama.query.operators import OPERATORS, Operator
 from flama.query.orders import Order, in_order, orders, reverse
@@ -26,6 +26,7 @@ __all__ = [
     "after",
     "before",
     "compare",
+    "equal_fields",
     "in_order",
     "orders",
     "reverse",

@@ -7,7 +7,19 @@ import typing as t
 
 from flama.query.operators import OPERATORS
 
-__all__ = ["And", "Comparison", "Condition", "Not", "Or", "Predicate", "as_mapping", "compare", "field", "named"]
+__all__ = [
+    "And",
+    "Comparison",
+    "Condition",
+    "Not",
+    "Or",
+    "Predicate",
+    "as_mapping",
+    "compare",
+    "equal_fields",
+    "field",
+    "named",
+]
 
 _Record: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 # of a record: true, false, or unknown, which is None
@@ -189,6 +201,16 @@ def compare(name: str, operator: str, operand: t.Any = None) -> Condition:
         return Comparison(name, operator, row.frozen(operand))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{named(name)} {row.python}: {error}") from None
+
+
+def equal_fields(condition: Condition) -> frozenset[str]:
+    """Return the fields of which a condition says what they are equal to, null included."""
+    match condition:
+        case And(parts):
+            return frozenset(name for part in parts for name in equal_fields(part))
+        case Comparison(field, "eq" | "isnull") | Comparison(field, "in", (_,)):
+            return frozenset([field])
+    return frozenset()
 
 
 def named(name: str) -> str:

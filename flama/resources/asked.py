@@ -7,7 +7,7 @@ import typing as t
 import urllib.parse
 
 from flama import exceptions, http, pagination, types
-from flama.query import Condition
+from flama.query import Condition, equal_fields
 from flama.resources.records import Records
 from flama.resources.rest import RESTResource
 from flama.rest import filters, names, orders
@@ -34,6 +34,21 @@ class Asked:
         """Open a unit of work, and give the records in it."""
         async with self.worker:
             yield self.resource.records(getattr(self.worker, self.repository))
+
+    @property
+    def bounds(self) -> tuple[Condition, ...]:
+        """The conditions on every record that the request reads or writes: those of its scope."""
+        return t.cast("tuple[Condition, ...]", self.worker._scope_of(self.repository))
+
+    @property
+    def scope_key(self) -> str:
+        """A text that is the same for requests of the same scope; empty where there is none."""
+        return "".join(map(repr, self.bounds))
+
+    @property
+    def stamped(self) -> frozenset[str]:
+        """The fields that records have by the request's scope, and need not be sent."""
+        return frozenset(name for condition in self.bounds for name in equal_fields(condition))
 
     def header(self, name: str) -> str | None:
         """Give a header's value; of several, all of them, as one."""

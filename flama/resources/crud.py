@@ -10,6 +10,7 @@ from flama.ddd.components import WorkerComponent
 from flama.http.request import query_pairs
 from flama.resources import descriptions, elements, listing, many
 from flama.resources.asked import Asked, Serve
+from flama.resources.callers import worker_for
 from flama.resources.resource import ResourceRoute
 from flama.resources.rest import RESTResource, workers_of
 from flama.rest.operations import OPERATIONS, Operation
@@ -73,6 +74,8 @@ class CRUDResource(RESTResource, abstract=True):
             operation, overriding = OPERATIONS[name], getattr(self, name, None)
             if overriding is None and not self.can(name):
                 continue
+            if overriding is not None:
+                self._check_own(overriding)
             made = overriding or self._handler(operation, worker, repository)
             yield Route(
                 self._path(operation),
@@ -98,7 +101,12 @@ class CRUDResource(RESTResource, abstract=True):
             return Asked(resource, operation, scope, body, id, worker, repository, query_pairs(scope))
 
         handler = _handlers(operation, serve, asked)
-        annotations = {"scope": types.Scope, "worker": worker, "body": types.Body, _ID: self._id.type}
+        annotations = {
+            "scope": types.Scope,
+            "worker": worker_for(resource, operation, worker, repository),
+            "body": types.Body,
+            _ID: self._id.type,
+        }
         code = handler.__code__
         names = code.co_varnames[: code.co_argcount]
         handler.__annotations__ = {name: annotations[name] for name in names} | {"return": http.Response}

@@ -59,7 +59,7 @@ async def retrieve(asked: Asked) -> http.Response:
 async def update(asked: Asked) -> http.Response:
     """Replace a record."""
     given = asked.resource._input.one(asked.scope, asked.body)
-    return await _changed(asked, asked.resource._input.replacing(given), partial=False)
+    return await _changed(asked, asked.resource._input.replacing(given, asked.stamped), partial=False)
 
 
 async def partial_update(asked: Asked) -> http.Response:

@@ -15,6 +15,8 @@ from flama import exceptions, http
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.query import F
 from flama.resources.asked import Asked, Serve
+from flama.resources.callers import OWNER
+from flama.resources.credentials import credentials
 from flama.rest import idempotency
 from flama.sqlalchemy import metadata
 
@@ -83,9 +85,9 @@ def _key(header: str) -> str:
 
 
 def _id(asked: Asked, key: str) -> str:
-    # another client's answer is none of one's own
-    parts = (asked.resource.name, asked.header("authorization") or "", key)
-    return hashlib.blake2b("\0".join(parts).encode(), digest_size=32).hexdigest()
+    # another caller's response is none of one's own
+    parts = (asked.resource.name, asked.scope.get(OWNER) or credentials(asked), key)
+    return hashlib.blake2b(repr(parts).encode(), digest_size=32).hexdigest()
 
 
 def _request(asked: Asked) -> str:

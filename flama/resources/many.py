@@ -17,8 +17,8 @@ _OTHERS: t.Final = frozenset({names.MAX_AFFECTED, names.FILTER})
 
 async def replace(asked: Asked) -> http.Response:
     """Make these records all that there are."""
-    given = asked.resource._input
-    rows = [given.replacing(row) for row in given.new(given.many(asked.scope, asked.body))]
+    given, stamped = asked.resource._input, asked.stamped
+    rows = [given.replacing(row, stamped) for row in given.new(given.many(asked.scope, asked.body))]
     return await _replaced(asked, rows, partial=False)
 
 

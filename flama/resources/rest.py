@@ -9,6 +9,8 @@ from flama._annotations import unwrap
 from flama.ddd.components import WorkerComponent
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.base import AbstractWorker, BaseWorker
+from flama.ddd.workers.scopes import can_be_scoped
+from flama.injection.component import signature
 from flama.query import OPERATORS, Order, orders
 from flama.resources.keys import IDS, Key
 from flama.resources.records import PortableRecords, Records, TableRecords, has_locks, has_places, is_sliceable
@@ -16,6 +18,7 @@ from flama.resources.resource import Resource
 from flama.resources.schemas import Input, Output, TableInput
 from flama.rest import pages, values
 from flama.rest.filters import NULLABLE, Allowed, filterable
+from flama.routing import Route
 
 __all__ = ["RESTResource", "workers_of"]
 
@@ -49,6 +52,14 @@ class RESTResource(Resource):
     ``idempotency``
         whether answers are kept by their ``Idempotency-Key``, in the table of :mod:`flama.resources.idempotency`
 
+    ``scope``
+        a function that returns the condition, made by ``F``, which holds on every record that a request reads or writes
+        here, whatever it asks for; its parameters are injected as a handler's are. A request for which it returns None
+        is refused with 403
+    ``idempotency_headers``
+        the names of headers that tell callers apart, beside those that bring credentials, so that none is answered with
+        what another did by the same ``Idempotency-Key``; where the application has a principal, that alone tells it
+
     A base for other resources that has nothing of this itself is declared with ``abstract=True`` behind its bases.
 
     :raises ResourceError: the class lacks something, or says what can't be.
@@ -67,6 +78,8 @@ class RESTResource(Resource):
     key: t.ClassVar[str] = "id"
     preconditions: t.ClassVar[bool] = False
     idempotency: t.ClassVar[bool] = False
+    idempotency_headers: t.ClassVar[collections.abc.Collection[str]] = ()
+    scope: t.ClassVar[t.Any] = None
 
     _table: t.ClassVar[t.Any] = None
     _repository: t.ClassVar[t.Any]
@@ -100,6 +113,7 @@ class RESTResource(Resource):
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__} keeps answers by their key, for which its repository has to be one of a table"
             )
+        cls._check_scope()
         fields = cls._filters
         cls._settable = tuple(name for name in _annotations(cls._input.schema) if name not in cls._generated)
         cls._filters = _granted(cls.__name__, fields, cls.filters)
@@ -110,6 +124,39 @@ class RESTResource(Resource):
             name for name in (*cls._ordering, *(each.field for each in cls._order)) if name not in orderable
         ]:
             raise _unknown(cls.__name__, "is ordered by", unknown, orderable)
+
+    @classmethod
+    def _check_scope(cls) -> None:
+        if cls.scope is None:
+            return
+        if not callable(cls.scope):
+            raise exceptions.ResourceAttributeNotFound(
+                f"{cls.__name__}.scope is {cls.scope!r}: it is a function that returns a condition made by F"
+            )
+        if not can_be_scoped(cls._repository):
+            raise exceptions.ResourceAttributeNotFound(
+                f"{cls.__name__} has a scope, and there are none of the records of {cls._repository.__name__}: "
+                "it is no repository of a table"
+            )
+
+    def routes(self, app: types.App) -> list[Route]:
+        """Give what an application serves of it.
+
+        :raises ResourceError: it has a scope, and a method of its own asks for a worker, whose records that isn't of.
+        """
+        routes = super().routes(app)
+        for route in routes:
+            self._check_own(route.handler)
+        return routes
+
+    def _check_own(self, handler: types.Handler) -> None:
+        kinds = [parameter.annotation for parameter in signature(handler)[0]] if type(self).scope else []
+        if asked := [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, AbstractWorker)]:
+            worker, name = asked[0].__name__, getattr(handler, "__name__", str(handler))
+            raise exceptions.ResourceError(
+                f"{type(self).__name__}.{name} asks for {worker}, whose records the scope of the resource isn't of: "
+                f"declare the scope there, WorkerComponent({worker}(), scope=…)"
+            )
 
     @classmethod
     def records(cls, repository: t.Any) -> Records:
@@ -133,7 +180,7 @@ class RESTResource(Resource):
     def shared(self, app: types.App) -> type[AbstractRepository] | None:
         """Give the repository, if it is one of the application's database which none of the workers there has."""
         is_of_sql = getattr(self._repository._backend, "__name__", "") == "SQLAlchemyWorker"
-        if not is_of_sql or self.worker is not None or any(self._having(workers_of(app))):
+        if not is_of_sql or self.worker is not None or self.scope is not None or any(self._having(workers_of(app))):
             return None
         return t.cast("type[AbstractRepository]", self._repository)
 

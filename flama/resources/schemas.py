@@ -73,8 +73,8 @@ class Input:
         """
         return records
 
-    def replacing(self, record: _Record) -> _Record:
-        """Give a record that takes another's place, whole.
+    def replacing(self, record: _Record, stamped: collections.abc.Collection[str] = ()) -> _Record:
+        """Give a record that takes another's place, whole, but for what is ``stamped`` on it.
 
         :raises IntegrityError: it lacks a field that no record is without.
         """
@@ -127,10 +127,12 @@ class TableInput(Input):
             raise self._lacking([self._key])
         return records
 
-    def replacing(self, record: _Record) -> _Record:
-        if missing := [name for name in self._required if name not in record and name != self._key]:
+    def replacing(self, record: _Record, stamped: collections.abc.Collection[str] = ()) -> _Record:
+        kept = {self._key, *stamped}
+        if missing := [name for name in self._required if name not in record and name not in kept]:
             raise self._lacking(missing)
-        return {**self._resets, **record}
+        resets = {name: value for name, value in self._resets.items() if name not in stamped}
+        return {**(resets if stamped else self._resets), **record}
 
     def _lacking(self, fields: list[str]) -> exceptions.IntegrityError:
         return exceptions.IntegrityError(resource=self._name, kind="not_null", fields=fields)

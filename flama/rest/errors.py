@@ -97,8 +97,13 @@ def encode(error: BaseException) -> tuple[int, dict[str, t.Any], dict[str, str]]
     for name, value in vars(error).items():
         if name in _FIELDS:
             body[_KEYS.get(name, name)] = [_plain(item) for item in value] if name in _SEQUENCES else _plain(value)
-    retry_after = body.get("retry_after")
-    return status, body, {} if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
+    return status, body, _headers(error, body.get("retry_after"))
+
+
+def _headers(error: ResourceException, retry_after: float | None) -> dict[str, str]:
+    if isinstance(error, exceptions.UnauthenticatedError):
+        return {"www-authenticate": "Bearer"}  # without one, it is no 401 (RFC 9110, section 15.5.2)
+    return {} if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
 
 
 def is_page(body: bytes) -> bool:

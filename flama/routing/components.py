@@ -14,7 +14,7 @@ from flama import exceptions, http, schemas, types
 from flama._annotations import unwrap
 from flama.http import request
 from flama.injection import Component, Injector, Parameter
-from flama.injection.component import signature
+from flama.injection.component import Depends, signature
 from flama.routing.path import Path
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "is_query_model",
     "is_textual",
     "marker",
+    "needed",
 ]
 
 _Reader: t.TypeAlias = collections.abc.Callable[..., t.Any]
@@ -238,12 +239,26 @@ def asked(
     injector: Injector, function: types.Handler, path: tuple[Component, ...] = ()
 ) -> collections.abc.Iterator[tuple[Parameter, Component]]:
     """Yield what a function asks for of a request, also through the components that make its arguments."""
-    for parameter in signature(function)[0]:
-        component = None if _is_root(parameter, injector) else injector.components.find(parameter)
-        if isinstance(component, ParameterComponent | BodyComponent | ConnectionComponent):
+    for parameter, component in needed(injector, function, path):
+        if isinstance(component, _BUILT_IN):
             yield parameter, component
-        elif component is not None and component not in path:
-            yield from asked(injector, component.provider(parameter), (*path, component))
+
+
+def needed(
+    injector: Injector, function: types.Handler, path: tuple[Component, ...] = ()
+) -> collections.abc.Iterator[tuple[Parameter, Component | Depends]]:
+    """Yield what makes a function's arguments, and what that needs in turn, with the parameter that each is for."""
+    for parameter in signature(function)[0]:
+        if isinstance(parameter.annotation, Depends):
+            yield parameter, parameter.annotation
+            yield from needed(injector, parameter.annotation.function, path)
+            continue
+        component = None if _is_root(parameter, injector) else injector.components.find(parameter)
+        if component is None or component in path:
+            continue
+        yield parameter, component
+        if not isinstance(component, _BUILT_IN):
+            yield from needed(injector, component.provider(parameter), (*path, component))
 
 
 def _is_root(parameter: Parameter, injector: Injector) -> bool:
@@ -353,6 +368,9 @@ class ParameterComponent(Component):
             return scope["path_params"][name]
 
         return read
+
+
+_BUILT_IN: t.Final = (ParameterComponent, BodyComponent, ConnectionComponent)
 
 
 def is_textual(annotation: t.Any) -> bool:

@@ -5,6 +5,7 @@ import collections.abc
 import copy
 import functools
 import importlib
+import types
 import typing as t
 
 from flama import exceptions, query
@@ -20,7 +21,7 @@ from flama.memory.records import Records
 from flama.memory.rows import Placed
 from flama.memory.rules import Rules
 from flama.memory.upserts import got_or_created, upserted
-from flama.memory.writes import check_parents, completed, delete, insert, touched, update
+from flama.memory.writes import check_parents, check_scoped_parents, completed, delete, insert, touched, update
 
 __all__ = ["MemoryRepository"]
 
@@ -28,6 +29,7 @@ _Record: t.TypeAlias = dict[str, t.Any]
 _Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Clauses: t.TypeAlias = tuple[t.Any, ...]
 _Columns: t.TypeAlias = t.Any  # a column of the table, which may be SQLAlchemy's, its key, or several
+_Parents: t.TypeAlias = collections.abc.Mapping[str, tuple[query.Condition, ...]]
 _Lock: t.TypeAlias = t.Literal[
     "update", "share", "update nowait", "share nowait", "update skip locked", "share skip locked"
 ]  # fmt: skip
@@ -67,6 +69,7 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
     _created_at: t.ClassVar[str | None] = None
     _updated_at: t.ClassVar[str | None] = None
     _deleted_at: t.ClassVar[str | None] = None
+    _parents: _Parents = types.MappingProxyType({})  # what records may refer to, where that is bounded
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -119,7 +122,7 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
             count = self._session.rows(table)
             stored = [insert(self._session, table, completed(table, row, count.count))[1] for row in rows]
             check_parents(self._session, table, stored)
-            return self._written(stored)
+            return self._written(stored, rows)
 
     @t.overload
     async def retrieve(
@@ -188,7 +191,7 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
         if not found:
             self._refuse_stale(clauses, meant)
         with self._session.atomic():
-            return self._written(update(self._session, rules.table, found, kept, counted=rules.version))
+            return self._written(update(self._session, rules.table, found, kept, counted=rules.version), [changes])
 
     async def upsert(
         self, *data: Record | _Data, on: _Columns | None = None, set: _Columns | None = None
@@ -208,7 +211,7 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
         if not rows:
             return []
         with self._session.atomic():
-            return self._written(upserted(self._session, self._rules, rows, on=on, set=set))
+            return self._written(upserted(self._session, self._rules, rows, on=on, set=set), rows)
 
     async def get_or_create(self, data: Record | _Data, *, on: _Columns | None = None) -> tuple[Record, bool]:
         """Give the record that is alike in ``on``, and False; or store this one, and give it as stored, and True.
@@ -221,7 +224,7 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
         await self._session.reach("get_or_create", self._rules.table)
         with self._session.atomic():
             found, created = got_or_created(self._session, self._rules, row, on=on)
-            (record,) = self._written([found]) if created else self._given([found])
+            (record,) = self._written([found], [row]) if created else self._given([found])
         return record, created
 
     async def delete(self, *clauses: t.Any, **filters: t.Any) -> None:
@@ -442,9 +445,12 @@ class MemoryRepository(BaseRepository, TypedRepository[Record]):
     def _given(self, rows: collections.abc.Iterable[Row]) -> builtins.list[Record]:
         return self._read([self._rules.table.given(row) for row in rows])
 
-    def _written(self, rows: builtins.list[Row]) -> builtins.list[Record]:
+    def _written(self, rows: builtins.list[Row], given: builtins.list[Row]) -> builtins.list[Record]:
         records = [self._rules.table.given(row) for row in rows]
         self._rules.check(records)
+        if self._parents:
+            written = frozenset(name for each in given for name in each)
+            check_scoped_parents(self._session, self._rules.table, rows, written, self._parents)
         return self._read(records)
 
     def _delete(self, found: builtins.list[Placed]) -> None:

@@ -4,6 +4,7 @@ import builtins
 import collections.abc
 import copy
 import functools
+import types
 import typing as t
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from flama.ddd.repositories.reading import TableReader
 from flama.ddd.repositories.tables import SQLAlchemyTableManager
 from flama.ddd.repositories.typed import Record, records
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
-from flama.sqlalchemy import drivers, explanations, guarded, scopes, stamps, statements, upserts, versions
+from flama.sqlalchemy import drivers, explanations, guarded, references, scopes, stamps, statements, upserts, versions
 from flama.sqlalchemy._dialects import use_portable
 from flama.sqlalchemy.columns import Columns, json_columns
 
@@ -87,6 +88,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
     _keeps_deleted: bool = False
     _scope: scopes.Scope | None = None
     _rules: tuple[stamps.Stamps | scopes.Scope, ...] = ()
+    _parents: references.Parents = types.MappingProxyType({})  # what records may refer to, where that is bounded
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -143,9 +145,11 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
 
         :raises InvalidDataError: there is no such method.
         """
+        explained = copy.copy(self)
+        explained._parents = {}  # nothing is read, so nothing would be found that could be referred to
         with self._table_manager.reading:
             return await explanations.explained(
-                self._connection, self._table, verb, lambda: getattr(self, verb)(*args, **options)
+                self._connection, self._table, verb, lambda: getattr(explained, verb)(*args, **options)
             )
 
     async def create(self, *data: Record | _Data) -> builtins.list[Record]:
@@ -158,10 +162,10 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         if not rows:
             return []
         with self._table_manager.writing:
-            if self._scope is None:
+            if self._scope is None and not self._parents:
                 stored = await drivers.inserted(self._connection, self._table, rows)
             else:
-                stored = await self._inside(None, lambda: drivers.inserted(self._connection, self._table, rows))
+                stored = await self._referring(rows, lambda: self._inserted_inside(rows))
         drivers.check_stored(self._table, stored, rows)
         return self._read(stored)
 
@@ -207,7 +211,9 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
             return []
         rules = upserts.Rules(self._version, self._stamps, self._scope)
         with self._table_manager.writing:
-            stored = await upserts.upserted(self._connection, self._table, rows, on=on, set=set, rules=rules)
+            stored = await self._referring(
+                rows, lambda: upserts.upserted(self._connection, self._table, rows, on=on, set=set, rules=rules)
+            )
         return self._read(stored)
 
     async def get_or_create(self, data: Record | _Data, *, on: Columns | None = None) -> tuple[Record, bool]:
@@ -220,9 +226,16 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         :raises SQLAlchemyError: the table has no unique constraint or index on these columns.
         """
         (row,) = self._rows([data])
-        with self._table_manager.writing:
+        created = False
+
+        async def write() -> builtins.list[_Record]:
+            nonlocal created
             found, created = await upserts.got_or_created(self._connection, self._table, row, on=on, scope=self._scope)
-        (record,) = self._read([found])
+            return [found]
+
+        with self._table_manager.writing:
+            written = await self._referring([row], write)
+        (record,) = self._read(written)
         return record, created
 
     async def delete(self, *clauses: t.Any, **filters: t.Any) -> None:
@@ -294,6 +307,36 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
             self._scope.check(written)
         return written
 
+    def _inserted_inside(
+        self, rows: builtins.list[_Data]
+    ) -> collections.abc.Coroutine[t.Any, t.Any, builtins.list[_Record]]:
+        return self._inside(None, lambda: drivers.inserted(self._connection, self._table, rows))
+
+    async def _referring(
+        self,
+        rows: collections.abc.Sequence[_Data],
+        write: collections.abc.Callable[[], collections.abc.Awaitable[builtins.list[_Record]]],
+    ) -> builtins.list[_Record]:
+        """Write rows, or changes, which have to refer to records in the scopes of their tables."""
+        if not self._parents:
+            return await write()
+        bound: _Data = {} if self._scope is None else self._scope.bound
+        check = functools.partial(references.check, self._connection, self._table, parents=self._parents, bound=bound)
+        opened = await check(rows=rows)
+        if not opened:
+            return await write()
+        try:
+            async with drivers.atomic(self._connection, several=True):
+                with self._table_manager.writing:
+                    written = await write()
+                await check(rows=written, stored=opened)
+        except exceptions.IntegrityError as error:
+            if error.kind != "foreign_key":
+                raise
+            # in the same words, be the record not there or out of scope
+            raise exceptions.IntegrityError(resource=self._table.name, kind="foreign_key") from error
+        return written
+
     async def _is_passed_over(self, clauses: t.Any, filters: dict[str, t.Any]) -> bool:
         """Whether the record that a write has not found is there: stored meanwhile, or taken away by a trigger."""
         if not statements.tells_one(self._table, filters):
@@ -304,9 +347,13 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableReader[Record]):
         self, changes: _Data, clauses: t.Any, filters: dict[str, t.Any], at_most: int | None
     ) -> collections.abc.Awaitable[builtins.list[_Record]]:
         """Change the records that match, which have to stay in the scope."""
-        if self._scope is None:
+        if self._scope is None and not self._parents:
             return self._updated(changes, clauses, filters, at_most)
-        return self._inside(changes, lambda: self._updated(changes, clauses, filters, at_most))
+
+        def inside() -> collections.abc.Awaitable[builtins.list[_Record]]:
+            return self._inside(changes, lambda: self._updated(changes, clauses, filters, at_most))
+
+        return self._referring([changes], inside)
 
     def _updated(
         self, changes: _Data, clauses: t.Any, filters: dict[str, t.Any], at_most: int | None

@@ -16,7 +16,9 @@ from flama.ddd.workers.database import Database
 from flama.ddd.workers.declarations import Declarations, Declared
 from flama.ddd.workers.hooks import Committed, Hook
 from flama.ddd.workers.remote import Remote
+from flama.ddd.workers.scopes import Scopes, conditions_of, narrow
 from flama.ddd.workers.units import Backend, Part, RolledBack, Unit
+from flama.query import Condition
 from flama.retry import Backoff, attempted, repeated
 from flama.tasks import finished
 
@@ -111,6 +113,10 @@ class AbstractWorker(abc.ABC):
         """Leave the unit."""
         return self.end(rollback=error is not None)
 
+    def _scope_of(self, name: str) -> tuple[Condition, ...]:
+        """Return the conditions on the records of the repository of this name, in units that it begins."""
+        return ()
+
     def bound(self, app: types.App) -> t.Self:
         """Give a worker like this one, with no unit begun, that uses the application's modules."""
         bound = copy.copy(self)
@@ -152,6 +158,8 @@ class BaseWorker(AbstractWorker, Backend):
         self._kept: _Kept | None = None  # while an application runs
         self._applications = 0  # that run
         self._served: dict[str, type[AbstractRepository]] | None = None  # instead of those it declares
+        self._scopes: Scopes = {}  # of whoever asks, in a copy for a request
+        self._headers: collections.abc.Mapping[str, str] = {}  # of its calls to remote services, in such a copy
 
     async def on_startup(self) -> None:
         """Begin to keep what is costly to open anew for each unit."""
@@ -197,6 +205,8 @@ class BaseWorker(AbstractWorker, Backend):
         unit = Unit(deadline, self._start)
         try:
             await unit.begin(self.parts())
+            if self._scopes:
+                narrow(unit.repositories, self._scopes)
         except BaseException as error:
             await self._ended(unit, error)
             raise
@@ -291,6 +301,19 @@ class BaseWorker(AbstractWorker, Backend):
         bound = self._copy()
         bound._app = app
         return bound
+
+    def _narrowed(self, scopes: Scopes) -> t.Self:
+        """Give a worker like this one, with no unit begun, whose repositories are narrowed by more conditions."""
+        narrowed = self._copy()
+        narrowed._scopes = {
+            **self._scopes,
+            **{name: (*conditions_of(self._scopes, name), *more) for name, more in scopes.items()},
+        }
+        return narrowed
+
+    def _scope_of(self, name: str) -> tuple[Condition, ...]:
+        """Return the conditions on the records of the repository of this name, in units that it begins."""
+        return conditions_of(self._scopes, name)
 
     def _copy(self) -> t.Self:
         copied = object.__new__(type(self))

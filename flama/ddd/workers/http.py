@@ -5,6 +5,8 @@ import contextlib
 import functools
 import typing as t
 
+import httpx
+
 from flama import exceptions, types
 from flama.client import Client, check_base_url, lease, network_transport
 from flama.ddd.repositories.base import AbstractRepository
@@ -37,6 +39,8 @@ class HTTPWorker(BaseWorker):
 
     :raises ApplicationError: the URL has a query, which no path can follow.
     """
+
+    calls_remotely = True
 
     def __init__(
         self,
@@ -90,6 +94,10 @@ class HTTPWorker(BaseWorker):
     async def session(self) -> collections.abc.AsyncIterator["_Session"]:
         """Give a client of the service."""
         options: dict[str, t.Any] = self._client_kwargs
+        if self._headers:
+            headers = httpx.Headers(options.get("headers"))
+            headers.update([(name.encode("ascii"), value.encode("latin-1")) for name, value in self._headers.items()])
+            options = {**options, "headers": headers}
         if (network := self._network) is not None:
             options = {**options, "transport": lease(network)}
         async with Client(base_url=self.url, **options) as client:

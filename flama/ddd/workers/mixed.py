@@ -70,4 +70,5 @@ class Worker(BaseWorker):
             return self
         made = backend.serving(repositories, self._app, place)
         made._kept = self._kept
+        made._headers = self._headers
         return made

@@ -30,6 +30,7 @@ class Backend(abc.ABC):
     """
 
     precedence: t.ClassVar[int] = 0
+    calls_remotely: t.ClassVar[bool] = False  # so that there are calls which may have a request's headers
 
     @abc.abstractmethod
     def session(self) -> contextlib.AbstractAsyncContextManager[t.Any]:
