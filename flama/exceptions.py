@@ -103,10 +103,11 @@ class ApplicationError(FlamaError):
 
 
 class DependencyNotInstalled(ApplicationError):
-    """A feature was used whose optional dependency is not installed."""
+    """A feature was used whose optional dependency is not installed; ``extra`` is the package's own that brings it."""
 
-    def __init__(self, *, dependency: str, dependant: str = "") -> None:
-        super().__init__(f"{dependant or 'This'} needs the package '{dependency}', which is not installed")
+    def __init__(self, *, dependency: str, dependant: str = "", extra: str = "") -> None:
+        how = f": pip install 'flama-data[{extra}]'" if extra else ""
+        super().__init__(f"{dependant or 'This'} needs the package '{dependency}', which is not installed{how}")
         self.dependency = dependency
         self.dependant = dependant
 

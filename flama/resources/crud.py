@@ -5,7 +5,7 @@ import collections.abc
 import importlib
 import typing as t
 
-from flama import exceptions, http, types
+from flama import exceptions, http, schemas, types
 from flama.ddd.components import WorkerComponent
 from flama.http.request import query_pairs
 from flama.resources import descriptions, elements, listing, many
@@ -56,6 +56,12 @@ class CRUDResource(RESTResource, abstract=True):
         if unknown := [name for name in cls.without if name not in OPERATIONS]:
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__} is without {unknown}: the operations are {', '.join(OPERATIONS)}"
+            )
+        is_listed = cls._table is not None and "list" not in cls.without and not hasattr(cls, "list")
+        if is_listed and not schemas.answers(cls._output.schema, cls._id.name):
+            raise exceptions.ResourceFilterInvalid(
+                f"{cls.__name__} answers without its key '{cls._id.name}', which every order of a list ends with, so "
+                "that the cursors of its pages would reveal it: answer with it, or write without = ('list',)"
             )
 
     def routes(self, app: types.App) -> list[Route]:

@@ -191,7 +191,7 @@ def _of_table(cls: t.Any) -> None:
         if given is None
         else Input(given, cls._called, _names(cls), tables.check_offsets(cls._table))
     )
-    cls._filters, cls._kinds = tables.fields(cls._table, _annotations(answered)), {}
+    cls._filters, cls._kinds = tables.fields(cls._table, _answered(answered)), {}
     cls._unique = tables.unique_columns(cls._table)
 
 
@@ -240,7 +240,7 @@ def _of_schema(cls: t.Any) -> None:
     cls._repository, cls._output = cls.repository, Output(answered)
     cls._called = getattr(cls.repository, "_resource_name", cls.name)
     cls._sliceable = is_sliceable(cls.repository) if hasattr(cls.repository, "list") else False
-    kinds = {name: schemas.without_none(kind) for name, kind in _annotations(answered).items()}
+    kinds = {name: schemas.without_none(kind) for name, kind in _answered(answered).items()}
     cls._filters = {name: filterable(kind) for name, kind in kinds.items() if values.has_text(kind)}
     cls._kinds = {name: kinds[name] for name in cls._filters} if cls._sliceable and has_places(cls.repository) else {}
     cls._locks = has_locks(cls.repository)
@@ -252,6 +252,11 @@ def _of_schema(cls: t.Any) -> None:
 
 def _schemas(cls: t.Any) -> tuple[t.Any, t.Any]:
     return unwrap(cls.input_schema or cls.schema), unwrap(cls.output_schema or cls.schema)
+
+
+def _answered(schema: t.Any) -> dict[str, t.Any]:
+    """Return the annotations of the fields that records are answered with."""
+    return {name: kind for name, kind in _annotations(schema).items() if schemas.answers(schema, name)}
 
 
 def _annotations(schema: t.Any) -> dict[str, t.Any]:
