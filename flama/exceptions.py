@@ -24,6 +24,7 @@
     │  ├─ MethodNotAllowedException 405
     │  ├─ BodyTooLarge            413
     │  ├─ NoCodecAvailable        415
+    │  ├─ UnsupportedCodingError  415    the body is compressed
     │  └─ SerializationError      500    the handler's value does not fit its own schema
     ├─ WebSocketException                closes the socket with its code
     └─ RepositoryException               what a collection of records can answer
@@ -89,6 +90,7 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnknownColumnError",
+    "UnsupportedCodingError",
     "ValidationError",
     "WebSocketException",
 ]
@@ -224,11 +226,20 @@ class BodyTooLarge(HTTPException):
 
 
 class NoCodecAvailable(HTTPException):
-    """Nothing here reads this content type."""
+    """Nothing here reads this content type; None stands for a body whose request doesn't say what it is."""
 
-    def __init__(self, content_type: str, supported: collections.abc.Iterable[str]) -> None:
-        super().__init__(415, f"Content type '{content_type}' is not one of {', '.join(supported)}")
+    def __init__(self, content_type: str | None, supported: collections.abc.Iterable[str]) -> None:
+        found = "The body has no Content-Type, which" if content_type is None else f"Content type '{content_type}'"
+        super().__init__(415, f"{found} is not one of {', '.join(supported)}")
         self.content_type = content_type
+
+
+class UnsupportedCodingError(HTTPException):
+    """The body of a request is in a content coding."""
+
+    def __init__(self, coding: str) -> None:
+        detail = f"Content-Encoding '{coding[:40]}' is not supported: send the body as it is"
+        super().__init__(415, detail, {"accept-encoding": "identity"})
 
 
 class SerializationError(HTTPException):

@@ -45,9 +45,13 @@ class RESTResource(Resource):
     ``key``
         the field that tells records apart, where no table says so; by default ``id``
     ``preconditions``
-        whether a change of a record has to say by ``If-Match`` of which state of it
+        whether a change of a record has to say by ``If-Match`` of which state of it, and a change of many by
+        ``If-Match: *`` that it is one of whatever states
     ``idempotency``
         whether answers are kept by their ``Idempotency-Key``, in the table of :mod:`flama.resources.idempotency`
+
+    ``simple_requests``
+        whether ``:drop`` is served without a header that the forms of other sites can't send
 
     A base for other resources that has nothing of this itself is declared with ``abstract=True`` behind its bases.
 
@@ -67,6 +71,7 @@ class RESTResource(Resource):
     key: t.ClassVar[str] = "id"
     preconditions: t.ClassVar[bool] = False
     idempotency: t.ClassVar[bool] = False
+    simple_requests: t.ClassVar[bool] = False
 
     _table: t.ClassVar[t.Any] = None
     _repository: t.ClassVar[t.Any]
