@@ -11,6 +11,9 @@ import pytest
 from tests.support import instructions
 from tests.support.parsers import PARSERS, Parser
 
+ALLOWANCE = 50_000
+"""Instructions beside the parsing, which a longer text may cost: one of quadratic time needs millions here."""
+
 every_parser = pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)
 
 
@@ -70,4 +73,4 @@ def test_twice_the_input_takes_two_and_a_half_times_the_instructions_at_most(par
 
     if not any(short for short, _ in counts.values()):
         pytest.skip("this Python has no symbols, by which callgrind knows what to count")
-    assert {text: long / short for text, (short, long) in counts.items() if long > 2.5 * short} == {}
+    assert {text: pair for text, pair in counts.items() if pair[1] > 2.5 * pair[0] + ALLOWANCE} == {}
