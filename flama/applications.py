@@ -11,6 +11,7 @@ from flama.modules import Module, Modules
 from flama.openapi import Documentation, Served, document
 from flama.pagination import Paginator, paginator
 from flama.resources import ResourcesModule
+from flama.rest.cursors import Codec, Secret, codec
 from flama.routing.matcher import PERCENT
 from flama.routing.path import Path
 from flama.routing.principals import PrincipalComponent
@@ -56,8 +57,13 @@ class Flama(Routes):
     shows it; None serves none, and a route or a mount of the application's own on that path comes first. ``openapi``
     is what the document says beside the routes: ``info``, ``servers``, ``tags``, ``security`` and whatever else it can.
 
+    ``secret`` encrypts the cursors of pages: they reveal nothing of the records, and nobody else can make any. It is
+    text or bytes, of 32 bytes at least; of a sequence of secrets the first encrypts, and all decrypt. It needs the
+    extra ``secrets``. A mounted application without a secret has that of the application around it.
+
     :raises ApplicationError: two modules have the same name, or one that every application has; ``docs`` is given
-        without ``schema``.
+        without ``schema``; ``secret`` is too short.
+    :raises DependencyNotInstalled: ``secret`` is given, and the extra isn't installed.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class Flama(Routes):
         parent: "Flama | None" = None,
         max_body_size: int | None = _MAX_BODY_SIZE,
         principal: types.Handler | None = None,
+        secret: Secret | None = None,
     ) -> None:
         self.parent = parent
         self.router = Router(routes or ())
@@ -88,6 +95,7 @@ class Flama(Routes):
         self._described: dict[str, dict[str, t.Any]] = {}  # holds the document; another takes its place when that ages
         self._documentation = Documentation(schema, docs, lambda: self.openapi)
         self._errors = ErrorHandlers(debug=debug)
+        self._codec = codec(secret)
         self._lifespan = lifespan
         self._status = types.AppStatus.NOT_STARTED
         self._built: CompiledRouter | None = None  # from start-up on
@@ -265,6 +273,11 @@ class Flama(Routes):
         :raises NotFoundException: no route of this name takes these parameters.
         """
         return types.URL(self.router.resolve(name, **parameters))
+
+    @property
+    def _cursors(self) -> Codec:
+        """What makes and reads cursors: by the secret of the application, or else of the one that it is mounted in."""
+        return self._codec if self._codec.is_secret or self.parent is None else self.parent._cursors
 
     @property
     def _is_running(self) -> bool:

@@ -24,6 +24,7 @@
     │  ├─ MethodNotAllowedException 405
     │  ├─ BodyTooLarge            413
     │  ├─ NoCodecAvailable        415
+    │  ├─ UnsupportedCodingError  415    the body is compressed
     │  └─ SerializationError      500    the handler's value does not fit its own schema
     ├─ WebSocketException                closes the socket with its code
     └─ RepositoryException               what a collection of records can answer
@@ -89,6 +90,7 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnknownColumnError",
+    "UnsupportedCodingError",
     "ValidationError",
     "WebSocketException",
 ]
@@ -103,10 +105,11 @@ class ApplicationError(FlamaError):
 
 
 class DependencyNotInstalled(ApplicationError):
-    """A feature was used whose optional dependency is not installed."""
+    """A feature was used whose optional dependency is not installed; ``extra`` is the package's own that brings it."""
 
-    def __init__(self, *, dependency: str, dependant: str = "") -> None:
-        super().__init__(f"{dependant or 'This'} needs the package '{dependency}', which is not installed")
+    def __init__(self, *, dependency: str, dependant: str = "", extra: str = "") -> None:
+        how = f": pip install 'flama-data[{extra}]'" if extra else ""
+        super().__init__(f"{dependant or 'This'} needs the package '{dependency}', which is not installed{how}")
         self.dependency = dependency
         self.dependant = dependant
 
@@ -223,11 +226,20 @@ class BodyTooLarge(HTTPException):
 
 
 class NoCodecAvailable(HTTPException):
-    """Nothing here reads this content type."""
+    """Nothing here reads this content type; None stands for a body whose request doesn't say what it is."""
 
-    def __init__(self, content_type: str, supported: collections.abc.Iterable[str]) -> None:
-        super().__init__(415, f"Content type '{content_type}' is not one of {', '.join(supported)}")
+    def __init__(self, content_type: str | None, supported: collections.abc.Iterable[str]) -> None:
+        found = "The body has no Content-Type, which" if content_type is None else f"Content type '{content_type}'"
+        super().__init__(415, f"{found} is not one of {', '.join(supported)}")
         self.content_type = content_type
+
+
+class UnsupportedCodingError(HTTPException):
+    """The body of a request is in a content coding."""
+
+    def __init__(self, coding: str) -> None:
+        detail = f"Content-Encoding '{coding[:40]}' is not supported: send the body as it is"
+        super().__init__(415, detail, {"accept-encoding": "identity"})
 
 
 class SerializationError(HTTPException):

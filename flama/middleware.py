@@ -148,7 +148,12 @@ def _unexpected(error: Exception, scope: types.Scope, debug: bool) -> http.Respo
 def _redacted(text: str) -> str:
     """The text without the credentials of URLs: what stands before the host, and what a query says is secret."""
     text = re.sub(r"://(?:([^\s/?#:@]*):)?[^\s/?#]+@", lambda m: f"://{m[1] + ':' if m[1] else ''}***@", text)
-    return re.sub(r"(?i)([?&](?:[\w-]*(?:pass|pwd|secret|token|key|auth)[\w-]*)=)[^&\s'\"]*", r"\1***", text)
+    return _PARAMETER.sub(lambda found: f"{found[1]}***" if _SECRET.search(found[1]) else found[0], text)
+
+
+# The name is looked at once it is found: to search for it by one expression takes time that is quadratic in its length.
+_PARAMETER: t.Final = re.compile(r"([?&][\w-]+=)[^&\s'\"]*")
+_SECRET: t.Final = re.compile(r"(?i)pass|pwd|secret|token|key|auth")
 
 
 async def _close(error: Exception, send: types.Send) -> None:

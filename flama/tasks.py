@@ -49,12 +49,12 @@ class Begun:
     async def wait(self, limit: float = math.inf) -> None:
         """Wait for its end, and raise what it raises. The wait may be cancelled, and another begin; one at a time.
 
-        :raises TimeoutError: it took longer than ``limit`` seconds, by half of a second at most; the coroutine goes on.
+        :raises TimeoutError: it took longer than ``limit`` seconds; the coroutine goes on.
         """
         if not self._is_done:
             loop, watch = self._loop, watch_of(self._loop)
             self._waiter = loop.create_future()
-            watch.add(self, loop.time() + limit)
+            watch.add(self, limit)
             try:
                 await self._waiter
             finally:

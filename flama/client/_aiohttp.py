@@ -211,7 +211,7 @@ class _Outgoing:
     def wait(self, seconds: float | None) -> None:
         """Begin to wait for the server."""
         if seconds is not None:
-            self._watch.add(self, self._watch.loop.time() + seconds)
+            self._watch.add(self, seconds)
 
     def rest(self) -> None:
         """Wait no more."""

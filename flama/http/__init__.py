@@ -1,7 +1,7 @@
 """HTTP as handlers see it: requests that are read lazily, responses in every usual form."""
 
 from starlette.datastructures import Address, FormData, Headers, MutableHeaders, QueryParams, State, UploadFile
-from starlette.websockets import WebSocket, WebSocketDisconnect
+from starlette.websockets import WebSocketDisconnect
 
 from flama.http.request import Request
 from flama.http.response import (
@@ -19,6 +19,7 @@ from flama.http.response import (
     ServerSentEventResponse,
     StreamingResponse,
 )
+from flama.http.websocket import WebSocket
 
 __all__ = [
     "APIErrorResponse",

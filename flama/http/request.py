@@ -2,6 +2,7 @@
 
 import codecs
 import collections.abc
+import re
 import typing as t
 import urllib.parse
 
@@ -38,6 +39,7 @@ STARTED: t.Final = "flama.started"
 """Set in a scope once a response has begun: from then on an error can't be answered any more."""
 
 JSON: t.Final = "application/json"
+_KIN_OF_JSON: t.Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+\+json", re.ASCII)
 CONTENT_TYPES: t.Final = (JSON, "application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -65,7 +67,7 @@ class Request(starlette.requests.Request):
             yield self.scope[BODY]
             yield b""
             return
-        _, length = _described(self.scope)
+        _, length, _ = _described(self.scope)
         _refuse_announced(length, self._limit)
         read = 0
         async for chunk in super().stream():
@@ -85,22 +87,29 @@ async def read_body(scope: types.Scope, receive: types.Receive, limit: int | Non
 
     :raises BodyTooLarge: it is larger than the limit; no more than that was read.
     """
-    _, length = _described(scope)
+    _, length, _ = _described(scope)
     return await _read(scope, receive, limit, length)
 
 
 async def read_json(scope: types.Scope, receive: types.Receive, limit: int | None) -> bytes | None:
-    """Return the whole body of a request if it is JSON, as one is that doesn't say what it is; None when it is a form.
+    """Return the whole body of a request if it is JSON; None when it is a form.
 
-    It comes without the byte order mark that a text of JSON may begin with (RFC 8259).
+    It comes without the byte order mark that a text of JSON may begin with (RFC 8259). Without a ``Content-Type`` it is
+    JSON only where it is empty: browsers send other bodies so for the pages of any site.
 
     :raises NoCodecAvailable: it is something else.
+    :raises UnsupportedCodingError: it is in a content coding.
     :raises BodyTooLarge: it is larger than the limit; no more than that was read.
     """
-    sent, length = _described(scope)
-    if sent != b"application/json" and _media_type(sent) != JSON:
+    sent, length, coding = _described(scope)
+    if coding:
+        _check_coding(coding)
+    if sent != b"application/json" and sent is not None and _media_type(sent) != JSON:
         return None
-    return (await _read(scope, receive, limit, length)).removeprefix(codecs.BOM_UTF8)
+    body = await _read(scope, receive, limit, length)
+    if body and sent is None:
+        raise exceptions.NoCodecAvailable(None, CONTENT_TYPES)
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
 async def _read(scope: types.Scope, receive: types.Receive, limit: int | None, length: bytes) -> bytes:
@@ -139,7 +148,7 @@ async def data(scope: types.Scope, receive: types.Receive, limit: int | None) ->
     """Give what a request's body holds, decoded: the value of its JSON, or a form's fields by name.
 
     :raises DecodeError: the body is no JSON.
-    :raises NoCodecAvailable: its content type is neither JSON nor a form.
+    :raises NoCodecAvailable: its content type is neither JSON nor a form, or it has none.
     """
     body = await read_json(scope, receive, limit)
     if body is None:
@@ -155,20 +164,26 @@ def fields(form: starlette.datastructures.FormData) -> dict[str, t.Any]:
     return {name: values if len(values := form.getlist(name)) > 1 else values[0] for name in form}
 
 
-def content_type(scope: types.Scope) -> str:
-    """Give the one of :data:`CONTENT_TYPES` that a request's body has; JSON when it doesn't say.
+def content_type(scope: types.Scope) -> str | None:
+    """Return the one of :data:`CONTENT_TYPES` that a request's body has, None where the request doesn't say.
+
+    That of JSON stands for its kin as well (``application/vnd.api+json``).
 
     :raises NoCodecAvailable: it is another.
+    :raises UnsupportedCodingError: the body is in a content coding.
     """
-    sent, _ = _described(scope)
-    return _media_type(sent)
+    sent, _, coding = _described(scope)
+    _check_coding(coding)
+    return None if sent is None else _media_type(sent)
 
 
 def _media_type(sent: bytes) -> str:
     media_type = sent.split(b";")[0].strip().lower().decode("latin-1")
-    if media_type not in CONTENT_TYPES:
-        raise exceptions.NoCodecAvailable(media_type, CONTENT_TYPES)
-    return media_type
+    if media_type in CONTENT_TYPES:
+        return media_type
+    if _KIN_OF_JSON.fullmatch(media_type):
+        return JSON
+    raise exceptions.NoCodecAvailable(media_type, CONTENT_TYPES)
 
 
 def query(scope: types.Scope) -> dict[str, list[str]]:
@@ -185,16 +200,23 @@ def query_pairs(scope: types.Scope) -> list[tuple[str, str]]:
     return urllib.parse.parse_qsl(text.decode("latin-1"), keep_blank_values=True) if text else []
 
 
-def _described(scope: types.Scope) -> tuple[bytes, bytes]:
-    """Return the type and the length that the headers tell of a body, the first of each: by default JSON, and b""."""
+def _described(scope: types.Scope) -> tuple[bytes | None, bytes, bytes]:
+    """Return the type of a body, its length and its coding, as the first of each header has it."""
     sent: bytes | None = None
-    length = b""
+    length = coding = b""
     for key, value in scope["headers"]:
         if key == b"content-type" and sent is None:
             sent = value
         elif key == b"content-length" and not length:
             length = value
-    return b"application/json" if sent is None else sent, length
+        elif key == b"content-encoding":
+            coding = value
+    return sent, length, coding
+
+
+def _check_coding(coding: bytes) -> None:
+    if coding.strip().lower() not in (b"", b"identity"):
+        raise exceptions.UnsupportedCodingError(coding.decode("latin-1"))
 
 
 def _refuse_announced(length: bytes, limit: int | None) -> None:

@@ -5,6 +5,7 @@ import functools
 import html
 import pathlib
 import posixpath
+import re
 import typing as t
 
 from starlette.staticfiles import StaticFiles
@@ -78,12 +79,40 @@ class Documentation:
         document = await concurrency.run_in_thread(self._document)
         root = scope.get("root_path", "").rstrip("/")
         servers = {"servers": [{"url": root}]} if root and "servers" not in document else {}
-        await http.OpenAPIResponse({**document, **servers})(scope, receive, send)
+        await http.OpenAPIResponse({**document, **servers}, headers=_headers())(scope, receive, send)
 
     async def _serve_page(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         document = await concurrency.run_in_thread(self._document)
         page = _page(t.cast(str, self._docs), t.cast(str, self._schema), document["info"]["title"])
-        await http.HTMLResponse(page)(scope, receive, send)
+        await http.HTMLResponse(page, headers=_headers(_origins(document)))(scope, receive, send)
+
+
+def _headers(origins: collections.abc.Iterable[str] = ()) -> dict[str, str]:
+    """Return what keeps browsers from loading anything else into a page, and from showing it in another's frame.
+
+    The page may call the server that it is on, and these ``origins``.
+    """
+    connect = " ".join(["'self'", *origins])
+    policy = "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
+    return {
+        "content-security-policy": f"{policy}; connect-src {connect}",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+    }
+
+
+def _origins(document: JSON) -> list[str]:
+    """Return the origins that the page's requests go to: the API's servers, and what issues tokens for it."""
+    schemes = document.get("components", {}).get("securitySchemes", {}).values()
+    flows = [flow for scheme in schemes for flow in scheme.get("flows", {}).values()]
+    tokens = [flow[name] for flow in flows for name in ("tokenUrl", "refreshUrl") if name in flow]
+    urls = [server["url"] for server in document.get("servers", ())]
+    found = [_ORIGIN.match(url) for url in (*urls, *tokens)]
+    return sorted({origin[0] for origin in found if origin is not None})
+
+
+_ORIGIN: t.Final = re.compile(r"https?://[\w.:\[\]-]+", re.ASCII)
 
 
 def _has(route: BaseRoute | Mount, path: str) -> bool:
@@ -116,6 +145,7 @@ def _file(files: StaticFiles, name: str) -> Endpoint:
     async def serve(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         response = await files.get_response(name, {**scope, "method": "GET"})
         response.headers["cache-control"] = "no-cache"  # keep it, but ask whether it has changed
+        response.headers.update(_headers())
         await response(scope, receive, send)
 
     return serve

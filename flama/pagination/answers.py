@@ -3,25 +3,32 @@
 import collections.abc
 import typing as t
 
-from flama import exceptions, http, schemas
+from flama import exceptions, http, schemas, types
 from flama.http.response import json
 from flama.pagination.slices import Slice
 from flama.rest import pages
+from flama.rest.cursors import QueryCursors
 
 __all__ = ["answer", "refused", "requested"]
 
 _Pairs: t.TypeAlias = collections.abc.Sequence[tuple[str, str]]
 
 
-def requested(style: pages.Style, query: _Pairs, most: int = pages.MOST) -> tuple[pages.Page, str]:
-    """Give the page that a query asks for, and what tells the query from those that ask for other records.
+def requested(
+    style: pages.Style, scope: types.Scope, query: _Pairs, most: int = pages.MOST, *, caller_scope: str = ""
+) -> tuple[pages.Page, QueryCursors]:
+    """Return the page that a request asks for, and the cursors of its query.
+
+    ``caller_scope`` is what tells the records that this caller may read from those that others may.
 
     :raises ValidationError: it asks for no page.
     """
+    others = pages.others(style, query)
     try:
-        return pages.requested(style, dict(query), most), repr(sorted(pages.others(style, query)))
+        page = pages.requested(style, dict(query), most)
     except ValueError as error:
         raise refused(error) from error
+    return page, QueryCursors(scope["app"]._cursors, scope["path"], caller_scope, others)
 
 
 def refused(error: ValueError) -> exceptions.ValidationError:

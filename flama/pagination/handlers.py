@@ -2,6 +2,7 @@
 
 import collections.abc
 import contextlib
+import functools
 import inspect
 import typing as t
 
@@ -35,22 +36,23 @@ def paginated(handler: types.Handler, style: str) -> types.Handler:
     That gives a list, something to iterate over asynchronously, or what a repository lists, of which the page alone is
     asked for. A unit of work has to be open for that: the handler yields the list from within it.
 
-    :raises ApplicationError: there is no such style.
+    :raises ApplicationError: there is no such style. While it answers: pages by ``cursor`` are in the order of a field
+        that isn't answered, and the application has no secret.
     """
     if style not in pages.STYLES:
         raise exceptions.ApplicationError(
             f"The handler '{_name(handler)}' has pagination '{style}': it is one of {', '.join(pages.STYLES)}"
         )
-    opened, encode = _opener(handler), _encoder(signature(handler)[1])
+    opened, encode, check_order = _opener(handler), _encoder(signature(handler)[1]), _order_check(handler)
 
     async def run(scope: types.Scope, *args: t.Any, **kwargs: t.Any) -> http.Response:
         query = query_pairs(scope)
-        page, binding = answers.requested(style, query)
+        page, bound = answers.requested(style, scope, query)
         async with opened(*args, **kwargs) as source:
             if isinstance(source, http.Response):
                 return source
             try:
-                found = await slices.of(style, page, source, binding)
+                found = await slices.of(style, page, source, bound, check_order)
             except cursors.InvalidCursorError as error:
                 raise answers.refused(error) from error
             except exceptions.SessionClosedError as error:
@@ -99,6 +101,28 @@ def _encoder(returned: t.Any) -> collections.abc.Callable[[t.Any], bytes]:
     record: t.Any = element(schemas.without_none(returned))
     adapter = None if record is Parameter.empty else schemas.adapter(list.__class_getitem__(record))
     return json if adapter is None else adapter.encode
+
+
+def _order_check(handler: types.Handler) -> collections.abc.Callable[[tuple[str, ...], type], None]:
+    """Return what raises an error where readable cursors would hold fields that aren't answered.
+
+    Records are answered as the handler is annotated, or else as their class has it.
+    """
+    annotation = element(schemas.without_none(signature(handler)[1]))
+    is_schema = any(map(schemas.is_model, schemas.members(annotation))) or types.is_schema(annotation)
+
+    @functools.lru_cache(maxsize=64)
+    def check(fields: tuple[str, ...], record: type) -> None:
+        shown = annotation if is_schema else record
+        if hidden := [name for name in fields if not schemas.answers(shown, name)]:
+            raise exceptions.ApplicationError(
+                f"The pages of the handler '{_name(handler)}' are in the order of {', '.join(map(repr, fields))}, and "
+                f"its records are answered without {', '.join(map(repr, hidden))}, which their cursors would reveal: "
+                "make the application with Flama(secret=…), which encrypts cursors, or answer with these fields, or "
+                "order by others"
+            )
+
+    return check
 
 
 def _opener(handler: types.Handler) -> collections.abc.Callable[..., _Opened]:

@@ -43,6 +43,11 @@ class Remote(Query, t.Protocol):
     """A query that a service answers, which may have cursors of its own."""
 
     @property
+    def orders(self) -> tuple[Order, ...]:
+        """The order that the service is asked for; what it sorts by besides isn't known."""
+        ...
+
+    @property
     def has_cursors(self) -> bool:
         """Whether it can be asked for what is at a cursor."""
         ...

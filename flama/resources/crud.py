@@ -2,18 +2,20 @@
 
 import codecs
 import collections.abc
+import contextlib
+import functools
 import importlib
 import typing as t
 
-from flama import exceptions, http, types
+from flama import exceptions, http, schemas, types
 from flama.ddd.components import WorkerComponent
-from flama.http.request import query_pairs
+from flama.http.request import JSON, content_type, query_pairs
 from flama.resources import descriptions, elements, listing, many
 from flama.resources.asked import Asked, Serve
 from flama.resources.callers import worker_for
 from flama.resources.resource import ResourceRoute
 from flama.resources.rest import RESTResource, workers_of
-from flama.rest.operations import OPERATIONS, Operation
+from flama.rest.operations import OPERATIONS, REQUESTED_WITH, Operation
 from flama.routing import Route
 
 __all__ = ["CRUDResource"]
@@ -57,6 +59,12 @@ class CRUDResource(RESTResource, abstract=True):
         if unknown := [name for name in cls.without if name not in OPERATIONS]:
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__} is without {unknown}: the operations are {', '.join(OPERATIONS)}"
+            )
+        is_listed = cls._table is not None and "list" not in cls.without and not hasattr(cls, "list")
+        if is_listed and not schemas.answers(cls._output.schema, cls._id.name):
+            raise exceptions.ResourceFilterInvalid(
+                f"{cls.__name__} answers without its key '{cls._id.name}', which every order of a list ends with, so "
+                "that the cursors of its pages would reveal it: answer with it, or write without = ('list',)"
             )
 
     def routes(self, app: types.App) -> list[Route]:
@@ -116,11 +124,37 @@ class CRUDResource(RESTResource, abstract=True):
 
     def _served(self, operation: Operation) -> Serve:
         serve = _SERVED[operation.name]
+        if operation.is_forgeable and not self.simple_requests:
+            serve = _unforgeable(serve)
         if not self.idempotency or not operation.writes:
             return serve
         once = importlib.import_module("flama.resources.idempotency").once(serve)
         once.__doc__ = serve.__doc__
         return t.cast(Serve, once)
+
+
+def _unforgeable(serve: Serve) -> Serve:
+    """Return what serves only requests that the pages of other sites can't have a browser send."""
+
+    @functools.wraps(serve)
+    async def served(asked: Asked) -> http.Response:
+        if asked.header(REQUESTED_WITH) is None and not _is_json(asked.scope):
+            raise exceptions.HTTPException(415, _SIMPLE)
+        return await serve(asked)
+
+    return served
+
+
+def _is_json(scope: types.Scope) -> bool:
+    with contextlib.suppress(exceptions.NoCodecAvailable):
+        return content_type(scope) == JSON
+    return False
+
+
+_SIMPLE: t.Final = (
+    "A POST without a body needs a header that no other site's form can send: Content-Type: application/json, or "
+    "X-Requested-With with any value"
+)
 
 
 def _refusing(path: str, method: str) -> Route:

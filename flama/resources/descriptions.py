@@ -20,6 +20,9 @@ _FILTER: t.Final = (
     'More than a conjunction, as JSON: a comparison is ["field", "operator", "value"], '
     'a group {"and": […]}, {"or": […]} or {"not": …}.'
 )
+_STATE: t.Final = "The state of the record that the request is for."
+_ANY_STATE: t.Final = "That the request is for the records in whatever state they are."
+_REQUESTED_WITH: t.Final = "Anything. No form of another site can send it; Content-Type: application/json does as well."
 _ORDER: t.Final = "The fields to order by, separated by commas, - before one being descending."
 
 
@@ -51,9 +54,14 @@ def _body(resource: type[RESTResource], operation: Operation, schemas: types.Sch
 
 def _headers(resource: type[RESTResource], operation: Operation) -> list[_JSON]:
     found: list[_JSON] = []
+    is_required = resource.preconditions and operation.changes
     if operation.kind == "element":
         name = "If-Match" if operation.writes else "If-None-Match"
-        found.append(_header(name, preconditions.SCHEMA, "The state of the record that the request is for."))
+        found.append(_header(name, preconditions.SCHEMA, _STATE, is_required=is_required))
+    elif is_required:
+        found.append(_header("If-Match", {"type": "string", "enum": ["*"]}, _ANY_STATE, is_required=True))
+    if operation.is_forgeable and not resource.simple_requests:
+        found.append(_header("X-Requested-With", _TEXT, _REQUESTED_WITH, is_required=True))
     if resource.idempotency and operation.writes:
         found.append(
             _header("Idempotency-Key", idempotency.SCHEMA, "What tells that this is the same request as one before.")
@@ -61,8 +69,8 @@ def _headers(resource: type[RESTResource], operation: Operation) -> list[_JSON]:
     return found
 
 
-def _header(name: str, schema: _JSON, description: str) -> _JSON:
-    return {"name": name, "in": "header", "required": False, "description": description, "schema": schema}
+def _header(name: str, schema: _JSON, description: str, *, is_required: bool = False) -> _JSON:
+    return {"name": name, "in": "header", "required": is_required, "description": description, "schema": schema}
 
 
 def _query(resource: type[RESTResource], operation: Operation, schemas: types.Schemas) -> list[_JSON]:
@@ -122,6 +130,13 @@ def _parameter(name: str, schema: _JSON, description: str) -> _JSON:
 
 
 def _responses(resource: type[RESTResource], operation: Operation, schemas: types.Schemas) -> _JSON:
+    found = _answers(resource, operation, schemas)
+    if operation.is_forgeable and not resource.simple_requests:
+        return {**found, "415": {"description": "It has no header that only the pages of this site can send"}}
+    return found
+
+
+def _answers(resource: type[RESTResource], operation: Operation, schemas: types.Schemas) -> _JSON:
     status, schema = str(operation.status), resource._output.schema
     if operation.response is Envelope:
         return {status: {"description": "A page of the records", **_pages(schema, schemas)}}

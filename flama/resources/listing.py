@@ -20,12 +20,12 @@ async def records(asked: Asked) -> http.Response:
     resource, query = asked.resource, asked.query
     conditions, order = asked.conditions(), _order(asked, query)
     style = pages.asked(dict(query))
-    page, binding = pagination.requested(style, query, resource.max_page_size)
+    page, bound = pagination.requested(style, asked.scope, query, resource.max_page_size)
     if accept.is_preferred(asked.header("accept"), streams.MEDIA_TYPE):
         return await _streamed(_lines(asked, conditions, order, page if _is_paged(query) else None))
     async with asked.unit() as found:
         try:
-            part = await pagination.of_query(style, page, found.list(conditions, order), binding)
+            part = await pagination.of_query(style, page, found.list(conditions, order), bound)
         except cursors.InvalidCursorError as error:
             raise pagination.refused(error) from error
     return pagination.answer(style, page, part, query, resource._output.many)

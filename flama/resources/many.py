@@ -6,6 +6,7 @@ import msgspec
 
 from flama import http
 from flama.resources.asked import Asked
+from flama.resources.preconditions import check_collection
 from flama.rest import names
 from flama.rest.operations import Deleted
 
@@ -17,6 +18,7 @@ _OTHERS: t.Final = frozenset({names.MAX_AFFECTED, names.FILTER})
 
 async def replace(asked: Asked) -> http.Response:
     """Make these records all that there are."""
+    check_collection(asked)
     given, stamped = asked.resource._input, asked.stamped
     rows = [given.replacing(row, stamped) for row in given.new(given.many(asked.scope, asked.body))]
     return await _replaced(asked, rows, partial=False)
@@ -24,12 +26,14 @@ async def replace(asked: Asked) -> http.Response:
 
 async def partial_replace(asked: Asked) -> http.Response:
     """Change the records that are there, and store the others."""
+    check_collection(asked)
     given = asked.resource._input
     return await _replaced(asked, given.new(given.parts(asked.scope, asked.body)), partial=True)
 
 
 async def drop(asked: Asked) -> http.Response:
     """Delete all records, or those that a query asks for."""
+    check_collection(asked)
     conditions, most = asked.conditions(_OTHERS), asked.number(names.MAX_AFFECTED)
     async with asked.unit() as records:
         deleted = await records.drop(conditions, most)
@@ -38,6 +42,7 @@ async def drop(asked: Asked) -> http.Response:
 
 async def update_where(asked: Asked) -> http.Response:
     """Change the records that a query asks for."""
+    check_collection(asked)
     data = asked.resource._input.part(asked.scope, asked.body)
     conditions, most = asked.conditions(_OTHERS), asked.number(names.MAX_AFFECTED)
     asked.check_ids([data])
@@ -47,6 +52,7 @@ async def update_where(asked: Asked) -> http.Response:
 
 async def upsert(asked: Asked) -> http.Response:
     """Store records or, of those that are there, change what is there."""
+    check_collection(asked)
     rows = asked.resource._input.new(asked.resource._input.sent(asked.scope, asked.body))
     options = asked.named(names.ON, names.SET)
     asked.check_ids(rows)

@@ -11,7 +11,7 @@ from flama.resources.rest import RESTResource
 from flama.rest import preconditions, values
 from flama.rest.preconditions import IF_MATCH, IF_NONE_MATCH
 
-__all__ = ["Expected", "etag", "expected"]
+__all__ = ["Expected", "check_collection", "etag", "expected"]
 
 _Tags: t.TypeAlias = tuple[str, ...] | None
 
@@ -71,19 +71,34 @@ def expected(asked: Asked) -> Expected:
     """Give the state that a request expects a record to be in.
 
     :raises ValidationError: what it says is none.
-    :raises HTTPException: it says nothing though the resource asks for it (428).
+    :raises HTTPException: it says nothing by ``If-Match`` though the resource asks for it (428).
     """
-    try:
-        match, none_match = (_tags(asked.header(name)) for name in (IF_MATCH, IF_NONE_MATCH))
-    except ValueError as error:
-        raise pagination.refused(error) from error
-    if asked.operation.writes and asked.resource.preconditions and match is None and none_match is None:
+    match, none_match = _tags(asked, IF_MATCH), _tags(asked, IF_NONE_MATCH)
+    if asked.operation.writes and asked.resource.preconditions and match is None:
         raise exceptions.HTTPException(428, "Say by If-Match of which state of the record this is the change")
     return Expected(match, none_match)
 
 
-def _tags(value: str | None) -> _Tags:
-    return None if value is None else preconditions.decode(value)
+def check_collection(asked: Asked) -> None:
+    """Check that a request may change many records: these have no state in common that it could name.
+
+    :raises ValidationError: what it says by ``If-Match`` is no tag.
+    :raises HTTPException: it says nothing though the resource asks for it (428).
+    :raises PreconditionFailedError: it says something else than ``*``.
+    """
+    match = _tags(asked, IF_MATCH)
+    if match is None and asked.resource.preconditions:
+        raise exceptions.HTTPException(428, "Say by If-Match: * that this changes records in whatever state they are")
+    if match not in (None, preconditions.ANY):
+        raise _failed(asked)
+
+
+def _tags(asked: Asked, header: str) -> _Tags:
+    value = asked.header(header)
+    try:
+        return None if value is None else preconditions.decode(value)
+    except ValueError as error:
+        raise pagination.refused(error) from error
 
 
 def _failed(asked: Asked) -> exceptions.PreconditionFailedError:

@@ -48,7 +48,8 @@ class RESTResource(Resource):
     ``key``
         the field that tells records apart, where no table says so; by default ``id``
     ``preconditions``
-        whether a change of a record has to say by ``If-Match`` of which state of it
+        whether a change of a record has to say by ``If-Match`` of which state of it, and a change of many by
+        ``If-Match: *`` that it is one of whatever states
     ``idempotency``
         whether answers are kept by their ``Idempotency-Key``, in the table of :mod:`flama.resources.idempotency`
 
@@ -59,6 +60,8 @@ class RESTResource(Resource):
     ``idempotency_headers``
         the names of headers that tell callers apart, beside those that bring credentials, so that none is answered with
         what another did by the same ``Idempotency-Key``; where the application has a principal, that alone tells it
+    ``simple_requests``
+        whether ``:drop`` is served without a header that the forms of other sites can't send
 
     A base for other resources that has nothing of this itself is declared with ``abstract=True`` behind its bases.
 
@@ -80,6 +83,7 @@ class RESTResource(Resource):
     idempotency: t.ClassVar[bool] = False
     idempotency_headers: t.ClassVar[collections.abc.Collection[str]] = ()
     scope: t.ClassVar[t.Any] = None
+    simple_requests: t.ClassVar[bool] = False
 
     _table: t.ClassVar[t.Any] = None
     _repository: t.ClassVar[t.Any]
@@ -238,7 +242,7 @@ def _of_table(cls: t.Any) -> None:
         if given is None
         else Input(given, cls._called, _names(cls), tables.check_offsets(cls._table))
     )
-    cls._filters, cls._kinds = tables.fields(cls._table, _annotations(answered)), {}
+    cls._filters, cls._kinds = tables.fields(cls._table, _answered(answered)), {}
     cls._unique = tables.unique_columns(cls._table)
 
 
@@ -287,7 +291,7 @@ def _of_schema(cls: t.Any) -> None:
     cls._repository, cls._output = cls.repository, Output(answered)
     cls._called = getattr(cls.repository, "_resource_name", cls.name)
     cls._sliceable = is_sliceable(cls.repository) if hasattr(cls.repository, "list") else False
-    kinds = {name: schemas.without_none(kind) for name, kind in _annotations(answered).items()}
+    kinds = {name: schemas.without_none(kind) for name, kind in _answered(answered).items()}
     cls._filters = {name: filterable(kind) for name, kind in kinds.items() if values.has_text(kind)}
     cls._kinds = {name: kinds[name] for name in cls._filters} if cls._sliceable and has_places(cls.repository) else {}
     cls._locks = has_locks(cls.repository)
@@ -299,6 +303,11 @@ def _of_schema(cls: t.Any) -> None:
 
 def _schemas(cls: t.Any) -> tuple[t.Any, t.Any]:
     return unwrap(cls.input_schema or cls.schema), unwrap(cls.output_schema or cls.schema)
+
+
+def _answered(schema: t.Any) -> dict[str, t.Any]:
+    """Return the annotations of the fields that records are answered with."""
+    return {name: kind for name, kind in _annotations(schema).items() if schemas.answers(schema, name)}
 
 
 def _annotations(schema: t.Any) -> dict[str, t.Any]:

@@ -81,7 +81,7 @@ class Input:
         return record
 
     def _decoded(self, adapter: schemas.Adapter, scope: types.Scope, body: bytes) -> t.Any:
-        if (sent := request.content_type(scope)) != request.JSON:
+        if (sent := request.content_type(scope)) != request.JSON:  # nor without one: no other site's page can say that
             raise exceptions.NoCodecAvailable(sent, (request.JSON,))
         if adapter in (self._many, self._parts) and body.strip() in (b"", b"null"):  # which would be a list of none
             raise exceptions.DecodeError("The body is a list of records, and there is none")

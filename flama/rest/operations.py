@@ -8,10 +8,14 @@ import urllib.parse
 
 import msgspec
 
-__all__ = ["Deleted", "Envelope", "OPERATIONS", "Operation", "Record", "Records", "path", "segment"]
+__all__ = ["Deleted", "Envelope", "OPERATIONS", "Operation", "REQUESTED_WITH", "Record", "Records", "path", "segment"]
 
 Record: t.TypeAlias = dict[str, t.Any]
 Records: t.TypeAlias = list[dict[str, t.Any]]
+
+
+REQUESTED_WITH: t.Final = "x-requested-with"
+"""A header that a POST without a body may have instead of a content type: no other site's form can send either."""
 
 
 class Deleted(msgspec.Struct, frozen=True):
@@ -54,6 +58,11 @@ class Operation:
     def writes(self) -> bool:
         """Whether it may change the resource."""
         return self.method != "GET"
+
+    @property
+    def is_forgeable(self) -> bool:
+        """Whether browsers send it for the pages of any site, with cookies: a POST without a body has no preflight."""
+        return self.method == "POST" and self.request is None
 
     @property
     def changes(self) -> bool:

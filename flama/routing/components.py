@@ -9,6 +9,7 @@ import uuid
 
 import msgspec
 import starlette.requests
+import starlette.websockets
 
 from flama import exceptions, http, schemas, types
 from flama._annotations import unwrap
@@ -148,6 +149,7 @@ _READERS: t.Final[dict[t.Any, _Reader]] = {
     http.Headers: _headers,
     http.QueryParams: _query_params,
     http.WebSocket: _web_socket,
+    starlette.websockets.WebSocket: _web_socket,
 }
 
 
@@ -206,7 +208,7 @@ class BodyComponent(Component):
         name, absent = parameter.name, _absent(parameter)
 
         async def read(scope: types.Scope, receive: types.Receive, members: _Members) -> t.Any:
-            if request.content_type(scope) != request.JSON:
+            if request.content_type(scope) not in (request.JSON, None):
                 return await read_form(scope, receive)
             member = members.get(name)
             if member is None:

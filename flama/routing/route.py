@@ -18,6 +18,7 @@ What is compiled for ``async def get(id: int) -> dict`` is, but for names::
 import collections.abc
 import contextlib
 import dataclasses
+import re
 import typing as t
 
 from flama import concurrency, exceptions, http, schemas, types
@@ -134,7 +135,23 @@ class Route(BaseRoute):
 
 @dataclasses.dataclass(frozen=True)
 class WebSocketRoute(BaseRoute):
-    """Serves the web sockets of a path."""
+    """Serves the web sockets of a path.
+
+    With ``allowed_origins``, such as ``["https://example.com"]``, a page of another site is answered with 403: browsers
+    open sockets, with cookies, for the pages of any. What isn't a browser says no ``Origin``, and is served.
+
+    :raises ApplicationError: one isn't a scheme and a host, with a port if it isn't the scheme's own.
+    """
+
+    allowed_origins: collections.abc.Collection[str] | None = None
+
+    def __post_init__(self) -> None:
+        origins = [self.allowed_origins] if isinstance(self.allowed_origins, str) else self.allowed_origins or ()
+        if isinstance(self.allowed_origins, str) or not all(map(_is_origin, origins)):
+            raise exceptions.ApplicationError(
+                f"The origins allowed for the web socket '{self.path}' are {self.allowed_origins!r}: it is a list of "
+                "such as 'https://example.com' or 'http://localhost:8000', without a path"
+            )
 
     def endpoints(self, context: Context) -> dict[str, Endpoint]:
         """Give the function that serves a socket, under the name that stands for its method."""
@@ -142,7 +159,25 @@ class WebSocketRoute(BaseRoute):
             raise exceptions.ApplicationError(f"The handler '{self.title}' of a web socket must be 'async def'")
         plan = context.plan(Path(self.path), self.handler)
         source = _function(plan, _stacked(plan, ["{lines}", "await handler({arguments})"]))
-        return {WEBSOCKET: plan.function(source, handler=self.handler, **_globals(context))}
+        serve = t.cast(Endpoint, plan.function(source, handler=self.handler, **_globals(context)))
+        return {WEBSOCKET: serve if self.allowed_origins is None else _of_origins(self.allowed_origins, serve)}
+
+
+def _is_origin(text: t.Any) -> bool:
+    return isinstance(text, str) and re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/?#@*]+", text) is not None
+
+
+def _of_origins(origins: collections.abc.Collection[str], serve: Endpoint) -> Endpoint:
+    """Return what serves the web sockets of pages of these origins alone."""
+    allowed = frozenset(origin.lower().encode() for origin in origins)
+
+    async def served(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        if all(value.lower() in allowed for name, value in scope["headers"] if name == b"origin"):
+            return await serve(scope, receive, send)
+        await receive()
+        return await send({"type": "websocket.close", "code": 1008, "reason": "another site's page"})
+
+    return served
 
 
 def _compiled(plan: Plan, handler: types.Handler, context: Context) -> Endpoint:

@@ -84,15 +84,24 @@ class Routes(abc.ABC):
 
         return decorate
 
-    def add_websocket_route(self, path: str, endpoint: types.Handler, *, name: str = "") -> None:
-        """Serve the web sockets of a path by a handler."""
-        self._add(WebSocketRoute(path, endpoint, name))
+    def add_websocket_route(
+        self,
+        path: str,
+        endpoint: types.Handler,
+        *,
+        name: str = "",
+        allowed_origins: collections.abc.Collection[str] | None = None,
+    ) -> None:
+        """Serve the web sockets of a path by a handler, those of other origins' pages only if None is given."""
+        self._add(WebSocketRoute(path, endpoint, name, allowed_origins))
 
-    def websocket_route(self, path: str, *, name: str = "") -> collections.abc.Callable[[H], H]:
-        """Serve the web sockets of a path by the decorated handler."""
+    def websocket_route(
+        self, path: str, *, name: str = "", allowed_origins: collections.abc.Collection[str] | None = None
+    ) -> collections.abc.Callable[[H], H]:
+        """Serve the web sockets of a path by the decorated handler, as :meth:`add_websocket_route` does."""
 
         def decorate(handler: H) -> H:
-            self.add_websocket_route(path, handler, name=name)
+            self.add_websocket_route(path, handler, name=name, allowed_origins=allowed_origins)
             return handler
 
         return decorate

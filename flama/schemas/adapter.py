@@ -16,6 +16,7 @@ __all__ = [
     "Shape",
     "adapter",
     "annotations",
+    "answers",
     "blanks",
     "encoder",
     "field_names",
@@ -142,6 +143,13 @@ def names(schema: t.Any, *, output: bool = False) -> tuple[str, ...] | None:
     """
     schema = unwrap(schema)
     return t.cast("tuple[str, ...] | None", _library(schema).names(schema, output=output))
+
+
+def answers(annotation: t.Any, name: str) -> bool:
+    """Whether values of a type are answered with this field of theirs; without a model, all fields are answered."""
+    metadata = types.get_schema_metadata(annotation)
+    models = [each for each in members(unwrap(metadata.schema if metadata else annotation)) if _is_model(each)]
+    return all(_library(model).answers(model, name) for model in models)
 
 
 def annotations(model: t.Any) -> dict[str, t.Any]:

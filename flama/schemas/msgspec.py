@@ -11,7 +11,7 @@ from flama._annotations import unwrap
 from flama._numbers import spell_infinite
 from flama.schemas.adapter import Shape, blanks, field_names, fields_of_form, invalid, is_many, is_model, members, plain
 
-__all__ = ["SCHEMA_ERRORS", "StructAdapter", "adapter", "annotations", "json_schema", "names"]
+__all__ = ["SCHEMA_ERRORS", "StructAdapter", "adapter", "annotations", "answers", "json_schema", "names"]
 
 SCHEMA_ERRORS: t.Final = (TypeError,)
 """What is raised where a type has no schema."""
@@ -94,6 +94,11 @@ def names(schema: t.Any, *, output: bool) -> tuple[str, ...]:
     """Give the names by which the fields of a schema are sent, which are those by which they are answered."""
     tag = schema.__struct_config__.tag_field if issubclass(schema, msgspec.Struct) else None
     return (*([] if tag is None else [tag]), *annotations(schema))
+
+
+def answers(schema: t.Any, name: str) -> bool:
+    """Whether records are answered with what they have by this name."""
+    return name in annotations(schema) or name in getattr(schema, "__struct_fields__", ())
 
 
 def _model(shape: Shape) -> t.Any:

@@ -42,6 +42,7 @@ __all__ = [
     "SCHEMA_ERRORS",
     "adapter",
     "annotations",
+    "answers",
     "json_schema",
     "names",
     "parameter_reader",
@@ -137,6 +138,21 @@ def names(schema: t.Any, *, output: bool) -> tuple[str, ...] | None:
     by_name = bool(config.get("validate_by_name") or config.get("populate_by_name"))
     found = (_sent_names(name, field.validation_alias, by_name) for name, field in fields.items())
     return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
+
+
+def answers(schema: t.Any, name: str) -> bool:
+    """Whether records are answered with what they have by this name: not what is excluded, nor masked secrets."""
+    fields = [field for own, field in _infos(schema).items() if name in _sent_names(own, field.validation_alias, True)]
+    if not fields:
+        return _config(schema).get("extra") == "allow"
+    return any(not (field.exclude or getattr(field, "exclude_if", None) or _is_masked(field)) for field in fields)
+
+
+def _is_masked(field: pydantic.fields.FieldInfo) -> bool:
+    return any(isinstance(kind, type) and issubclass(kind, _MASKED) for kind in members(field.annotation))
+
+
+_MASKED: t.Final = (pydantic.SecretStr, pydantic.SecretBytes, pydantic.Secret)
 
 
 def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callable[[t.Any], t.Any]:

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr("flama.limits._TICK", 0.05)
+    monkeypatch.setattr("flama.limits._AGAIN", 0.05)
 
 
 async def test_a_block_that_takes_too_long_is_cancelled():

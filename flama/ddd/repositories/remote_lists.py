@@ -9,7 +9,7 @@ from flama.ddd.repositories.listing import Listing
 from flama.ddd.repositories.resources import HTTPResourceManager
 from flama.exceptions import InvalidResponseError, ResourceException
 from flama.limits import limited
-from flama.query import Stretch
+from flama.query import Order, Stretch, orders
 from flama.rest import streams
 from flama.rest.operations import Envelope
 from flama.rest.pages import Walk
@@ -37,6 +37,11 @@ class RemoteListing(Listing):
     def places(self) -> None:
         """None."""
         return None
+
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        """The order that the service is asked for."""
+        return orders(self.options["order_by"], self.options["order_direction"])
 
     @property
     def has_cursors(self) -> bool:

@@ -151,7 +151,7 @@ class HTTPResourceManager:
                 self._tags.pop(str(id), None)
 
     def _headers(self, operation: Operation, id: t.Any) -> _Headers:
-        headers: _Headers = [] if operation.request is None else [_JSON]
+        headers: _Headers = [_JSON] if operation.request is not None or operation.is_forgeable else []
         if not operation.writes:
             return headers
         if self._keys is not None:

@@ -11,6 +11,7 @@ from flama.rest.operations import Envelope
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
+JSON = {"content-type": "application/json"}
 BELLA = {
     "name": "Bella",
     "age": 3,
@@ -187,9 +188,9 @@ class TestManyRecords:
     async def test_are_dropped_as_far_as_a_query_asks_for_them(self, client, method, path):
         await stored(client, BELLA, {"name": "Max"}, {"name": "Coco"})
 
-        refused = await client.request(method, path, params={"age": "isnull", "max_affected": 1})
-        typo = await client.request(method, path, params={"aeg": "isnull"})
-        response = await client.request(method, path, params={"age": "isnull", "max_affected": 2})
+        refused = await client.request(method, path, headers=JSON, params={"age": "isnull", "max_affected": 1})
+        typo = await client.request(method, path, headers=JSON, params={"aeg": "isnull"})
+        response = await client.request(method, path, headers=JSON, params={"age": "isnull", "max_affected": 2})
 
         assert (refused.status_code, typo.status_code) == (409, 422)
         assert response.json() == {"deleted": 2}

@@ -114,11 +114,12 @@ def test_a_record_may_have_a_field_called_error():
 
 
 def test_a_cursor_is_of_its_order():
-    cursor = cursors.encode(cursors.Place((7, "a")), "")
+    codec = cursors.codec(None)
+    cursor = codec.encode(cursors.Place((7, "a")), "")
 
-    assert cursors.decode(cursor, [values.reader(int), str], "") == cursors.Place((7, "a"))
+    assert codec.decode(cursor, [values.reader(int), str], "") == cursors.Place((7, "a"))
     with pytest.raises(ValueError, match="none that this query was answered with"):
-        cursors.decode(cursor, [values.reader(int)], "")
+        codec.decode(cursor, [values.reader(int)], "")
 
 
 def test_a_value_without_a_text_is_refused():

@@ -20,6 +20,8 @@ from flama.resources import CRUDResource
 
 pytestmark = pytest.mark.anyio
 
+JSON = {"content-type": "application/json"}
+
 T = t.TypeVar("T")
 U = t.TypeVar("U")
 Ts = te.TypeVarTuple("Ts")
@@ -241,7 +243,7 @@ async def test_a_body_that_does_not_fit_is_the_clients_fault(annotation, sent, s
     app.add_post("/", annotated(annotation))
 
     async with Client(app=app) as client:
-        response = await client.post("/", **sent)
+        response = await client.post("/", headers=JSON if "content" in sent else None, **sent)
 
     assert response.status_code == status, response.text
 
@@ -503,7 +505,7 @@ async def test_two_bodies_are_the_members_of_their_names(handler, sent, expected
     app.add_post("/", handler)
 
     async with Client(app=app) as client:
-        response = await client.post("/", content=msgspec.json.encode(sent))
+        response = await client.post("/", content=msgspec.json.encode(sent), headers=JSON)
 
     assert ([*response.json()["detail"]] if response.status_code == 400 else response.json()) == expected
 
@@ -631,7 +633,9 @@ async def test_a_body_is_accepted_if_it_is_valid_by_the_document_and_only_then(h
     validator = jsonschema.Draft202012Validator(schema)
 
     async with Client(app=app) as client:
-        accepted = [(await client.post("/", content=msgspec.json.encode(each))).status_code < 400 for each in SENT]
+        accepted = [
+            (await client.post("/", content=msgspec.json.encode(each), headers=JSON)).status_code < 400 for each in SENT
+        ]
         without = (await client.post("/", content=b"")).status_code < 400
 
     assert dict(zip(map(repr, SENT), accepted, strict=True)) == {repr(sent): validator.is_valid(sent) for sent in SENT}
