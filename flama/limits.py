@@ -92,6 +92,7 @@ class Watch:
     def discard(self, expiring: Expiring) -> None:
         """Watch it no more, if it is watched."""
         self._watched.pop(expiring, None)
+
     def _look_at(self, when: float, seconds: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
