@@ -47,7 +47,7 @@ def paginated(handler: types.Handler, style: str) -> types.Handler:
 
     async def run(scope: types.Scope, *args: t.Any, **kwargs: t.Any) -> http.Response:
         query = query_pairs(scope)
-        page, bound = answers.requested(style, scope, query)
+        page, bound = answers.requested(style, scope, query, caller_scope=_scope_of((*args, *kwargs.values())))
         async with opened(*args, **kwargs) as source:
             if isinstance(source, http.Response):
                 return source
@@ -61,6 +61,11 @@ def paginated(handler: types.Handler, style: str) -> types.Handler:
         return answers.answer(style, page, found, query, encode)
 
     return _disguised(run, handler)
+
+
+def _scope_of(arguments: collections.abc.Iterable[t.Any]) -> str:
+    """Return what tells the records of a handler's workers from those of other callers' workers."""
+    return "".join(getattr(each, "_scope_key", "") for each in arguments)
 
 
 def element(returned: t.Any) -> t.Any:

@@ -20,7 +20,7 @@ async def records(asked: Asked) -> http.Response:
     resource, query = asked.resource, asked.query
     conditions, order = asked.conditions(), _order(asked, query)
     style = pages.asked(dict(query))
-    page, bound = pagination.requested(style, asked.scope, query, resource.max_page_size)
+    page, bound = pagination.requested(style, asked.scope, query, resource.max_page_size, caller_scope=asked.scope_key)
     if accept.is_preferred(asked.header("accept"), streams.MEDIA_TYPE):
         return await _streamed(_lines(asked, conditions, order, page if _is_paged(query) else None))
     async with asked.unit() as found:

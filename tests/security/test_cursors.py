@@ -10,12 +10,13 @@ import sqlalchemy as sa
 
 from flama import Flama, exceptions, types
 from flama.client import ASGITransport, Client
-from flama.ddd import WorkerComponent
+from flama.ddd import F, WorkerComponent
 from flama.ddd.repositories.http import HTTPResourceRepository
 from flama.ddd.repositories.memory import MemoryRepository
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.http import HTTPWorker
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
+from flama.query import Condition
 from flama.resources import CRUDResource
 from flama.rest import cursors, values
 from flama.sqlalchemy import SQLAlchemyModule
@@ -375,3 +376,41 @@ def test_a_list_of_a_resource_whose_key_isnt_answered_fails_at_definition():
         without = ("list",)
 
     assert Unlisted
+
+
+class TestScopes:
+    """A cursor of one caller's records is none of another's."""
+
+    async def test_of_a_resource_and_of_a_handler(self, tmp_path):
+        def named(name: t.Annotated[str, types.Header()]) -> Condition:
+            return F.name.in_([name, "both"])
+
+        class Served(CRUDResource):
+            model = people
+            repository = People
+            worker = PeopleWorker
+
+        module = SQLAlchemyModule(f"sqlite+aiosqlite:///{tmp_path}/people.sqlite")
+        app = Flama(modules=[module], components=[WorkerComponent(PeopleWorker(), scope=named)], secret=SECRET)
+        app.resources.add_resource("/served/", Served)
+
+        @app.route("/handled/")
+        @app.paginator.paginated("cursor")
+        async def handled(worker: PeopleWorker) -> t.AsyncIterator[Shown]:
+            async with worker:
+                yield worker.person.list(order_by="id")
+
+        async with Client(app=app) as client:
+            async with module.engine.begin() as connection:
+                await connection.run_sync(metadata.create_all)
+                await connection.execute(sa.insert(people), [{**row, "name": "both"} for row in ROWS])
+            for path in ("/served/", "/handled/"):
+                query = {"limit": "2", "cursor": ""}
+                first = await client.get(path, params=query, headers={"name": "ann"})
+                assert first.status_code == 200, first.text
+                query["cursor"] = first.json()["meta"]["next"]
+                again = await client.get(path, params=query, headers={"name": "ann"})
+                other = await client.get(path, params=query, headers={"name": "bob"})
+
+                assert [row["id"] for row in again.json()["data"]] == [3, 4]
+                assert other.status_code == 400

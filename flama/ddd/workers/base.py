@@ -315,6 +315,11 @@ class BaseWorker(AbstractWorker, Backend):
         """Return the conditions on the records of the repository of this name, in units that it begins."""
         return conditions_of(self._scopes, name)
 
+    @property
+    def _scope_key(self) -> str:
+        """A text that is the same for workers of the same scope; empty where all records are in it."""
+        return repr(self._scopes) if self._scopes else ""
+
     def _copy(self) -> t.Self:
         copied = object.__new__(type(self))
         vars(copied).update(vars(self), _begun=set())
