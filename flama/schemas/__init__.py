@@ -1,6 +1,7 @@
 """Schemas: users' models behind the few things that we ask of their library."""
 
 from flama.schemas.adapter import (
+    LARGE,
     Adapter,
     adapter,
     annotations,
@@ -15,11 +16,15 @@ from flama.schemas.adapter import (
     to_jsonable,
     without_none,
 )
+from flama.schemas.large import RecordLimit, decode_large, names_of_large, turn
 
 __all__ = [
     "Adapter",
+    "LARGE",
+    "RecordLimit",
     "adapter",
     "annotations",
+    "decode_large",
     "encoder",
     "invalid",
     "is_many",
@@ -27,7 +32,9 @@ __all__ = [
     "is_structured",
     "members",
     "names",
+    "names_of_large",
     "parameter_reader",
     "to_jsonable",
+    "turn",
     "without_none",
 ]
