@@ -34,6 +34,7 @@ _NOT_STARTED: t.Final = (
     "'async with app.lifespan():' in the lifespan that it has"
 )
 _MAX_BODY_SIZE: t.Final = 10 * 2**20
+_MAX_RECORDS: t.Final = 10_000
 
 
 class Flama(Routes):
@@ -45,8 +46,9 @@ class Flama(Routes):
 
     ``lifespan`` is a function that takes the application and gives an asynchronous context manager; the application
     serves while it is entered. ``events`` maps "startup" and "shutdown" to handlers. ``max_body_size`` is in bytes:
-    larger bodies are answered with 413 without being read to their end; None takes any. With ``debug``, errors that
-    nobody expected are answered with their traceback.
+    larger bodies are answered with 413 without being read to their end; None takes any. So are bodies of JSON that hold
+    more than ``max_records``: as a list, or in one of an object's lists of models. None takes any number; a resource
+    may have a limit of its own. With ``debug``, errors that nobody expected are answered with their traceback.
 
     ``principal`` is a function that returns whom a request is from, or None for nobody; its parameters are injected as
     a handler's are. A parameter annotated :data:`~flama.types.Principal`, or with the class that the function is
@@ -62,7 +64,7 @@ class Flama(Routes):
     extra ``secrets``. A mounted application without a secret has that of the application around it.
 
     :raises ApplicationError: two modules have the same name, or one that every application has; ``docs`` is given
-        without ``schema``; ``secret`` is too short.
+        without ``schema``; ``max_records`` is less than 1, or ``secret`` too short.
     :raises DependencyNotInstalled: ``secret`` is given, and the extra isn't installed.
     """
 
@@ -81,6 +83,7 @@ class Flama(Routes):
         docs: str | None = "/docs/",
         parent: "Flama | None" = None,
         max_body_size: int | None = _MAX_BODY_SIZE,
+        max_records: int | None = _MAX_RECORDS,
         principal: types.Handler | None = None,
         secret: Secret | None = None,
     ) -> None:
@@ -90,6 +93,7 @@ class Flama(Routes):
         self.middleware: list[t.Any] = list(middleware or ())
         self.events: dict[str, list[types.Handler]] = {event: [] for event in _EVENTS}
         self.max_body_size = max_body_size
+        self.max_records = max_records
         self._components = [*([] if principal is None else [PrincipalComponent(principal)]), *(components or ())]
         self._about = dict(openapi or {})
         self._described: dict[str, dict[str, t.Any]] = {}  # holds the document; another takes its place when that ages
@@ -102,6 +106,8 @@ class Flama(Routes):
         self._calls: dict[str, list[_Call]] = {}  # of the events' handlers
         self._static: _Static = {}
         self._find: _Find = self._refuse
+        if max_records is not None and max_records < 1:
+            raise exceptions.ApplicationError(f"max_records is {max_records}: it is a number from 1, or None")
         for name in self.modules:
             if name in vars(self) or hasattr(type(self), name):
                 raise exceptions.ApplicationError(f"A module can't be named '{name}': an application has that already")
@@ -299,9 +305,8 @@ class Flama(Routes):
 
     @property
     def _context(self) -> Context:
-        return Context(
-            self, self.components, self._errors.answer, self.max_body_size, self._roots, self._component_contexts()
-        )
+        limits = self.max_body_size, self.max_records
+        return Context(self, self.components, self._errors.answer, *limits, self._roots, self._component_contexts())
 
     @property
     def _roots(self) -> dict[t.Any, str]:

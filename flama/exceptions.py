@@ -23,6 +23,7 @@
     │  ├─ DecodeError             400    the body is not what its content type says
     │  ├─ MethodNotAllowedException 405
     │  ├─ BodyTooLarge            413
+    │  ├─ TooManyRecords          413
     │  ├─ NoCodecAvailable        415
     │  ├─ UnsupportedCodingError  415    the body is compressed
     │  └─ SerializationError      500    the handler's value does not fit its own schema
@@ -86,6 +87,7 @@ __all__ = [
     "SQLAlchemyError",
     "SerializationError",
     "SessionClosedError",
+    "TooManyRecords",
     "TooManyRequestsError",
     "UnauthenticatedError",
     "UnavailableError",
@@ -225,6 +227,14 @@ class BodyTooLarge(HTTPException):
         self.limit = limit
 
 
+class TooManyRecords(HTTPException):
+    """The body holds more records than the application or the resource takes; none of them was looked at."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"The body holds more than {limit} records: send them in several requests")
+        self.limit = limit
+
+
 class NoCodecAvailable(HTTPException):
     """Nothing here reads this content type; None stands for a body whose request doesn't say what it is."""
 
@@ -361,9 +371,13 @@ class InvalidDataError(ResourceException):
 
 
 class UnknownColumnError(InvalidDataError):
-    """Data, a filter or an order names what the resource does not have; ``columns`` are those that it has."""
+    """Data, a filter or an order names what the resource does not have; ``columns`` are those that it has.
+
+    The first 20 of each are listed, cut to 40 characters; the message says how many more there are, up to ``counted``.
+    """
 
     phrase = "unknown column"
+    counted: t.ClassVar[int] = 1_000
 
     def __init__(
         self,
@@ -374,10 +388,24 @@ class UnknownColumnError(InvalidDataError):
         names: collections.abc.Iterable[str] = (),
         columns: collections.abc.Iterable[str] = (),
     ) -> None:
-        self.names = tuple(names)
-        self.columns = tuple(columns)
-        named = f"{', '.join(map(repr, self.names))}: it has {', '.join(self.columns)}"
+        self.names, more_names = _listed(names, self.counted)
+        self.columns, more_columns = _listed(columns, self.counted)
+        named = f"{', '.join(map(repr, self.names))}{more_names}: it has {', '.join(self.columns)}{more_columns}"
         super().__init__(resource=resource, id=id, detail=detail or named)
+
+
+_LISTED: t.Final = 20
+_NAME_LENGTH: t.Final = 40
+
+
+def _listed(names: collections.abc.Iterable[str], counted: int) -> tuple[tuple[str, ...], str]:
+    """Return the first names, cut, and the words that stand for the others."""
+    several = [*names]
+    listed = tuple(name if len(name) <= _NAME_LENGTH else f"{name[:_NAME_LENGTH]}…" for name in several[:_LISTED])
+    more = len(several) - _LISTED
+    if more <= 0:
+        return listed, ""
+    return listed, f" and {more} more" if len(several) <= counted else f" and more than {counted - _LISTED} more"
 
 
 class PermissionDeniedError(ResourceException):

@@ -10,7 +10,7 @@ import msgspec
 import starlette.datastructures
 import starlette.requests
 
-from flama import exceptions, types
+from flama import exceptions, schemas, types
 
 __all__ = [
     "BODY",
@@ -19,6 +19,7 @@ __all__ = [
     "JSON",
     "Request",
     "STARTED",
+    "check_query",
     "content_type",
     "data",
     "fields",
@@ -40,6 +41,7 @@ STARTED: t.Final = "flama.started"
 
 JSON: t.Final = "application/json"
 _KIN_OF_JSON: t.Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+\+json", re.ASCII)
+_QUERY_LIMIT: t.Final = 64 * 1024
 CONTENT_TYPES: t.Final = (JSON, "application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -144,15 +146,17 @@ async def read_form(scope: types.Scope, receive: types.Receive, limit: int | Non
     return t.cast(starlette.datastructures.FormData, scope[FORM])
 
 
-async def data(scope: types.Scope, receive: types.Receive, limit: int | None) -> t.Any:
-    """Give what a request's body holds, decoded: the value of its JSON, or a form's fields by name.
+async def data(scope: types.Scope, receive: types.Receive, limit: int | None, records: schemas.RecordLimit) -> t.Any:
+    """Return what a request's body holds, decoded: the value of its JSON, or a form's fields by name.
 
+    :raises TooManyRecords: it is a list of more.
     :raises DecodeError: the body is no JSON.
     :raises NoCodecAvailable: its content type is neither JSON nor a form, or it has none.
     """
     body = await read_json(scope, receive, limit)
     if body is None:
         return fields(await read_form(scope, receive, limit))
+    records.check(body)
     try:
         return msgspec.json.decode(body or b"{}")
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -195,9 +199,21 @@ def query(scope: types.Scope) -> dict[str, list[str]]:
 
 
 def query_pairs(scope: types.Scope) -> list[tuple[str, str]]:
-    """Give a request's query parameters in the order in which they were sent."""
+    """Return a request's query parameters in the order in which they were sent.
+
+    :raises HTTPException: the query is longer than 64 KiB (414).
+    """
     text: bytes = scope["query_string"]
-    return urllib.parse.parse_qsl(text.decode("latin-1"), keep_blank_values=True) if text else []
+    if not text:
+        return []
+    check_query(text)
+    return urllib.parse.parse_qsl(text.decode("latin-1"), keep_blank_values=True)
+
+
+def check_query(text: bytes) -> None:
+    """Raise an HTTPException with status 414 for a query of more than 64 KiB, which not every server refuses."""
+    if len(text) > _QUERY_LIMIT:
+        raise exceptions.HTTPException(414, f"The query is longer than {_QUERY_LIMIT} bytes")
 
 
 def _described(scope: types.Scope) -> tuple[bytes | None, bytes, bytes]:

@@ -15,8 +15,12 @@ _FORMS: t.Final = tuple(media_type for media_type in CONTENT_TYPES if media_type
 _TEXTUAL: t.Final = frozenset({"boolean", "integer", "number", "string"})
 
 
-def body(taken: collections.abc.Sequence[Parameter], definitions: Definitions) -> JSON | None:
+def body(
+    taken: collections.abc.Sequence[Parameter], definitions: Definitions, max_records: int | None = None
+) -> JSON | None:
     """Return the description of the body that is read for these parameters; None when none of them is of it.
+
+    Lists that the body is, and lists of models in it, have ``max_records`` at most.
 
     :raises TypeError: a model has no form in JSON.
     """
@@ -24,9 +28,9 @@ def body(taken: collections.abc.Sequence[Parameter], definitions: Definitions) -
     files = [parameter for parameter, annotation in read if is_file(annotation)]
     models = [(parameter, annotation) for parameter, annotation in read if schemas.is_structured(annotation)]
     if files or models:
-        return _described(files, models, definitions)
+        return _described(files, models, definitions, max_records)
     if any(annotation is types.RequestData for _, annotation in read):
-        return _content(dict.fromkeys(CONTENT_TYPES, _ANYTHING), required=False)
+        return _content({**dict.fromkeys(CONTENT_TYPES, _ANYTHING), JSON_TYPE: _at_most(max_records)}, required=False)
     is_raw = any(annotation is types.Body for _, annotation in read)
     return _content({"*/*": _ANYTHING}, required=False) if is_raw else None
 
@@ -40,7 +44,10 @@ def is_required(parameter: Parameter) -> bool:
 
 
 def _described(
-    files: list[Parameter], models: collections.abc.Sequence[tuple[Parameter, t.Any]], definitions: Definitions
+    files: list[Parameter],
+    models: collections.abc.Sequence[tuple[Parameter, t.Any]],
+    definitions: Definitions,
+    max_records: int | None,
 ) -> JSON:
     parts = [definitions.schema(annotation) for _, annotation in models]
     forms = [_form(definitions.schema(each), definitions) if has_form(each) else None for _, each in models]
@@ -52,19 +59,36 @@ def _described(
         form = _all([*(flat if len(flat) == len(parts) else parts), _files(files)])
         return _content({"multipart/form-data": form}, required=required or any(map(is_required, files)))
     as_forms = dict.fromkeys(_FORMS, _all(flat)) if len(flat) == len(parts) else {}
-    as_json = _members(models, definitions) if by_name else _all(list(map(_or_null, models, parts)))
+    whole = [_or_null(parameter, _bounded(each, definitions, max_records)) for parameter, each in models]
+    as_json = _members(models, whole) if by_name else _all(whole)
     return _content({JSON_TYPE: as_json, **as_forms}, required=required)
 
 
-def _or_null(model: tuple[Parameter, t.Any], schema: JSON) -> JSON:
-    return {"anyOf": [schema, {"type": "null"}]} if is_optional(model[0]) else schema
+def _bounded(annotation: t.Any, definitions: Definitions, max_records: int | None) -> JSON:
+    """The schema of a type, with what is said of its lists beside it."""
+    schema, lists = definitions.schema(annotation), t.cast("schemas.Adapter", schemas.adapter(annotation)).lists
+    if max_records is None or "maxItems" in schema:
+        return schema
+    limit = _at_most(max_records)
+    kinds = [definitions.resolved(kind) for kind in schema.get("anyOf") or schema.get("oneOf") or [schema]]
+    described = {**schema, **(limit if any(kind.get("type") == "array" for kind in kinds) else {})}
+    fields = {name: limit for name in lists if any(name in kind.get("properties", ()) for kind in kinds)}
+    return {**described, "properties": fields} if fields else described
 
 
-def _members(models: collections.abc.Sequence[tuple[Parameter, t.Any]], definitions: Definitions) -> JSON:
+def _at_most(max_records: int | None) -> JSON:
+    return {} if max_records is None else {"maxItems": max_records}
+
+
+def _or_null(parameter: Parameter, schema: JSON) -> JSON:
+    return {"anyOf": [schema, {"type": "null"}]} if is_optional(parameter) else schema
+
+
+def _members(models: collections.abc.Sequence[tuple[Parameter, t.Any]], whole: list[JSON]) -> JSON:
     """The schema of an object that has what each parameter is read from under the parameter's name."""
     parts: dict[str, list[JSON]] = {}
-    for parameter, annotation in models:
-        parts.setdefault(parameter.name, []).append(_or_null((parameter, annotation), definitions.schema(annotation)))
+    for (parameter, _), schema in zip(models, whole, strict=True):
+        parts.setdefault(parameter.name, []).append(schema)
     required = list(dict.fromkeys(parameter.name for parameter, _ in models if is_required(parameter)))
     properties = {name: _all(schemas_) for name, schemas_ in parts.items()}
     return {"type": "object", "properties": properties, **({"required": required} if required else {})}

@@ -16,7 +16,15 @@ from flama.openapi.bodies import body, is_required
 from flama.openapi.definitions import JSON, Definitions, without_null
 from flama.pagination import descriptions
 from flama.rest.pages import Style
-from flama.routing.components import ParameterComponent, asked, is_query_model, marker, needed
+from flama.routing.components import (
+    BodyComponent,
+    ConnectionComponent,
+    ParameterComponent,
+    asked,
+    is_query_model,
+    marker,
+    needed,
+)
 from flama.routing.path import Path
 from flama.routing.route import Route
 
@@ -69,9 +77,9 @@ def _operation(served: Served, definitions: Definitions) -> JSON:
     found = list(asked(served.injector, handler))
     named = [parameter for parameter, component in found if isinstance(component, ParameterComponent)]
     parameters = [*_parameters(named, path, definitions), *(descriptions.parameters(style) if style else ())]
-    request_body = body(
-        [parameter for parameter, component in found if not isinstance(component, ParameterComponent)], definitions
-    )
+    bodily = [parameter for parameter, component in found if not isinstance(component, ParameterComponent)]
+    limits = {each.max_records for _, each in found if isinstance(each, BodyComponent | ConnectionComponent)}
+    request_body = body(bodily, definitions, *limits)
     may_fail = style or request_body is not None or any(_can_be_wrong(parameter, path) for parameter in named)
     returned = signature(handler)[1]
     page = {"200": {"description": _SUCCESS, **descriptions.envelope(style, returned, definitions)}} if style else None

@@ -6,7 +6,7 @@ import dataclasses
 import typing as t
 import urllib.parse
 
-from flama import exceptions, http, pagination, types
+from flama import exceptions, http, pagination, schemas, types
 from flama.query import Condition, equal_fields
 from flama.resources.records import Records
 from flama.resources.rest import RESTResource
@@ -28,6 +28,7 @@ class Asked:
     worker: t.Any
     repository: str
     query: list[tuple[str, str]]
+    limit: schemas.RecordLimit  # of its body
 
     @contextlib.asynccontextmanager
     async def unit(self) -> collections.abc.AsyncGenerator[Records]:

@@ -76,6 +76,7 @@ class CRUDResource(RESTResource, abstract=True):
 
     def _operations(self, app: t.Any, names: list[str]) -> collections.abc.Iterator[Route]:
         worker, repository, is_made = self.worker_for(workers_of(app))
+        limit = schemas.RecordLimit(app.max_records if self.max_records is None else self.max_records)
         if is_made and any(not hasattr(self, name) for name in names):
             app.add_component(WorkerComponent(t.cast(t.Any, worker)()))
         for name in names:
@@ -84,14 +85,14 @@ class CRUDResource(RESTResource, abstract=True):
                 continue
             if overriding is not None:
                 self._check_own(overriding)
-            made = overriding or self._handler(operation, worker, repository)
+            made = overriding or self._handler(operation, worker, repository, limit)
             yield Route(
                 self._path(operation),
                 made,
                 name.replace("_", "-"),
                 (operation.method,),
                 tags=(self.name,),
-                description=None if overriding else descriptions.of(type(self), operation),
+                description=None if overriding else descriptions.of(type(self), operation, limit.most),
             )
             if operation.verb and self._id.type is not str:  # else it may be a record's
                 yield _refusing(self._path(operation), operation.method)
@@ -101,12 +102,14 @@ class CRUDResource(RESTResource, abstract=True):
             return f"/{{{_ID}}}/"
         return f"/:{operation.verb}/" if operation.verb else "/"
 
-    def _handler(self, operation: Operation, worker: type, repository: str) -> types.Handler:
+    def _handler(
+        self, operation: Operation, worker: type, repository: str, limit: schemas.RecordLimit
+    ) -> types.Handler:
         resource, serve = type(self), self._served(operation)
 
         def asked(scope: types.Scope, worker: t.Any, body: bytes = b"", id: t.Any = None) -> Asked:
             body = body.removeprefix(codecs.BOM_UTF8)  # which may precede JSON
-            return Asked(resource, operation, scope, body, id, worker, repository, query_pairs(scope))
+            return Asked(resource, operation, scope, body, id, worker, repository, query_pairs(scope), limit)
 
         handler = _handlers(operation, serve, asked)
         annotations = {

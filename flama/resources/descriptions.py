@@ -26,11 +26,11 @@ _REQUESTED_WITH: t.Final = "Anything. No form of another site can send it; Conte
 _ORDER: t.Final = "The fields to order by, separated by commas, - before one being descending."
 
 
-def of(resource: type[RESTResource], operation: Operation) -> types.Description:
-    """Give what there is to say of an operation: its parameters, what it takes and answers."""
+def of(resource: type[RESTResource], operation: Operation, max_records: int | None) -> types.Description:
+    """Return what there is to say of an operation: its parameters, what it takes, at most how often, and answers."""
 
     def described(schemas: types.Schemas) -> _JSON:
-        body = _body(resource, operation, schemas)
+        body = _body(resource, operation, schemas, max_records)
         parameters = [*_headers(resource, operation), *_query(resource, operation, schemas)]
         return {
             **({"parameters": parameters} if parameters else {}),
@@ -41,12 +41,14 @@ def of(resource: type[RESTResource], operation: Operation) -> types.Description:
     return described
 
 
-def _body(resource: type[RESTResource], operation: Operation, schemas: types.Schemas) -> _JSON | None:
+def _body(
+    resource: type[RESTResource], operation: Operation, schemas: types.Schemas, max_records: int | None
+) -> _JSON | None:
     if operation.request is None:
         return None
     many = operation.request is Records
     one = schemas.schema(resource._input.annotation(partial=operation.partial))
-    array = {"type": "array", "items": one}
+    array = {"type": "array", "items": one, **({} if max_records is None else {"maxItems": max_records})}
     if operation.name == "create":
         return {"oneOf": [one, array]}
     return array if many else one

@@ -15,10 +15,7 @@ async def create(asked: Asked) -> http.Response:
     """Store a record, or a list of them."""
     resource, key = asked.resource, asked.resource._id.name
     is_many = asked.body.lstrip()[:1] == b"["
-    read = resource._input.many if is_many else resource._input.one
-    given: t.Any = read(asked.scope, asked.body)
-    new = resource._input.new(given if is_many else [given])
-    rows = [_without_empty_key(row, key) for row in new]
+    rows = [_without_empty_key(row, key) for row in resource._input.new(await _sent(asked, is_many=is_many))]
     asked.check_ids(rows)
     async with asked.unit() as records:  # the response is made in it: if it can't be, nothing is stored
         stored = await records.create(rows)
@@ -32,7 +29,7 @@ async def create(asked: Asked) -> http.Response:
 async def get_or_create(asked: Asked) -> http.Response:
     """Give the record that is there, or store the one that is sent."""
     resource, key = asked.resource, asked.resource._id.name
-    row = _without_empty_key(resource._input.one(asked.scope, asked.body), key)
+    row = _without_empty_key(await resource._input.one(asked.scope, asked.body), key)
     options = asked.named(names.ON)
     asked.check_ids([row])
     async with asked.unit() as records:
@@ -58,13 +55,13 @@ async def retrieve(asked: Asked) -> http.Response:
 
 async def update(asked: Asked) -> http.Response:
     """Replace a record."""
-    given = asked.resource._input.one(asked.scope, asked.body)
+    given = await asked.resource._input.one(asked.scope, asked.body)
     return await _changed(asked, asked.resource._input.replacing(given, asked.stamped), partial=False)
 
 
 async def partial_update(asked: Asked) -> http.Response:
     """Change some fields of a record."""
-    return await _changed(asked, asked.resource._input.part(asked.scope, asked.body), partial=True)
+    return await _changed(asked, await asked.resource._input.part(asked.scope, asked.body), partial=True)
 
 
 async def delete(asked: Asked) -> http.Response:
@@ -74,6 +71,13 @@ async def delete(asked: Asked) -> http.Response:
         with state.refusing(asked):
             await records.delete(asked.id, **await state.filters(asked, records))
     return http.Response(None, asked.operation.status)
+
+
+async def _sent(asked: Asked, *, is_many: bool) -> list[dict[str, t.Any]]:
+    given = asked.resource._input
+    if is_many:
+        return await given.many(asked.scope, asked.body, asked.limit)
+    return [await given.one(asked.scope, asked.body)]
 
 
 async def _changed(asked: Asked, data: dict[str, t.Any], *, partial: bool) -> http.Response:

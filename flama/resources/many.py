@@ -20,7 +20,8 @@ async def replace(asked: Asked) -> http.Response:
     """Make these records all that there are."""
     check_collection(asked)
     given, stamped = asked.resource._input, asked.stamped
-    rows = [given.replacing(row, stamped) for row in given.new(given.many(asked.scope, asked.body))]
+    sent = await given.many(asked.scope, asked.body, asked.limit)
+    rows = [given.replacing(row, stamped) for row in given.new(sent)]
     return await _replaced(asked, rows, partial=False)
 
 
@@ -28,7 +29,7 @@ async def partial_replace(asked: Asked) -> http.Response:
     """Change the records that are there, and store the others."""
     check_collection(asked)
     given = asked.resource._input
-    return await _replaced(asked, given.new(given.parts(asked.scope, asked.body)), partial=True)
+    return await _replaced(asked, given.new(await given.parts(asked.scope, asked.body, asked.limit)), partial=True)
 
 
 async def drop(asked: Asked) -> http.Response:
@@ -43,7 +44,7 @@ async def drop(asked: Asked) -> http.Response:
 async def update_where(asked: Asked) -> http.Response:
     """Change the records that a query asks for."""
     check_collection(asked)
-    data = asked.resource._input.part(asked.scope, asked.body)
+    data = await asked.resource._input.part(asked.scope, asked.body)
     conditions, most = asked.conditions(_OTHERS), asked.number(names.MAX_AFFECTED)
     asked.check_ids([data])
     async with asked.unit() as records:
@@ -53,7 +54,8 @@ async def update_where(asked: Asked) -> http.Response:
 async def upsert(asked: Asked) -> http.Response:
     """Store records or, of those that are there, change what is there."""
     check_collection(asked)
-    rows = asked.resource._input.new(asked.resource._input.sent(asked.scope, asked.body))
+    given = asked.resource._input
+    rows = given.new(await given.sent(asked.scope, asked.body, asked.limit))
     options = asked.named(names.ON, names.SET)
     asked.check_ids(rows)
     async with asked.unit() as records:

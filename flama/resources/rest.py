@@ -45,6 +45,8 @@ class RESTResource(Resource):
         the fields that they can be ordered by, by default the same; ``order_by`` is their order when none is asked for
     ``max_page_size``
         how many records a page has at most
+    ``max_records``
+        how many records a body may bring at most; by default as many as the application takes
     ``key``
         the field that tells records apart, where no table says so; by default ``id``
     ``preconditions``
@@ -78,6 +80,7 @@ class RESTResource(Resource):
     ordering: t.ClassVar[_Names | None] = None
     order_by: t.ClassVar[t.Any] = None
     max_page_size: t.ClassVar[int] = pages.MOST
+    max_records: t.ClassVar[int | None] = None
     key: t.ClassVar[str] = "id"
     preconditions: t.ClassVar[bool] = False
     idempotency: t.ClassVar[bool] = False
@@ -113,6 +116,11 @@ class RESTResource(Resource):
         if cls._table is None and cls.repository is None:
             raise exceptions.ResourceAttributeNotFound(f"{cls.__name__} has neither a 'model' nor a 'repository'")
         _of_table(cls) if cls._table is not None else _of_schema(cls)
+        if cls.max_records is not None and cls.max_records < 1:
+            raise exceptions.ResourceAttributeNotFound(
+                f"{cls.__name__} has max_records = {cls.max_records!r}: a number from 1 would do, or None for the "
+                "application's"
+            )
         if cls.idempotency and not cls._is_table():
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__} keeps answers by their key, for which its repository has to be one of a table"

@@ -41,29 +41,38 @@ class Input:
         one: t.Any = t.Annotated[types.Schema, types.SchemaMetadata(self.schema, partial=partial)]
         return list.__class_getitem__(one) if many else one
 
-    def one(self, scope: types.Scope, body: bytes) -> _Record:
-        """Give the record that a body brings.
+    async def one(self, scope: types.Scope, body: bytes) -> _Record:
+        """Return the record that a body brings.
 
         :raises HTTPException: it brings none.
         :raises UnknownColumnError: it brings what no record has.
         """
-        return t.cast(_Record, self._decoded(self._one, scope, body))
+        return t.cast(_Record, await self._decoded(self._one, scope, body))
 
-    def many(self, scope: types.Scope, body: bytes) -> list[_Record]:
-        """Give the records that a body brings."""
-        return t.cast(list[_Record], self._decoded(self._many, scope, body))
+    async def many(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
+        """Return the records that a body brings.
 
-    def part(self, scope: types.Scope, body: bytes) -> _Record:
-        """Give the fields of a record that a body brings."""
-        return t.cast(_Record, self._decoded(self._part, scope, body))
+        :raises TooManyRecords: it brings more than the limit.
+        """
+        return t.cast(list[_Record], await self._decoded(self._many, scope, body, limit))
 
-    def parts(self, scope: types.Scope, body: bytes) -> list[_Record]:
-        """Give the fields of records that a body brings."""
-        return t.cast(list[_Record], self._decoded(self._parts, scope, body))
+    async def part(self, scope: types.Scope, body: bytes) -> _Record:
+        """Return the fields of a record that a body brings."""
+        return t.cast(_Record, await self._decoded(self._part, scope, body))
 
-    def sent(self, scope: types.Scope, body: bytes) -> list[_Record]:
-        """Give the records that a body brings, of each what was sent alone, without the schema's defaults."""
-        whole, parts = self.many(scope, body), self._parts.decode(body)
+    async def parts(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
+        """Return the fields of records that a body brings.
+
+        :raises TooManyRecords: it brings more than the limit.
+        """
+        return t.cast(list[_Record], await self._decoded(self._parts, scope, body, limit))
+
+    async def sent(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
+        """Return the records that a body brings, of each what was sent alone, without the schema's defaults.
+
+        :raises TooManyRecords: it brings more than the limit.
+        """
+        whole, parts = await self.many(scope, body, limit), await _decode(self._parts, body)
         return [{name: record[name] for name in part} for record, part in zip(whole, parts, strict=True)]
 
     def new(self, records: list[_Record]) -> list[_Record]:
@@ -80,17 +89,35 @@ class Input:
         """
         return record
 
-    def _decoded(self, adapter: schemas.Adapter, scope: types.Scope, body: bytes) -> t.Any:
+    async def _decoded(
+        self, adapter: schemas.Adapter, scope: types.Scope, body: bytes, limit: schemas.RecordLimit | None = None
+    ) -> t.Any:
         if (sent := request.content_type(scope)) != request.JSON:  # nor without one: no other site's page can say that
             raise exceptions.NoCodecAvailable(sent, (request.JSON,))
-        if adapter in (self._many, self._parts) and body.strip() in (b"", b"null"):  # which would be a list of none
-            raise exceptions.DecodeError("The body is a list of records, and there is none")
-        if self._fields is not None and (unknown := [name for name in adapter.names(body) if name not in self._known]):
-            raise exceptions.UnknownColumnError(resource=self._name, names=unknown, columns=self._fields)
-        found = adapter.decode(body)
+        if limit is not None:
+            limit.check(body)
+            if body.strip() in (b"", b"null"):  # which would be a list of none
+                raise exceptions.DecodeError("The body is a list of records, and there is none")
+        found = self._small(adapter, body) if len(body) <= schemas.LARGE else await self._large(adapter, body)
         for record in found if isinstance(found, list) else (found,):
             self._check(record)
         return found
+
+    def _small(self, adapter: schemas.Adapter, body: bytes) -> t.Any:
+        if self._fields is not None:
+            self._check_names(adapter.names(body), self._fields)
+        return adapter.decode(body)
+
+    async def _large(self, adapter: schemas.Adapter, body: bytes) -> t.Any:
+        most = len(self._known) + exceptions.UnknownColumnError.counted
+        async with schemas.turn():
+            if self._fields is not None:
+                self._check_names(await schemas.names_of_large(adapter, body, most), self._fields)
+            return await schemas.decode_large(adapter, body)
+
+    def _check_names(self, names: list[str], fields: collections.abc.Iterable[str]) -> None:
+        if unknown := [name for name in names if name not in self._known]:
+            raise exceptions.UnknownColumnError(resource=self._name, names=unknown, columns=fields)
 
 
 class TableInput(Input):
@@ -119,8 +146,8 @@ class TableInput(Input):
         self._resets = resets
         self._required = tuple(required)
 
-    def sent(self, scope: types.Scope, body: bytes) -> list[_Record]:
-        return self.many(scope, body)
+    async def sent(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
+        return await self.many(scope, body, limit)
 
     def new(self, records: list[_Record]) -> list[_Record]:
         if self._key in self._required and any(record.get(self._key) is None for record in records):
@@ -136,6 +163,13 @@ class TableInput(Input):
 
     def _lacking(self, fields: list[str]) -> exceptions.IntegrityError:
         return exceptions.IntegrityError(resource=self._name, kind="not_null", fields=fields)
+
+
+async def _decode(adapter: schemas.Adapter, body: bytes) -> t.Any:
+    if len(body) <= schemas.LARGE:
+        return adapter.decode(body)
+    async with schemas.turn():
+        return await schemas.decode_large(adapter, body)
 
 
 def _adapters(one: t.Any) -> tuple[schemas.Adapter, schemas.Adapter]:

@@ -12,7 +12,9 @@ _WEIGHT: t.Final = re.compile(r"[qQ]\s*=\s*(0(?:\.\d*)?|1(?:\.0*)?)")
 _ANYTHING: t.Final = "*/*"
 
 
-@functools.lru_cache(64)
+_LONGEST: t.Final = 1_000  # characters of a header whose meaning is kept
+
+
 def is_preferred(accept: str | None, media_type: str, default: str = "application/json") -> bool:
     """Whether ``media_type`` is to be sent rather than the default.
 
@@ -21,6 +23,12 @@ def is_preferred(accept: str | None, media_type: str, default: str = "applicatio
     """
     if not accept:
         return False
+    compare = _is_preferred if len(accept) <= _LONGEST else _is_preferred.__wrapped__
+    return compare(accept, media_type, default)
+
+
+@functools.lru_cache(64)
+def _is_preferred(accept: str, media_type: str, default: str) -> bool:
     weights = _weights(accept)
     weight = _weight(weights, media_type)
     other = _weight(weights, default)

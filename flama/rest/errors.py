@@ -79,6 +79,8 @@ _PAGE: t.Final = re.compile(rb"[ \t\r\n\xef\xbb\xbf]*<")
 
 _STATUSES = {status.value for status in http.HTTPStatus}
 _MAX_DETAIL = 1_000
+_MAX_NAMES = 100
+_MAX_NAME = 200
 _FOREVER = 1e9
 _LONGEST_DATE = 64
 
@@ -146,8 +148,18 @@ def _checked(fields: dict[str, t.Any], names: collections.abc.Collection[str]) -
     checked = {}
     for name in fields.keys() & names:
         with contextlib.suppress(msgspec.ValidationError):
-            checked[name] = msgspec.convert(fields[name], _FIELDS[name])
+            checked[name] = _cut(msgspec.convert(fields[name], _FIELDS[name]))
     return checked
+
+
+def _cut(value: t.Any) -> t.Any:
+    """Return a field's value no longer than a detail may be: a service of somebody else's may send megabytes."""
+    match value:
+        case str():
+            return value[:_MAX_DETAIL]
+        case tuple():
+            return tuple(name[:_MAX_NAME] for name in value[:_MAX_NAMES])
+    return value
 
 
 def _class(status: int, content: dict[str, t.Any], *, write: bool) -> type[ResourceException]:

@@ -39,23 +39,21 @@ _Reader: t.TypeAlias = collections.abc.Callable[..., t.Any]
 class ConnectionComponent(Component):
     """Gives what a connection is made of: its URL, headers, body, and the objects that stand for all of it."""
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(self, limit: int | None, max_records: int | None = None) -> None:
+        self.max_records = max_records
+        records = schemas.RecordLimit(max_records)
+
         async def body(scope: types.Scope, receive: types.Receive) -> bytes:
             return await request.read_body(scope, receive, limit)
 
         async def data(scope: types.Scope, receive: types.Receive) -> t.Any:
-            return await request.data(scope, receive, limit)
+            return await request.data(scope, receive, limit, records)
 
         def whole(scope: types.Scope, receive: types.Receive, send: types.Send) -> http.Request:
             return http.Request(scope, receive, send, limit)
 
-        async def members(scope: types.Scope, receive: types.Receive) -> _Members:
-            body = await request.read_json(scope, receive, limit)
-            return _Members({} if body is None else _read_members(body))
-
         self._readers: dict[t.Any, _Reader] = {
             **_READERS,
-            _Members: members,
             types.Body: body,
             types.RequestData: data,
             http.Request: whole,
@@ -96,6 +94,7 @@ def _query_string(scope: types.Scope) -> types.QueryString:
 
 
 def _query_params(scope: types.Scope) -> http.QueryParams:
+    request.check_query(scope["query_string"])
     return http.QueryParams(scope["query_string"])
 
 
@@ -115,13 +114,11 @@ def _web_socket(scope: types.Scope, receive: types.Receive, send: types.Send) ->
     return http.WebSocket(scope, receive, send)
 
 
-_Members = t.NewType("_Members", dict[str, msgspec.Raw])  # parsed once for all the parameters that are read from it
-_MEMBERS: t.Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-
-
-def _read_members(body: bytes) -> dict[str, msgspec.Raw]:
+def _member(decoder: msgspec.json.Decoder[t.Any], body: bytes) -> bytes | None:
+    """Return the JSON of a body's member; None where there is no such."""
     try:
-        return _MEMBERS.decode(body or b"{}")
+        (member,) = msgspec.structs.astuple(decoder.decode(body or b"{}"))
+        return None if member is None else bytes(member)
     except msgspec.ValidationError as error:
         wrong = {"type": "dict_type", "loc": (), "msg": "Input should be an object", "input": None}
         raise exceptions.ValidationError(schemas.invalid([wrong])) from error
@@ -156,10 +153,12 @@ _READERS: t.Final[dict[t.Any, _Reader]] = {
 class BodyComponent(Component):
     """Passes what a schema makes of a request's body: JSON, or a form.
 
-    With ``by_name``, a body of JSON is an object that has a member for each parameter, of the parameter's name.
+    With ``by_name``, a body of JSON is an object that has a member for each parameter, of the parameter's name. Its
+    lists of models have ``max_records`` at most.
     """
 
-    def __init__(self, limit: int | None, *, by_name: bool = False) -> None:
+    def __init__(self, limit: int | None, max_records: int | None = None, *, by_name: bool = False) -> None:
+        self.max_records = max_records
         self._limit = limit
         self._by_name = by_name
 
@@ -179,7 +178,8 @@ class BodyComponent(Component):
         if is_file(annotation):
             return self._file_reader(parameter, many=schemas.is_many(annotation))
         adapter = _adapter(parameter, annotation)
-        decode, read_form = _decoder(parameter, adapter), self._form_reader(adapter, is_taken=has_form(annotation))
+        decode = _decoder(parameter, adapter, self.max_records)
+        read_form = self._form_reader(adapter, is_taken=has_form(annotation))
         return (self._member_reader if self._by_name else self._whole_reader)(parameter, decode, read_form)
 
     def _form_reader(self, adapter: schemas.Adapter, *, is_taken: bool) -> _Reader:
@@ -200,23 +200,27 @@ class BodyComponent(Component):
             body = await request.read_json(scope, receive, limit)
             if body is None:
                 return await read_form(scope, receive)
-            return decode(body) if body or absent is Parameter.empty else absent
+            return await decode(body) if body or absent is Parameter.empty else absent
 
         return read
 
     def _member_reader(self, parameter: Parameter, decode: _Reader, read_form: _Reader) -> _Reader:
-        name, absent = parameter.name, _absent(parameter)
+        name, limit, absent = parameter.name, self._limit, _absent(parameter)
+        # of a struct alone, the other members of a body are passed over, however many there are
+        fields = [("member", msgspec.Raw, None)]
+        members = msgspec.json.Decoder(msgspec.defstruct("Members", fields, rename={"member": name}))
 
-        async def read(scope: types.Scope, receive: types.Receive, members: _Members) -> t.Any:
-            if request.content_type(scope) not in (request.JSON, None):
+        async def read(scope: types.Scope, receive: types.Receive) -> t.Any:
+            body = await request.read_json(scope, receive, limit)
+            if body is None:
                 return await read_form(scope, receive)
-            member = members.get(name)
+            member = _member(members, body)
             if member is None:
                 if absent is Parameter.empty:
                     raise _missing(name)
                 return absent
             try:
-                return decode(bytes(member))
+                return await decode(member)
             except exceptions.ValidationError as error:
                 errors = reversed([*t.cast("dict[str, t.Any]", error.detail).values()])
                 raise exceptions.ValidationError(schemas.invalid(errors, (name,))) from error
@@ -294,13 +298,20 @@ def _adapter(parameter: Parameter, annotation: t.Any) -> schemas.Adapter:
         ) from error
 
 
-def _decoder(parameter: Parameter, adapter: schemas.Adapter) -> _Reader:
+def _decoder(parameter: Parameter, adapter: schemas.Adapter, max_records: int | None) -> _Reader:
     """Return what decodes JSON; null is None where the parameter may be that."""
+    is_nullable, records = is_optional(parameter), schemas.RecordLimit(max_records, adapter.lists)
 
-    def decode_optional(body: bytes) -> t.Any:
-        return None if body.strip() == b"null" else adapter.decode(body)
+    async def decode(body: bytes) -> t.Any:
+        if is_nullable and body.strip() == b"null":
+            return None
+        records.check(body)
+        if len(body) <= schemas.LARGE:
+            return adapter.decode(body)
+        async with schemas.turn():
+            return await schemas.decode_large(adapter, body)
 
-    return decode_optional if is_optional(parameter) else adapter.decode
+    return decode
 
 
 def is_file(annotation: t.Any) -> bool:

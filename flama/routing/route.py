@@ -50,7 +50,8 @@ class Context:
     app: types.App
     components: Components
     failed: Failed
-    limit: int | None = None
+    limit: int | None = None  # bytes of a body
+    max_records: int | None = None
     roots: collections.abc.Mapping[t.Any, str] = dataclasses.field(default_factory=dict)
     contexts: collections.abc.Mapping[Component, collections.abc.Mapping[t.Any, t.Any]] = dataclasses.field(
         default_factory=dict
@@ -73,9 +74,9 @@ class Context:
         With ``by_name``, bodies are read from the members of their parameters' names.
         """
         built_in: tuple[Component, ...] = (
-            ConnectionComponent(self.limit),
+            ConnectionComponent(self.limit, self.max_records),
             ParameterComponent(path),
-            BodyComponent(self.limit, by_name=by_name),
+            BodyComponent(self.limit, self.max_records, by_name=by_name),
         )
         roots = {**self.roots, types.Scope: "scope", types.Receive: "receive", types.Send: "send"}
         return Injector(Components((*self.components, *built_in)), roots, self.contexts)

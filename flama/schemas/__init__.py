@@ -1,6 +1,7 @@
 """Schemas: users' models behind the few things that we ask of their library."""
 
 from flama.schemas.adapter import (
+    LARGE,
     Adapter,
     adapter,
     annotations,
@@ -16,12 +17,16 @@ from flama.schemas.adapter import (
     to_jsonable,
     without_none,
 )
+from flama.schemas.large import RecordLimit, decode_large, names_of_large, turn
 
 __all__ = [
     "Adapter",
+    "LARGE",
+    "RecordLimit",
     "adapter",
     "annotations",
     "answers",
+    "decode_large",
     "encoder",
     "invalid",
     "is_many",
@@ -29,7 +34,9 @@ __all__ = [
     "is_structured",
     "members",
     "names",
+    "names_of_large",
     "parameter_reader",
     "to_jsonable",
+    "turn",
     "without_none",
 ]

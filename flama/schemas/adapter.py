@@ -13,6 +13,7 @@ __all__ = [
     "Adapter",
     "ERROR_LIMIT",
     "INPUT_LIMIT",
+    "LARGE",
     "Shape",
     "adapter",
     "annotations",
@@ -26,6 +27,7 @@ __all__ = [
     "is_model",
     "is_structured",
     "json_schema",
+    "lists_of_models",
     "members",
     "names",
     "parameter_reader",
@@ -36,14 +38,29 @@ __all__ = [
 ]
 
 ERROR_LIMIT: t.Final = 100
-"""Errors of one value beyond which they are counted rather than told."""
+"""Errors of one value beyond which none of them is listed."""
 
 INPUT_LIMIT: t.Final = 16 * 1024
 """Bytes of a body above which errors don't repeat what was sent: each of them may hold the whole of it."""
 
 
+LARGE: t.Final = 64 * 1024
+"""Bytes of a body above which it is decoded in slices: they take a few milliseconds, in which nobody else is served."""
+
+_LOC_LIMIT: t.Final = 100  # characters of each part of an error's place, which may be a name that was sent
+_MESSAGE_LIMIT: t.Final = 1_000
+
+
 class Adapter(t.Protocol):
-    """One schema, in the form that an annotation asks for."""
+    """One schema, in the form that an annotation asks for.
+
+    ``many`` is whether that is a list, and ``lists`` are the names of the fields that are lists of models. With
+    ``stops_at_first``, validation ends at the first error.
+    """
+
+    many: bool
+    lists: tuple[str, ...]
+    stops_at_first: bool
 
     def decode(self, body: bytes) -> t.Any:
         """Give the validated value that these bytes of JSON hold.
@@ -196,6 +213,16 @@ def is_many(annotation: t.Any) -> bool:
     return all(t.get_origin(kind) in _COLLECTIONS for kind in kinds)
 
 
+def lists_of_models(annotations: collections.abc.Mapping[str, t.Any]) -> tuple[str, ...]:
+    """Return the names of the fields that are lists, or other collections, of models or mappings."""
+    kinds = {name: members(unwrap(annotation)) for name, annotation in annotations.items()}
+    return tuple(name for name, several in kinds.items() if any(map(_is_list_of_models, several)))
+
+
+def _is_list_of_models(annotation: t.Any) -> bool:
+    return is_many(annotation) and any(map(is_structured, t.get_args(annotation)))
+
+
 def is_model(annotation: t.Any) -> bool:
     """Whether a type is a pydantic model, a dataclass, a msgspec Struct or a TypedDict."""
     return _is_model(annotation)
@@ -252,15 +279,24 @@ def field_names(content: t.Any) -> list[str]:
     return list(dict.fromkeys(name for each in objects if isinstance(each, dict) for name in each))
 
 
-def too_many(count: int) -> dict[str, t.Any]:
-    """Give the error that stands for so many that a list of them would be larger than what was sent."""
-    return {"type": "too_many_errors", "loc": [], "msg": f"There are {count} errors"}
+def too_many() -> dict[str, t.Any]:
+    """Return the error that stands for so many that a list of them would be larger than what was sent."""
+    return {"type": "too_many_errors", "loc": [], "msg": f"There are more than {ERROR_LIMIT} errors"}
 
 
 def invalid(errors: collections.abc.Iterable[dict[str, t.Any]], loc: tuple[t.Any, ...] = ()) -> dict[str, t.Any]:
-    """Give the detail of a validation error: each error by the dotted name of its field."""
-    located = [{**error, "loc": [*loc, *error["loc"]]} for error in errors]
+    """Return the detail of a validation error: each error by the dotted name of its field.
+
+    Names and messages are cut, as what was sent may be in them.
+    """
+    located = [
+        {**error, "loc": [*loc, *map(_cut, error["loc"])], "msg": error["msg"][:_MESSAGE_LIMIT]} for error in errors
+    ]
     return {".".join(map(str, error["loc"])) or "body": error for error in reversed(located)}
+
+
+def _cut(part: t.Any) -> t.Any:
+    return part[:_LOC_LIMIT] if isinstance(part, str) else part
 
 
 def plain(value: t.Any, opened: collections.abc.Callable[[t.Any], t.Any]) -> t.Any:

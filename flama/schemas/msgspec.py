@@ -9,7 +9,18 @@ import msgspec
 from flama import exceptions
 from flama._annotations import unwrap
 from flama._numbers import spell_infinite
-from flama.schemas.adapter import Shape, blanks, field_names, fields_of_form, invalid, is_many, is_model, members, plain
+from flama.schemas.adapter import (
+    Shape,
+    blanks,
+    field_names,
+    fields_of_form,
+    invalid,
+    is_many,
+    is_model,
+    lists_of_models,
+    members,
+    plain,
+)
 
 __all__ = ["SCHEMA_ERRORS", "StructAdapter", "adapter", "annotations", "answers", "json_schema", "names"]
 
@@ -23,11 +34,15 @@ _FIELDS: t.Final = msgspec.json.Decoder(_Fields | list[_Fields])
 class StructAdapter:
     """A schema that msgspec validates."""
 
+    stops_at_first = True
+
     def __init__(self, shape: Shape) -> None:
         struct = _model(shape)
         self._type: t.Any = shape.whole(struct)
         self._decoder: msgspec.json.Decoder[t.Any] = msgspec.json.Decoder(self._type)
         self._fields = annotations(struct)
+        self.many = shape.many
+        self.lists = () if shape.many else lists_of_models(self._fields)
         self._plain = shape.plain
         self._blanks = blanks(shape)
 

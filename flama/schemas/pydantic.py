@@ -25,6 +25,7 @@ from flama.schemas._decimals import quote_decimals, shape as shape_of_decimals
 from flama.schemas.adapter import (
     ERROR_LIMIT,
     INPUT_LIMIT,
+    LARGE,
     Shape,
     blanks,
     field_names,
@@ -32,6 +33,7 @@ from flama.schemas.adapter import (
     invalid,
     is_many,
     is_model,
+    lists_of_models,
     members,
     plain,
     too_many,
@@ -56,14 +58,18 @@ SCHEMA_ERRORS: t.Final = (pydantic.errors.PydanticUserError,)
 class PydanticAdapter:
     """A schema that pydantic validates."""
 
+    stops_at_first = False
+
     def __init__(self, shape: Shape) -> None:
         model = _model(shape)
+        self.many = shape.many
         self._adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(shape.whole(model))
         self._validate_json = self._adapter.validator.validate_json
         self._has_floats = _mentions(self._adapter.core_schema, _may_be_infinite)
         self._decimals = shape_of_decimals(shape.whole(model), _sent_annotations)
         self._partial = shape.partial
         self._fields = annotations(model)
+        self.lists = () if shape.many else lists_of_models(self._fields)
         self._is_dataclass = dataclasses.is_dataclass(model)
         self._result = _result(shape, model)
         self._blanks = blanks(shape)
@@ -71,7 +77,8 @@ class PydanticAdapter:
     def decode(self, body: bytes) -> t.Any:
         """Give the validated value of a body of JSON; nothing, or null, counts as an empty object or list."""
         try:
-            value = self._validate_json(quote_decimals(body, self._decimals) if self._decimals else body)
+            validate = self._validate_json if len(body) <= LARGE else self._fail_fast.validate_json
+            value = validate(quote_decimals(body, self._decimals) if self._decimals else body)
         except pydantic.ValidationError as error:
             if (content := self._blanks.get(body.strip())) is not None:
                 return self.decode(content)
@@ -79,6 +86,12 @@ class PydanticAdapter:
         if self._has_floats:
             _check_finite(value)
         return self._result(value)
+
+    @functools.cached_property
+    def _fail_fast(self) -> pydantic_core.SchemaValidator:
+        """What validates a large value: of 10 MB of wrong items it takes 0.2 s and 100 MB, not 4 s and 1.5 GB."""
+        # else models within are validated by validators of their own, which don't fail fast
+        return pydantic_core.SchemaValidator(_failing_fast(self._adapter.core_schema), _use_prebuilt=False)
 
     def names(self, body: bytes) -> list[str]:
         """Give the names that a body of JSON has for fields."""
@@ -299,6 +312,22 @@ def _mentions(schema: t.Any, holds: collections.abc.Callable[[dict[str, t.Any]],
     return False
 
 
+_COLLECTIONS: t.Final = ("list", "set", "frozenset", "dict")
+_NO_SCHEMAS: t.Final = ("config", "custom_error_context", "default", "expected", "metadata", "serialization")
+
+
+def _failing_fast(schema: t.Any) -> t.Any:
+    """Return a core schema with the same meaning, in which collections have the first of their errors alone."""
+    match schema:
+        case dict():
+            found = {key: each if key in _NO_SCHEMAS else _failing_fast(each) for key, each in schema.items()}
+            is_collection = schema.get("type") in _COLLECTIONS or "variadic_item_index" in schema  # of any length
+            return {**found, "fail_fast": True} if is_collection else found
+        case list() | tuple():
+            return type(schema)(map(_failing_fast, schema))
+    return schema
+
+
 def _may_be_infinite(schema: dict[str, t.Any]) -> bool:
     return schema.get("type") == "any" or (schema.get("type") == "float" and schema.get("allow_inf_nan", True))
 
@@ -376,8 +405,8 @@ def _attributes(value: t.Any, names: collections.abc.Iterable[str]) -> t.Any:
 
 
 def _errors(error: pydantic.ValidationError, *, inputs: bool) -> list[dict[str, t.Any]]:
-    if (count := error.error_count()) > ERROR_LIMIT:
-        return [too_many(count)]
+    if error.error_count() > ERROR_LIMIT:
+        return [too_many()]
     return t.cast(list[dict[str, t.Any]], error.errors(include_url=False, include_input=inputs))
 
 

@@ -23,6 +23,7 @@ _Processor: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
 _Values: t.TypeAlias = collections.abc.Sequence[t.Any]
 
 _MOST: t.Final = 1000
+_HEAVIEST: t.Final = 30_000  # of the sizes of all their statements: they take 10 to 25 MB
 _VERBS: t.Final = ("INSERT", "UPDATE", "DELETE")  # what the first word of a plain statement that writes is
 # the file in which SQLAlchemy wraps a default that takes no context
 _WITHOUT_CONTEXT: t.Final[str] = t.cast("t.Any", sa.ColumnDefault(lambda: None)).arg.__code__.co_filename
@@ -42,14 +43,15 @@ class _Default(t.NamedTuple):
 class Shape:
     """A shape's SQL, with what takes values to the driver, and rows from it, as SQLAlchemy does."""
 
-    def __init__(self, compiled: SQLCompiler, keys: tuple[str, ...], plan: "_Plan") -> None:
+    def __init__(self, compiled: SQLCompiler, statement: statements.Statement, plan: "_Plan") -> None:
         self.compiled = compiled
+        self.is_large = statement.is_large
         self.dialect: t.Any = compiled.dialect
         self.sql = str(compiled)
         self.writes = compiled.isinsert or compiled.isupdate or compiled.isdelete
         self.only_reads = isinstance(compiled.statement, sa.Select) and compiled.statement._for_update_arg is None
         self.is_plain = not self.writes or self.sql.startswith(_VERBS)
-        self._keys = keys
+        self._keys = statement.keys
         self._names = plan.names
         self._constants = plan.constants
         self._defaults = plan.defaults
@@ -125,13 +127,17 @@ class Shape:
 
 
 class Shapes:
-    """The shapes that were compiled for the connections of a pool, as many as are worth keeping."""
+    """The shapes that were compiled for the connections of a pool, the newest as far as their sizes allow."""
+
+    # Its state: the shapes with their sizes, and the sum of these.
 
     _of: t.ClassVar[weakref.WeakKeyDictionary[sa.Pool, "Shapes"]] = weakref.WeakKeyDictionary()
 
     def __init__(self, dialect: sa.Dialect) -> None:
         self._dialect = dialect
         self._shapes: dict[collections.abc.Hashable, Shape | None] = {}
+        self._sizes: dict[collections.abc.Hashable, int] = {}
+        self._size = 0
         self.known: dict[collections.abc.Hashable, Shape] = {}  # by the signatures of their statements
 
     @classmethod
@@ -147,24 +153,29 @@ class Shapes:
         try:
             return self._shapes[key] if key is not None else None
         except KeyError:
-            shape = self._shapes[key] = _compiled(statement, self._dialect)
+            return self._keep(statement)
         except TypeError:
             return None
-        _limit(self._shapes)
-        return shape
 
     def learn(self, statement: statements.Statement, signature: collections.abc.Hashable) -> Shape | None:
         """Give a statement's shape as :meth:`get` does, and know it by its signature, if it has one."""
         shape = self.get(statement)
         if shape is not None and signature is not None:
             self.known[signature] = shape
-            _limit(self.known)
+            if len(self.known) > _MOST:  # none of them has more in it than two tables have columns
+                del self.known[next(iter(self.known))]
         return shape
 
-
-def _limit(shapes: dict[t.Any, t.Any]) -> None:
-    if len(shapes) > _MOST:
-        del shapes[next(iter(shapes))]
+    def _keep(self, statement: statements.Statement) -> Shape | None:
+        key = statement.key
+        shape = self._shapes[key] = _compiled(statement, self._dialect)
+        self._sizes[key] = statement.size
+        self._size += self._sizes[key]
+        while len(self._shapes) > _MOST or (self._size > _HEAVIEST and len(self._shapes) > 1):
+            oldest = next(iter(self._shapes))
+            del self._shapes[oldest]
+            self._size -= self._sizes.pop(oldest)
+        return shape
 
 
 class _Plan(t.NamedTuple):
@@ -184,7 +195,7 @@ def _compiled(statement: statements.Statement, dialect: sa.Dialect) -> Shape | N
     if len(compiled._result_columns) != len(statement.keys):
         return None
     plan = _plan(statement, compiled)
-    return Shape(compiled, statement.keys, plan) if plan else None
+    return Shape(compiled, statement, plan) if plan else None
 
 
 def _plan(statement: statements.Statement, compiled: SQLCompiler) -> _Plan | None:

@@ -45,6 +45,7 @@ Clauses: t.TypeAlias = collections.abc.Collection[t.Any]
 Filters: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 
+_LARGE: t.Final = 300  # names, operators and values: compiled, such a statement takes some 200 kB, prepared as much
 _TABLES: t.Final = 1000
 _ABSENT: t.Final = object()
 
@@ -67,6 +68,25 @@ class Statement(t.NamedTuple):
     build: collections.abc.Callable[[], t.Any]
     data: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many names, operators and values it is made of: what it takes to compile and keep it grows with that."""
+        return len(self.values) if self.key is None else _leaves(self.key)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is too large for the caches that are bounded by the number of statements."""
+        return self.size > _LARGE
+
+    @property
+    def execution_options(self) -> dict[str, t.Any]:
+        """What SQLAlchemy is told when it runs the statement itself: not to keep a large one compiled."""
+        return {"compiled_cache": None} if self.is_large else {}
+
+
+def _leaves(key: t.Any) -> int:
+    return sum(map(_leaves, key)) if isinstance(key, tuple) else 1
 
 
 Signature: t.TypeAlias = tuple[collections.abc.Hashable, tuple[t.Any, ...]]

@@ -1,19 +1,24 @@
 """What a schema takes and gives is the same whichever library the model is of."""
 
+import asyncio
+import contextlib
 import dataclasses
 import datetime
 import decimal
 import itertools
+import json
 import typing as t
 import uuid
 
 import hypothesis
 import msgspec
 import pydantic
+import pytest
 import typing_extensions as te
 from hypothesis import strategies as st
 
 from flama import exceptions, schemas, types
+from flama.schemas import large, pydantic as pydantic_schemas
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=10)
 # The years that both libraries write with four digits; microseconds are what both keep.
@@ -171,3 +176,117 @@ def test_a_field_may_be_sent_by_the_names_that_its_schema_tells_and_by_no_other(
         is_known = all(each["type"] != "extra_forbidden" for each in error.detail.values())
 
     assert is_known == (name in schemas.names(model))
+
+
+# Large bodies
+
+
+class Part(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    name: str
+    count: int = 0
+    inner: "Part | None" = None
+
+
+class Piece(msgspec.Struct, forbid_unknown_fields=True):
+    name: str
+    count: int = 0
+    inner: "Piece | None" = None
+
+
+class Entry(te.TypedDict):
+    name: te.Required[str]
+    count: te.NotRequired[int]
+
+
+NAMED = st.fixed_dictionaries(
+    {"name": TEXT | st.just(1)},
+    optional={"count": st.integers(0, 9) | TEXT, "inner": st.none() | st.just({"name": "a"}) | st.just({}), "x": TEXT},
+)
+RECORDS = st.lists(NAMED | st.just(None) | st.just([]), max_size=12) | st.lists(st.just({}), max_size=120) | NAMED
+
+
+def outcome(decode):
+    """Return what a body is decoded to; of a refusal, all but the inputs, which no large body's error has."""
+    try:
+        return decode()
+    except exceptions.ValidationError as error:
+        return [{key: value for key, value in each.items() if key != "input"} for each in error.detail.values()]
+    except exceptions.DecodeError:
+        return exceptions.DecodeError
+
+
+@hypothesis.given(st.sampled_from([Part, Piece, Entry]), st.booleans(), RECORDS, st.integers(0, 2))
+def test_a_list_is_decoded_in_slices_as_it_is_at_once(model, plain, records, spaces):
+    annotation = list[t.Annotated[types.Schema, types.SchemaMetadata(model)]] if plain else list[model]
+    adapter = schemas.adapter(annotation)
+    body = json.dumps(records, indent=spaces or None).encode()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(large, "_SLICE", 30)
+        sliced = outcome(lambda: asyncio.run(large.decode_large(adapter, body)))
+        names = asyncio.run(large.names_of_large(adapter, body, 1_000))
+
+    assert sliced == outcome(lambda: adapter.decode(body))
+    if not isinstance(records, list) or all(isinstance(record, dict) for record in records):
+        assert sorted(names) == sorted(adapter.names(body))
+
+
+@hypothesis.given(RECORDS, st.integers(1, 40), st.sampled_from([b"[%b", b"%b]", b"%b,", b"[%b,]", b"[,%b]", b"[%b}"]))
+def test_a_list_that_is_no_json_is_none_in_slices(records, size, wrong):
+    adapter = schemas.adapter(list[Part])
+    body = wrong % json.dumps(records).encode()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(large, "_SLICE", size)
+        sliced = outcome(lambda: asyncio.run(large.decode_large(adapter, body)))
+
+    assert sliced == outcome(lambda: adapter.decode(body)) == exceptions.DecodeError
+
+
+class Nested(pydantic.BaseModel):
+    numbers: list[int] = []
+    named: dict[str, int] = {}
+    either: list[int] | list[str] = []
+    parts: list[Part] = []
+    pairs: tuple[int, str] | None = None
+    unique: set[int] = set()
+
+
+FEW = st.lists(st.integers() | TEXT | st.none(), max_size=3)
+
+
+@hypothesis.given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "numbers": FEW,
+            "named": st.dictionaries(TEXT, st.integers(0, 9) | TEXT, max_size=3),
+            "either": FEW,
+            "parts": st.lists(NAMED, max_size=3),
+            "pairs": st.none() | FEW,
+            "unique": FEW,
+        },
+    )
+)
+def test_a_large_record_has_the_value_of_a_small_one_or_the_first_of_its_collections_errors(record):
+    adapter, body = schemas.adapter(Nested), json.dumps(record).encode()
+    small = outcome(lambda: adapter.decode(body))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pydantic_schemas, "LARGE", 0)
+        big = outcome(lambda: adapter.decode(body))
+
+    assert big == small if isinstance(small, Nested) else big != [] and all(error in small for error in big)
+
+
+@hypothesis.given(st.lists(st.sampled_from([{}, {"a": [1, 2, 3]}, 1, "a,b", [], None])), st.integers(1, 8))
+def test_a_body_holds_as_many_records_as_its_list_has_elements(records, most):
+    whole, member = json.dumps(records).encode(), json.dumps({"other": 1, "parts": records, "last": []}).encode()
+
+    for body, fields in ((whole, ()), (member, ["parts"])):
+        with pytest.raises(exceptions.TooManyRecords) if len(records) > most else contextlib.nullcontext():
+            schemas.RecordLimit(most, fields).check(body)
+        schemas.RecordLimit(None, fields).check(body)
+    schemas.RecordLimit(most, ["last"]).check(member)

@@ -31,6 +31,7 @@ from flama.rest import (
 )
 from flama.routing.matcher import Matcher
 from flama.routing.path import Path
+from flama.schemas import RecordLimit
 
 __all__ = ["PARSERS", "Parser"]
 
@@ -137,7 +138,7 @@ def _body(text: str) -> object:
     async def receive() -> dict[str, t.Any]:
         return {"type": "http.request", "body": _bytes(text), "more_body": False}
 
-    return asyncio.run(request.data(_scope(content_type="application/json"), receive, None))
+    return asyncio.run(request.data(_scope(content_type="application/json"), receive, None, RecordLimit(None)))
 
 
 def _cursor(secret: str | None) -> _Call:
@@ -233,7 +234,7 @@ PARSERS: t.Final[tuple[Parser, ...]] = (
     Parser("Link", links.decode, (), ("<", ">", ";", "rel=", '"', "\\", "next", ",", " ", "a=b", "=")),
     Parser(
         "Accept",
-        lambda text: accept.is_preferred.__wrapped__(text, "a/b"),
+        lambda text: accept._is_preferred.__wrapped__(text, "a/b", "application/json"),
         (),
         ("a/b", ",", ";", "q=", '"', "\\", "1.", "0", " ", "*/*"),
     ),

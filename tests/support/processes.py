@@ -87,6 +87,12 @@ class Process:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = unused_port()
 
+    @property
+    def pid(self) -> int:
+        """The process, while it runs."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self, certificate: Certificate | None = None) -> None:
         """Start it, without waiting for it."""
         with self._log.open("ab") as log:

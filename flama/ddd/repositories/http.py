@@ -16,7 +16,7 @@ from flama.ddd.repositories.remote_lists import Records, RemoteListing, backward
 from flama.ddd.repositories.resources import HTTPResourceManager, check_resource, last_segment
 from flama.ddd.repositories.typed import Record, TypedRepository, records, required
 from flama.ddd.workers.http import HTTPWorker
-from flama.exceptions import InvalidResponseError, MultipleRecordsError, NotFoundError
+from flama.exceptions import InvalidDataError, InvalidResponseError, MultipleRecordsError, NotFoundError
 from flama.query import Stretch
 from flama.rest import names, orders, pages
 
@@ -52,8 +52,10 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     its path; ``_pagination`` and ``_page_size``; ``_envelope``, the field of a page that has its records, None where
     the page is a list; ``_record_envelope``, that of an answer which has the record; ``_slash``, whether paths end with
     one; ``_names``, its names of our parameters. ``_idempotent`` says that the service keeps the answers of writes by
-    their ``Idempotency-Key``, so that writes may be repeated.
+    their ``Idempotency-Key``, so that writes may be repeated. ``_max_records`` is how many records the service takes in
+    one request, None for any number: more are refused before they are sent.
 
+    :raises InvalidDataError: there are more records to send than ``_max_records``.
     :raises InvalidResponseError: what the service answers isn't a record of the type.
     :raises ApplicationError: ``_resource`` has a query.
     """
@@ -69,6 +71,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     _slash: t.ClassVar[bool] = True
     _names: t.ClassVar[collections.abc.Mapping[str, str]] = {}
     _idempotent: t.ClassVar[bool] = False
+    _max_records: t.ClassVar[int | None] = 10_000
     _dialect: t.ClassVar[Dialect] = Dialect()
     _floats: t.ClassVar[tuple[str, ...]] = ()  # fields of dictionaries whose numbers may be spelled
 
@@ -96,6 +99,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
             "_name": resource._called,
             "_id": resource._id.name,
             "_idempotent": resource.idempotency,
+            **({} if resource.max_records is None else {"_max_records": resource.max_records}),
             "_floats": resource._floats,
             **({} if hasattr(resource, "list") else {"_pagination": "cursor", "_has_all_styles": True}),
         }
@@ -359,6 +363,10 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         return record
 
     async def _many(self, operation: str, data: t.Any, query: _Pairs | None = None) -> builtins.list[Record]:
+        most = self._max_records
+        if most is not None and isinstance(data, builtins.list) and len(data) > most:
+            detail = f"{len(data)} records are more than the {most} that one request takes: send them in batches"
+            raise InvalidDataError(resource=self._resource_name, detail=detail)
         return self._read(await self._resource_manager.call(operation, json=data, query=query or []))
 
     def _read(self, records: builtins.list[t.Any]) -> builtins.list[Record]:

@@ -234,7 +234,9 @@ class Asyncpg(Driver):
         statement, columns = await adapter._prepare(shape.sql, shape.dialect._invalidate_schema_cache_asof)
         reader = shape.reader(tuple(column.type.oid for column in columns))
         cache = adapter._prepared_statement_cache
-        if cache is None:
+        if cache is not None and shape.is_large:  # of which a server's connection would have a hundred
+            cache.pop(shape.sql, None)
+        if cache is None or shape.is_large:
             return statement, reader, 0.0
         if len(self._statements) >= cache.capacity:
             del self._statements[next(iter(self._statements))]

@@ -40,7 +40,7 @@ async def _records(connection: AsyncConnection, statement: Statement, *, guarded
     if (driver := driver_of(connection)) is not None and (shape := driver.shapes.get(statement)) is not None:
         found: list[_Record] = await driver.execute(connection, shape, statement.values, counts=False, guarded=guarded)
         return found
-    result = await by_core(connection, statement.build())
+    result = await by_core(connection, statement.build(), options=statement.execution_options)
     return [dict(zip(statement.keys, row, strict=True)) for row in result.all()]
 
 
@@ -49,7 +49,7 @@ async def affected(connection: AsyncConnection, statement: Statement) -> int:
     await make_way(connection)
     if (driver := driver_of(connection)) is not None and (shape := driver.shapes.get(statement)) is not None:
         return int(await driver.execute(connection, shape, statement.values, counts=True))
-    return (await by_core(connection, statement.build())).rowcount
+    return (await by_core(connection, statement.build(), options=statement.execution_options)).rowcount
 
 
 async def records_of_many(
@@ -71,9 +71,11 @@ async def by_core(
     connection: AsyncConnection,
     statement: sa.Executable,
     parameters: collections.abc.Sequence[collections.abc.Mapping[str, t.Any]] | None = None,
+    *,
+    options: collections.abc.Mapping[str, t.Any] | None = None,
 ) -> sa.CursorResult[t.Any]:
-    """Run a statement as SQLAlchemy does."""
+    """Run a statement as SQLAlchemy does, with these execution options."""
     await make_way(connection)
     if connection.dialect.driver == "asyncmy":
         write_finite(connection)
-    return t.cast("sa.CursorResult[t.Any]", await connection.execute(statement, parameters))
+    return t.cast("sa.CursorResult[t.Any]", await connection.execute(statement, parameters, execution_options=options))

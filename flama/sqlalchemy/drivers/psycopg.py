@@ -50,7 +50,7 @@ class Psycopg(Driver):
             elif guarded and not is_first:
                 cursor = await self._run_guarded(shape, arguments)
             else:
-                cursor = await self._connection.execute(shape.sql, arguments)
+                cursor = await self._connection.execute(shape.sql, arguments, prepare=_may_prepare(shape))
             return int(cursor.rowcount) if counts else _reader(shape, cursor)(await cursor.fetchall())
         except psycopg.Error as error:
             if not await self._can_repeat(error, guarded=guarded, is_first=is_first) or is_repeated:
@@ -88,7 +88,7 @@ class Psycopg(Driver):
         async with connection.lock:
             connection._autocommit = True
             try:
-                await connection.wait(cursor._execute_gen(shape.sql, arguments))
+                await connection.wait(cursor._execute_gen(shape.sql, arguments, prepare=_may_prepare(shape)))
             finally:
                 connection._autocommit = autocommit
         return cursor
@@ -97,7 +97,7 @@ class Psycopg(Driver):
         """Run a statement within a savepoint; undo what failed."""
         connection = self._connection
         async with self._guard, connection.transaction(_READ):
-            return await connection.execute(shape.sql, arguments)
+            return await connection.execute(shape.sql, arguments, prepare=_may_prepare(shape))
 
     async def _can_repeat(self, error: Exception, *, guarded: bool, is_first: bool) -> bool:
         """Undo what failed before anything else was done; return whether it is prepared anew, and may be run so."""
@@ -155,6 +155,11 @@ class Psycopg(Driver):
 
     async def _tell(self, command: str) -> None:
         await self._connection.execute(command)
+
+
+def _may_prepare(shape: Shape) -> bool | None:
+    """Return whether psycopg may prepare what it has seen often: a server's connection has a hundred of these."""
+    return False if shape.is_large else None
 
 
 class _Cursor(Cursor):

@@ -104,7 +104,10 @@ class Stream:
             if connection.dialect.driver == "asyncmy":
                 write_finite(connection)
             try:
-                cursor = _ByCore(await connection.stream(statement.build()), statement.keys)
+                cursor = _ByCore(
+                    await connection.stream(statement.build(), execution_options=statement.execution_options),
+                    statement.keys,
+                )
             except Exception as error:  # of asyncpg's cursors, SQLAlchemy tells those who listen nothing
                 failures.prepare_anew(connection.dialect, error)
                 raise

@@ -161,8 +161,10 @@ async def _dropped_in_generations(
     columns = {key: table.columns[key] for referring in self_references(table) for keys in referring for key in keys}
     columns.update({column.key: column for column in statements.keys_of(table)})
     matching = statements.matching(table, clauses, filters)
+    referring = sa.select(*columns.values()).where(*matching).with_for_update()
+    options = statements.delete(table, clauses, filters).execution_options
     async with atomic(connection, several=True):
-        found = (await by_core(connection, sa.select(*columns.values()).where(*matching).with_for_update())).all()
+        found = (await by_core(connection, referring, options=options)).all()
         rows = [dict(zip(columns, row, strict=True)) for row in found]
         ordered, cycles = generations(table, rows)
         if tangled := [*(row for row in rows if refers_to_itself(table, row)), *(rows[place] for place in cycles)]:
@@ -191,7 +193,7 @@ async def _deleted_one(
 ) -> int:
     async with atomic(connection):
         few = statements.select(table, clauses, filters, limit=2)
-        found = (await by_core(connection, few.build().with_for_update())).all()
+        found = (await by_core(connection, few.build().with_for_update(), options=few.execution_options)).all()
         if len(found) != 1:
             return 0
         return await affected(connection, statements.delete(table, clauses, filters))
