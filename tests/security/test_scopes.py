@@ -110,7 +110,7 @@ class Shop(t.NamedTuple):
     async def call(
         self, method: str, path: str, json: t.Any = None, caller: str | None = "acme", **headers: str
     ) -> t.Any:
-        told = {} if caller is None else {"authorization": caller}
+        told = {"content-type": "application/json", **({} if caller is None else {"authorization": caller})}
         return await self.client.request(method, path, json=json, headers={**told, **headers})
 
     async def stored(self, repository: str = "orders") -> list[t.Any]:
