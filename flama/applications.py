@@ -2,9 +2,11 @@
 
 import collections.abc
 import contextlib
+import math
 import typing as t
 
 from flama import concurrency, exceptions, tasks, types
+from flama.http._send_timeout import SendTimeoutError, hang_up
 from flama.injection import Component, Components, Injector
 from flama.middleware import ErrorHandlers, Middleware, wrapped
 from flama.modules import Module, Modules
@@ -43,15 +45,16 @@ class Flama(Routes):
 
     ``lifespan`` is a function that takes the application and gives an asynchronous context manager; the application
     serves while it is entered. ``events`` maps "startup" and "shutdown" to handlers. ``max_body_size`` is in bytes:
-    larger bodies are answered with 413 without being read to their end; None takes any. With ``debug``, errors that
-    nobody expected are answered with their traceback.
+    larger bodies are answered with 413 without being read to their end; None takes any. A client that keeps a
+    piece of a stream or a file waiting for ``send_timeout`` seconds, or half of one more, is hung up on; None waits for
+    ever. With ``debug``, errors that nobody expected are answered with their traceback.
 
     ``schema`` is the path at which the OpenAPI document of the application is served, and ``docs`` that of a page which
     shows it; None serves none, and a route or a mount of the application's own on that path comes first. ``openapi``
     is what the document says beside the routes: ``info``, ``servers``, ``tags``, ``security`` and whatever else it can.
 
     :raises ApplicationError: two modules have the same name, or one that every application has; ``docs`` is given
-        without ``schema``.
+        without ``schema``; ``send_timeout`` isn't positive.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Flama(Routes):
         docs: str | None = "/docs/",
         parent: "Flama | None" = None,
         max_body_size: int | None = _MAX_BODY_SIZE,
+        send_timeout: float | None = 30.0,
     ) -> None:
         self.parent = parent
         self.router = Router(routes or ())
@@ -76,6 +80,7 @@ class Flama(Routes):
         self.middleware: list[t.Any] = list(middleware or ())
         self.events: dict[str, list[types.Handler]] = {event: [] for event in _EVENTS}
         self.max_body_size = max_body_size
+        self.send_timeout = send_timeout
         self._components = list(components or ())
         self._about = dict(openapi or {})
         self._described: dict[str, dict[str, t.Any]] = {}  # holds the document; another takes its place when that ages
@@ -87,6 +92,10 @@ class Flama(Routes):
         self._calls: dict[str, list[_Call]] = {}  # of the events' handlers
         self._static: _Static = {}
         self._find: _Find = self._refuse
+        if send_timeout is not None and not send_timeout > 0:
+            raise exceptions.ApplicationError(
+                f"'send_timeout' is a number of seconds above 0, or None: {send_timeout!r}"
+            )
         for name in self.modules:
             if name in vars(self) or hasattr(type(self), name):
                 raise exceptions.ApplicationError(f"A module can't be named '{name}': an application has that already")
@@ -114,6 +123,10 @@ class Flama(Routes):
             endpoint = self._live if scope["type"] == "lifespan" else self._find(scope)
         try:
             await endpoint(scope, receive, send)
+        except* SendTimeoutError as error:  # by itself, or from a task group
+            if after_response is None:  # only the outermost application has the server's own send
+                raise
+            await hang_up(scope, receive, send, error)
         finally:
             if after_response:
                 await tasks.run_all(after_response)
@@ -275,7 +288,13 @@ class Flama(Routes):
     @property
     def _context(self) -> Context:
         return Context(
-            self, self.components, self._errors.answer, self.max_body_size, self._roots, self._component_contexts()
+            self,
+            self.components,
+            self._errors.answer,
+            self.max_body_size,
+            self._roots,
+            self._component_contexts(),
+            math.inf if self.send_timeout is None else self.send_timeout,
         )
 
     @property
@@ -352,7 +371,8 @@ class Flama(Routes):
             async def routed(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
                 await router.find(scope)(scope, receive, send)
 
-            endpoint = guarded(wrapped(t.cast(types.App, routed), self.middleware), self._errors.answer)
+            served = wrapped(t.cast(types.App, routed), self.middleware)
+            endpoint = guarded(served, self._errors.answer, self._context.send_timeout)
             self._static, self._find = {}, lambda scope: endpoint
 
     async def _live(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
