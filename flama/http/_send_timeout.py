@@ -1,4 +1,4 @@
-"""Clients that take nothing of a response for too long, and are hung up on."""
+"""A time limit for clients to take the pieces of a response."""
 
 import contextlib
 import logging
