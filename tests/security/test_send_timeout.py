@@ -86,6 +86,9 @@ def application(tmp_path, **options):
     for handler in (generator, lines, events, own):
         app.add_route(f"/{handler.__name__}/", handler)
     app.add_route("/file/", lambda: http.FileResponse(large))
+    inner = Flama(send_timeout=0.3)
+    inner.add_route("/events/", events)
+    app.mount("/inner", inner)
     app.mount("/static", starlette.staticfiles.StaticFiles(directory=large.parent))
     return app
 
@@ -116,13 +119,21 @@ def wait_until(holds):
         time.sleep(0.01)
 
 
-_PATHS = ["/generator/", "/lines/", "/events/", "/file/", "/own/", "/static/large"]
+ANSWERS = {
+    "a generator": ("/generator/", ()),
+    "lines of JSON": ("/lines/", ()),
+    "events": ("/events/", ()),
+    "a file": ("/file/", ()),
+    "a response of one's own": ("/own/", ()),
+    "a file of a mounted application": ("/static/large", ()),
+    "events of a mounted application of ours": ("/inner/events/", ()),
+    "a generator behind middleware": ("/generator/", (Passing,)),
+    "a file of a mounted application behind middleware": ("/static/large", (Passing,)),
+    "events of a mounted application of ours behind middleware": ("/inner/events/", (Passing,)),
+}
 
 
-@pytest.mark.parametrize(
-    ("path", "middleware"),
-    [*((path, ()) for path in _PATHS), ("/generator/", (Passing,)), ("/static/large", (Passing,))],
-)
+@pytest.mark.parametrize(("path", "middleware"), ANSWERS.values(), ids=ANSWERS)
 def test_who_takes_nothing_is_hung_up_on(tmp_path, caplog, path, middleware):
     app = application(tmp_path, middleware=middleware)
 
