@@ -2,9 +2,11 @@
 
 import collections.abc
 import contextlib
+import math
 import typing as t
 
 from flama import concurrency, exceptions, tasks, types
+from flama.http._send_timeout import SendTimeoutError, hang_up
 from flama.injection import Component, Components, Injector
 from flama.middleware import ErrorHandlers, Middleware, wrapped
 from flama.modules import Module, Modules
@@ -48,7 +50,8 @@ class Flama(Routes):
     serves while it is entered. ``events`` maps "startup" and "shutdown" to handlers. ``max_body_size`` is in bytes:
     larger bodies are answered with 413 without being read to their end; None takes any. So are bodies of JSON that hold
     more than ``max_records``: as a list, or in one of an object's lists of models. None takes any number; a resource
-    may have a limit of its own. With ``debug``, errors that nobody expected are answered with their traceback.
+    may have a limit of its own. A client that keeps a piece of a stream or a file waiting for ``send_timeout`` seconds
+    is hung up on; None waits for ever. With ``debug``, errors that nobody expected are answered with their traceback.
 
     ``principal`` is a function that returns whom a request is from, or None for nobody; its parameters are injected as
     a handler's are. A parameter annotated :data:`~flama.types.Principal`, or with the class that the function is
@@ -64,7 +67,7 @@ class Flama(Routes):
     extra ``secrets``. A mounted application without a secret has that of the application around it.
 
     :raises ApplicationError: two modules have the same name, or one that every application has; ``docs`` is given
-        without ``schema``; ``max_records`` is less than 1, or ``secret`` too short.
+        without ``schema``; ``max_records`` is less than 1, ``secret`` too short or ``send_timeout`` not positive.
     :raises DependencyNotInstalled: ``secret`` is given, and the extra isn't installed.
     """
 
@@ -86,6 +89,7 @@ class Flama(Routes):
         max_records: int | None = _MAX_RECORDS,
         principal: types.Handler | None = None,
         secret: Secret | None = None,
+        send_timeout: float | None = 30.0,
     ) -> None:
         self.parent = parent
         self.router = Router(routes or ())
@@ -94,6 +98,7 @@ class Flama(Routes):
         self.events: dict[str, list[types.Handler]] = {event: [] for event in _EVENTS}
         self.max_body_size = max_body_size
         self.max_records = max_records
+        self.send_timeout = send_timeout
         self._components = [*([] if principal is None else [PrincipalComponent(principal)]), *(components or ())]
         self._about = dict(openapi or {})
         self._described: dict[str, dict[str, t.Any]] = {}  # holds the document; another takes its place when that ages
@@ -108,6 +113,10 @@ class Flama(Routes):
         self._find: _Find = self._refuse
         if max_records is not None and max_records < 1:
             raise exceptions.ApplicationError(f"max_records is {max_records}: it is a number from 1, or None")
+        if send_timeout is not None and not send_timeout > 0:
+            raise exceptions.ApplicationError(
+                f"'send_timeout' is a number of seconds above 0, or None: {send_timeout!r}"
+            )
         for name in self.modules:
             if name in vars(self) or hasattr(type(self), name):
                 raise exceptions.ApplicationError(f"A module can't be named '{name}': an application has that already")
@@ -135,6 +144,10 @@ class Flama(Routes):
             endpoint = self._live if scope["type"] == "lifespan" else self._find(scope)
         try:
             await endpoint(scope, receive, send)
+        except* SendTimeoutError as error:  # by itself, or from a task group
+            if after_response is None:  # only the outermost application has the server's own send
+                raise
+            await hang_up(scope, receive, send, error)
         finally:
             if after_response:
                 await tasks.run_all(after_response)
@@ -305,8 +318,16 @@ class Flama(Routes):
 
     @property
     def _context(self) -> Context:
-        limits = self.max_body_size, self.max_records
-        return Context(self, self.components, self._errors.answer, *limits, self._roots, self._component_contexts())
+        return Context(
+            self,
+            self.components,
+            self._errors.answer,
+            self.max_body_size,
+            self.max_records,
+            self._roots,
+            self._component_contexts(),
+            math.inf if self.send_timeout is None else self.send_timeout,
+        )
 
     @property
     def _roots(self) -> dict[t.Any, str]:
@@ -382,7 +403,8 @@ class Flama(Routes):
             async def routed(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
                 await router.find(scope)(scope, receive, send)
 
-            endpoint = guarded(wrapped(t.cast(types.App, routed), self.middleware), self._errors.answer)
+            served = wrapped(t.cast(types.App, routed), self.middleware)
+            endpoint = guarded(served, self._errors.answer, self._context.send_timeout)
             self._static, self._find = {}, lambda scope: endpoint
 
     async def _live(self, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:

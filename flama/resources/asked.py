@@ -7,6 +7,8 @@ import typing as t
 import urllib.parse
 
 from flama import exceptions, http, pagination, schemas, types
+from flama.ddd.workers.base import BaseWorker
+from flama.ddd.workers.units import Backend
 from flama.query import Condition, equal_fields
 from flama.resources.records import Records
 from flama.resources.rest import RESTResource
@@ -50,6 +52,21 @@ class Asked:
     def stamped(self) -> frozenset[str]:
         """The fields that records have by the request's scope, and need not be sent."""
         return frozenset(name for condition in self.bounds for name in equal_fields(condition))
+
+    @property
+    def backend(self) -> Backend | None:
+        """What opens the repository's session; None where it needs none, or the worker doesn't tell."""
+        return self.worker.backend_of(self.repository) if isinstance(self.worker, BaseWorker) else None
+
+    @contextlib.asynccontextmanager
+    async def stream_unit(self) -> collections.abc.AsyncGenerator[Records]:
+        """Open a unit of work for a stream, and yield the records in it.
+
+        :raises UnavailableError: other streams have all the connections that streams may have.
+        """
+        backend = self.backend
+        async with contextlib.nullcontext() if backend is None else backend.stream_slot(), self.unit() as found:
+            yield found
 
     def header(self, name: str) -> str | None:
         """Give a header's value; of several, all of them, as one."""

@@ -3,16 +3,15 @@
 import collections.abc
 import typing as t
 
-from flama import exceptions, http, pagination
-from flama.query import Condition, Order
+from flama import http, pagination
+from flama.query import Order
+from flama.resources import _streaming
 from flama.resources.asked import Asked
 from flama.rest import accept, cursors, orders, pages, streams
 
 __all__ = ["records"]
 
 _Pairs: t.TypeAlias = list[tuple[str, str]]
-
-_LINES: t.Final = 100  # in one message
 
 
 async def records(asked: Asked) -> http.Response:
@@ -22,7 +21,7 @@ async def records(asked: Asked) -> http.Response:
     style = pages.asked(dict(query))
     page, bound = pagination.requested(style, asked.scope, query, resource.max_page_size, caller_scope=asked.scope_key)
     if accept.is_preferred(asked.header("accept"), streams.MEDIA_TYPE):
-        return await _streamed(_lines(asked, conditions, order, page if _is_paged(query) else None))
+        return await _streamed(_streaming.lines(asked, conditions, order, page if _is_paged(query) else None))
     async with asked.unit() as found:
         try:
             part = await pagination.of_query(style, page, found.list(conditions, order), bound)
@@ -45,25 +44,6 @@ def _is_paged(query: _Pairs) -> bool:
 async def _streamed(lines: collections.abc.AsyncGenerator[bytes]) -> http.Response:
     """Give the answer that brings lines while they are read; an error before the first is answered as one."""
     return http.StreamingResponse(_Lines(await anext(lines, b""), lines), media_type=streams.MEDIA_TYPE)
-
-
-async def _lines(
-    asked: Asked, conditions: tuple[Condition, ...], order: tuple[Order, ...], page: pages.Page | None
-) -> collections.abc.AsyncGenerator[bytes]:
-    encode, is_sent, lines = asked.resource._output.one, False, list[bytes]()
-    try:
-        async with asked.unit() as found:
-            async for record in found.every(conditions, order, page):
-                lines.append(streams.encode(record, encode))
-                if len(lines) == _LINES:
-                    yield b"".join(lines)
-                    is_sent = True
-                    lines.clear()
-    except exceptions.ResourceException as error:
-        if not is_sent:
-            raise
-        lines.append(streams.encode(error))
-    yield b"".join(lines)
 
 
 class _Lines(collections.abc.AsyncIterator[bytes]):

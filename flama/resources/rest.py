@@ -2,6 +2,7 @@
 
 import collections.abc
 import importlib
+import inspect
 import typing as t
 
 from flama import exceptions, schemas, types
@@ -49,6 +50,9 @@ class RESTResource(Resource):
         how many records a body may bring at most; by default as many as the application takes
     ``key``
         the field that tells records apart, where no table says so; by default ``id``
+    ``stream_snapshot``
+        whether a stream is read in one transaction, with the records as they are when it begins, which has a connection
+        for as long as the client takes; by default it is read in batches, each as the records are by then
     ``preconditions``
         whether a change of a record has to say by ``If-Match`` of which state of it, and a change of many by
         ``If-Match: *`` that it is one of whatever states
@@ -82,6 +86,7 @@ class RESTResource(Resource):
     max_page_size: t.ClassVar[int] = pages.MOST
     max_records: t.ClassVar[int | None] = None
     key: t.ClassVar[str] = "id"
+    stream_snapshot: t.ClassVar[bool] = False
     preconditions: t.ClassVar[bool] = False
     idempotency: t.ClassVar[bool] = False
     idempotency_headers: t.ClassVar[collections.abc.Collection[str]] = ()
@@ -98,6 +103,7 @@ class RESTResource(Resource):
     _ordering: t.ClassVar[tuple[str, ...]]
     _order: t.ClassVar[tuple[Order, ...]]
     _floats: t.ClassVar[tuple[str, ...]] = ()  # columns whose numbers may be spelled in responses of a made schema
+    _keysets: t.ClassVar[collections.abc.Container[tuple[str, ...]]] = ()  # orders in which streams go batch by batch
     _sliceable: t.ClassVar[bool] = True
     _locks: t.ClassVar[bool] = False
     _kinds: t.ClassVar[collections.abc.Mapping[str, t.Any]] = {}  # by which places are told, where no table does
@@ -252,6 +258,14 @@ def _of_table(cls: t.Any) -> None:
     )
     cls._filters, cls._kinds = tables.fields(cls._table, _answered(answered)), {}
     cls._unique = tables.unique_columns(cls._table)
+    cls._keysets = tables.keysets(cls._table) if _streams_in_batches(cls) else ()
+
+
+def _streams_in_batches(cls: t.Any) -> bool:
+    """Whether a stream may be read in batches: a list can be asked for what comes after a record, which has its key."""
+    record = getattr(cls._repository, "_record", dict)
+    has_key = not schemas.is_model(record) or cls._id.name in _annotations(record)
+    return not cls.stream_snapshot and has_key and not inspect.isasyncgenfunction(cls._repository.list)
 
 
 def _table_input(cls: t.Any, tables: t.Any) -> TableInput:

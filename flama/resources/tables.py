@@ -32,12 +32,14 @@ __all__ = [
     "input_schema",
     "is_finite",
     "key",
+    "keysets",
     "output_schema",
     "required",
     "resets",
     "unique_columns",
 ]
 
+_PLACES: t.Final = frozenset((*IDS, bool))  # types of values of which each has its place in an order
 _MOMENTS: t.Final = (datetime.datetime, datetime.time)
 
 
@@ -143,6 +145,33 @@ def floats(table: sa.Table) -> tuple[str, ...]:
 def is_finite(table: sa.Table) -> bool:
     """Return whether no column of a table may hold a number that JSON has no form for."""
     return not any(may_be_infinite(column.type) for column in table.columns)
+
+
+def keysets(table: sa.Table) -> frozenset[tuple[str, ...]]:
+    """Return the orders by which a table can be read in batches: what an index has, or the beginning of it.
+
+    Without an index, each batch would sort all of the records. They are orders by columns that have an order of values
+    alone: of floats and decimals, NaN has no place in it, and an Enum's order is the database's.
+    """
+    indexes = [[column.key for column in index.columns] for index in _indexes(table)]
+    kinds = python_types(table)
+    places = {
+        key
+        for key, column in table.columns.items()
+        if kinds.get(key) in _PLACES and not isinstance(column.type, sa.Enum)
+    }
+    prefixes = [tuple(keys[:length]) for keys in indexes for length in range(len(keys) + 1)]
+    return frozenset(keys for keys in prefixes if places.issuperset(keys))
+
+
+def _indexes(table: sa.Table) -> collections.abc.Iterator[t.Any]:
+    yield table.primary_key
+    yield from (each for each in table.constraints if isinstance(each, sa.UniqueConstraint))
+    # of an expression or with a condition, an index serves no order of all records
+    for index in table.indexes:
+        is_partial = any(options.get("where") is not None for options in index.dialect_options.values())
+        if not is_partial and all(isinstance(each, sa.Column) for each in index.expressions):
+            yield index
 
 
 def _schema(name: str, fields: dict[str, t.Any], **config: t.Any) -> t.Any:

@@ -18,10 +18,13 @@ What is compiled for ``async def get(id: int) -> dict`` is, but for names::
 import collections.abc
 import contextlib
 import dataclasses
+import functools
+import math
 import re
 import typing as t
 
 from flama import concurrency, exceptions, http, schemas, types
+from flama.http._send_timeout import timed
 from flama.http.request import FORM, STARTED
 from flama.http.response import answer, json
 from flama.injection import Component, Components, Injector, Plan
@@ -56,6 +59,7 @@ class Context:
     contexts: collections.abc.Mapping[Component, collections.abc.Mapping[t.Any, t.Any]] = dataclasses.field(
         default_factory=dict
     )
+    send_timeout: float = math.inf
 
     def plan(self, path: Path, handler: types.Handler) -> Plan:
         """Return the plan that makes the arguments of a path's handler.
@@ -302,15 +306,19 @@ def _globals(context: Context) -> dict[str, t.Any]:
         "answer": answer,
         "app": context.app,
         "content_length": _content_length,
-        "deliver": _deliver,
+        "deliver": functools.partial(_deliver, context.send_timeout),
         "failed": context.failed,
         "json": json,
         "run_in_thread": concurrency.run_in_thread,
     }
 
 
-async def _deliver(response: http.Response, scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+async def _deliver(
+    timeout: float, response: http.Response, scope: types.Scope, receive: types.Receive, send: types.Send
+) -> None:
     """Send a response object; note when it begins, and leave no stream open behind it."""
+    if type(response).__call__ is not http.Response.__call__:  # else it is whole, and nothing waits for the client
+        send = timed(send, timeout)
     try:
         await response(scope, receive, _noting(scope, send))
     finally:
@@ -326,12 +334,23 @@ def _noting(scope: types.Scope, send: types.Send) -> types.Send:
     return noting
 
 
-def guarded(app: Endpoint, failed: Failed) -> Endpoint:
-    """Give an application whose errors are answered, as long as it has not begun to answer itself."""
+def guarded(app: Endpoint, failed: Failed, timeout: float = math.inf) -> Endpoint:
+    """Return an application whose errors are answered, as long as it has not begun to answer itself.
+
+    A client that takes nothing of a stream of its for ``timeout`` seconds is hung up on.
+    """
 
     async def serve(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+        timed_send: types.Send | None = None
+
+        async def send_timed(message: types.Message) -> None:
+            nonlocal timed_send
+            if timed_send is None and message.get("more_body"):
+                timed_send = timed(send, timeout)
+            await (timed_send or send)(message)
+
         try:
-            await app(scope, receive, _noting(scope, send))
+            await app(scope, receive, _noting(scope, send_timed))
         except Exception as error:  # noqa: BLE001 - it raises what nobody expected again
             await failed(scope, receive, send, error)
 

@@ -282,7 +282,8 @@ class CompiledRouter(Matcher[Endpoint]):
         deepest = max(map(len, self._mounts), default=0)
         for length in range(min(len(segments) - 1, deepest), 0, -1):
             if (app := self._mounts.get(tuple(segments[:length]))) is not None:
-                return guarded(_mounted(app, "/".join(segments[:length])), self._context.failed)
+                mounted = _mounted(app, "/".join(segments[:length]))
+                return guarded(mounted, self._context.failed, self._context.send_timeout)
         return self._refusal(scope, (self.methods(scope) | self._heads.methods(scope)) - {WEBSOCKET})
 
     def _refusal(self, scope: types.Scope, methods: set[str]) -> Endpoint:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 from flama import exceptions, modules
 from flama.sqlalchemy import _outages, drivers, failures
 from flama.sqlalchemy._pool_options import check_pool_options
+from flama.sqlalchemy._stream_slots import StreamSlots
 from flama.sqlalchemy.disposal import disposed
 from flama.sqlalchemy.leaks import Watch
 from flama.sqlalchemy.metadata import metadata
@@ -261,11 +262,15 @@ class SQLAlchemyModule(modules.Module):
     Each of several databases has a module with another ``name``, and is ``app.<name>``. Who holds a connection for
     longer than ``leak_after`` seconds is told of in the log ``flama.sqlalchemy``, as is who never gives one back.
 
+    ``stream_connections`` are the connections that the streams of resources have at most at a time, by default half of
+    those that the pool may have; others stay free for all else.
+
     ``replicas`` are the URLs of the primary's replicas, PostgreSQL's, which units that only read are served by: see
     :class:`~flama.sqlalchemy.replicas.Replicas`. One has ``patience`` seconds to come to where a reader wants it.
 
-    :raises ApplicationError: the URL is empty, the name can't be an attribute's, ``leak_after`` isn't positive, an
-        option of the pool in ``engine_args`` can't have its value, or replicas are to share a single connection.
+    :raises ApplicationError: the URL is empty, the name can't be an attribute's, ``leak_after`` or
+        ``stream_connections`` isn't positive, an option of the pool in ``engine_args`` can't have its value, or
+        replicas are to share a single connection.
     """
 
     name = "sqlalchemy"
@@ -279,6 +284,7 @@ class SQLAlchemyModule(modules.Module):
         *,
         name: str = "sqlalchemy",
         leak_after: float | None = None,
+        stream_connections: int | None = None,
         replicas: collections.abc.Iterable[str] = (),
         patience: float = 0.1,
     ) -> None:
@@ -288,15 +294,19 @@ class SQLAlchemyModule(modules.Module):
             raise exceptions.ApplicationError(f"A module can't be named '{name}': no attribute can")
         if leak_after is not None and leak_after <= 0:
             raise exceptions.ApplicationError(f"'leak_after' is a number of seconds above 0, not {leak_after}")
+        if stream_connections is not None and (type(stream_connections) is not int or stream_connections < 1):
+            raise exceptions.ApplicationError(f"'stream_connections' is a number from 1, not {stream_connections!r}")
         check_pool_options(engine_args or {})
         self.name = name
         self.database = database
         self.single_connection = single_connection
         self.engine_args = dict(engine_args or {})
         self.leak_after = leak_after
+        self.stream_connections = stream_connections
         self._running: _Running | None = None  # between start-up and shutdown
         self._latest: _Running | None = None  # what ran last, as units may end after the shutdown
         self._followers: list[_Running] = []  # meanwhile
+        self._stream_slots: StreamSlots | None = None  # meanwhile
         self._watches: list[Watch] = []
         self._replica_urls = tuple(replicas)
         self._patience = patience
@@ -314,15 +324,24 @@ class SQLAlchemyModule(modules.Module):
         """What opens connections and transactions, while the application runs."""
         return self._started.manager
 
+    @property
+    def stream_slots(self) -> StreamSlots:
+        """The connections that streams may have at a time, while the application runs."""
+        if self._stream_slots is None:
+            raise exceptions.ApplicationError("SQLAlchemyModule not initialized")
+        return self._stream_slots
+
     async def on_startup(self) -> None:
         """Make the engine; it connects when it is first used.
 
-        :raises ApplicationError: the driver is not asynchronous, or ``leak_after`` is given beside another pool.
+        :raises ApplicationError: the driver is not asynchronous, ``leak_after`` is given beside another pool, or
+            ``stream_connections`` are more than the pool has.
         """
         urls = map(sa.make_url, (self.database, *self._replica_urls))
         running, *followers = [_start(url, self.single_connection, self.engine_args) for url in urls]
         if self.leak_after is not None:
             self._watches = _watched([running, *followers], self.leak_after)
+        self._stream_slots = StreamSlots(running.engine, self.stream_connections)
         self._running, self._latest, self._followers = running, running, followers
         if followers:
             engines = [follower.engine for follower in followers]

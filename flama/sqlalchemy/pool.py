@@ -219,6 +219,11 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return super().checkedout() - len(self._growth.tasks)
 
     @property
+    def limit(self) -> float:
+        """How many connections there may be at a time; infinite where the pool has no limit."""
+        return self._limit
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is no connection, idle or in use, and none is being made."""
         return self._count == 0

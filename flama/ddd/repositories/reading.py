@@ -148,7 +148,8 @@ class TableReader(TypedRepository[Record]):
             return Listing(self, clauses, filters, options)
 
         read = self._read if fields is None else _as_they_are
-        return Records(self._table_manager, page, read, lock, listing if after is None and before is None else None)
+        is_whole = after is None and before is None
+        return Records(self._table_manager, page, read, lock, listing if is_whole else None, limit=limit)
 
     @t.overload
     async def first(

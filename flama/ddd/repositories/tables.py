@@ -65,9 +65,11 @@ class Records(collections.abc.AsyncIterator[Record]):
         read: collections.abc.Callable[[list[_Record]], list[Record]],
         lock: readings.Lock | None,
         listing: collections.abc.Callable[[], query.Query] | None = None,
+        *,
+        limit: int | None = None,
     ) -> None:
         self._listing = listing
-        self._stream = drivers.Stream(manager.connection, statement)
+        self._stream = drivers.Stream(manager.connection, statement, limit)
         self._records = _records(manager, self._stream, read, lock)
         self._stream.is_for(self._records)
 

@@ -179,6 +179,13 @@ class BaseWorker(AbstractWorker, Backend):
         """Give the parts of a unit in the order in which they are opened; they end in the reverse order."""
         return ((self, self.repositories),)
 
+    def backend_of(self, name: str) -> Backend | None:
+        """Return what opens the session of the repository of this name; None where it needs none."""
+        for backend, repositories in self.parts():
+            if name in repositories and repositories[name]._backend is not None:
+                return backend
+        return None
+
     @property
     def repositories(self) -> dict[str, type[AbstractRepository]]:
         """The repositories that it declares, by name."""

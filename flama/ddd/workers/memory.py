@@ -30,6 +30,8 @@ class MemoryWorker(BaseWorker):
     :raises IntegrityError: a constraint that is checked at the end refuses what the unit wrote.
     """
 
+    stream_mode = "whole"  # no other unit has the store meanwhile, and the records are in memory anyway
+
     _given: t.ClassVar[Store | None] = None
     _substitutes: t.ClassVar[_Repositories] = {}
 
@@ -112,6 +114,10 @@ class MemoryWorker(BaseWorker):
             for backend, repositories in super().parts()
         ]
         return (*[(backend, repositories) for backend, repositories in others if repositories], (self, kept))
+
+    def stream_slot(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Return nothing to wait for, also where it stands in for a worker on a database."""
+        return contextlib.nullcontext()
 
     @contextlib.asynccontextmanager
     async def session(self) -> collections.abc.AsyncIterator[Session]:

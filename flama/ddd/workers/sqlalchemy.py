@@ -1,6 +1,7 @@
 """Units of work on a SQL database."""
 
 import collections.abc
+import contextlib
 import dataclasses
 import typing as t
 
@@ -57,6 +58,7 @@ class SQLAlchemyWorker(BaseWorker):
     """
 
     precedence = 1
+    stream_mode = "batches"
 
     def __init__(
         self,
@@ -136,6 +138,10 @@ class SQLAlchemyWorker(BaseWorker):
             raise exceptions.SQLAlchemyError("The position to come after is known when the unit has ended")
         replicas = self._module.replicas
         return None if replicas is None else await replicas.position()
+
+    def stream_slot(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Return one of the connections that streams may have at a time."""
+        return self._module.stream_slots.slot()
 
     def session(self) -> "_Session":
         """Give what checks a connection out, and gives it back."""

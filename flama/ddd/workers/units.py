@@ -10,7 +10,10 @@ from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers.hooks import Hooks
 from flama.tasks import Work
 
-__all__ = ["Backend", "Part", "RolledBack", "Transaction", "Unit"]
+__all__ = ["Backend", "Part", "RolledBack", "StreamMode", "Transaction", "Unit"]
+
+StreamMode: t.TypeAlias = t.Literal["unit", "batches", "whole"]
+"""How a stream of records is read: within one unit, in batches with a unit for each, or whole before it begins."""
 
 
 class Transaction(t.Protocol):
@@ -31,6 +34,11 @@ class Backend(abc.ABC):
 
     precedence: t.ClassVar[int] = 0
     calls_remotely: t.ClassVar[bool] = False  # so that there are calls which may have a request's headers
+    stream_mode: t.ClassVar[StreamMode] = "unit"
+
+    def stream_slot(self) -> contextlib.AbstractAsyncContextManager[None]:
+        """Return what a unit that streams has to have, beside its session, so that others find sessions as well."""
+        return contextlib.nullcontext()
 
     @abc.abstractmethod
     def session(self) -> contextlib.AbstractAsyncContextManager[t.Any]:

@@ -29,6 +29,9 @@ async def read(connection: AsyncConnection, statement: Statement) -> list[_Recor
 async def first_batch(stream: Stream) -> list[_Record]:
     """Run a stream's statement, and return its first records; one that is refused leaves its transaction usable."""
     await make_way(stream.connection)
+    if stream.is_short:
+        stream.end()
+        return await read(stream.connection, stream.statement)
     if driver_runs(stream.connection, stream.statement):
         return await stream.batch()
     async with atomic(stream.connection):

@@ -22,6 +22,7 @@ _Record: t.TypeAlias = dict[str, t.Any]
 # A short result is read at once; a long one in few round trips, and in little memory.
 _FIRST: t.Final = 250
 _BATCH: t.Final = 1000
+_SHORT: t.Final = 2000  # so many are read at once where there can be no more, without a cursor and its transaction
 _STREAMS: t.Final = "flama_streams"  # noted on SQLAlchemy's connection, with which it goes
 # their protocol has no cursor that waits while another statement runs
 _ONE_AT_A_TIME: t.Final = frozenset(("mysql", "mariadb"))
@@ -31,16 +32,22 @@ class Stream:
     """The records that a statement finds, batch by batch, run when the first is asked for.
 
     Its cursor closes with the last row, with :meth:`aclose`, with the transaction, and, when it was left unfinished
-    and dropped, before the connection's next statement.
+    and dropped, before the connection's next statement. One that ``is_short`` by its limit needs none.
     """
 
-    def __init__(self, connection: AsyncConnection, statement: collections.abc.Callable[[], Statement]) -> None:
+    def __init__(
+        self,
+        connection: AsyncConnection,
+        statement: collections.abc.Callable[[], Statement],
+        limit: int | None = None,
+    ) -> None:
         self.connection = self._connection = connection
         self._make = statement
         self._reader: collections.abc.Callable[[], t.Any] = lambda: None
         self._cursor: Cursor | None = None
         self._ahead: list[_Record] = []
         self._size = _FIRST
+        self.is_short = type(limit) is int and limit <= _SHORT  # what is no number is refused later
         self._ended = False
 
     @functools.cached_property
@@ -62,6 +69,10 @@ class Stream:
         """Whether the connection is closed, and the records with it."""
         sync: t.Any = self._connection.sync_connection
         return sync is None or (sync._dbapi_connection is None and sync.closed)
+
+    def end(self) -> None:
+        """Note that its records were read in another way."""
+        self._ended = True
 
     async def batch(self) -> list[_Record]:
         """Give the next records, none when there are no more."""
