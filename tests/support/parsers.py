@@ -156,6 +156,10 @@ def _filter(name: str) -> _Call:
     return lambda text: filters.decode([(name, text)], _FIELDS, resource="x")
 
 
+def _filter_of_many(text: str) -> object:
+    return _filter(names.FILTER)(f'{{"and":[{text}["age","gte","1"]]}}')
+
+
 def _fields(text: str) -> object:
     query = request.query_pairs({"query_string": _bytes(text)})
     return filters.decode(query, _FIELDS, resource="x")
@@ -174,11 +178,13 @@ _NUMBER: t.Final = ("1", "-", ".", "e9", "inf", "nan", "_", " ", "٣", "9" * 40)
 _MOMENT: t.Final = ("2024-05-06", "T", "07:08:09", ".123456", "Z", "+01:00", "-", ":", "0", "W", "99999999")
 _JSON: t.Final = ("[", "]", "{", "}", '"', "\\u", "d800", ":", ",", '"a"', "1", "e", "-", "null", "NaN", " ")
 _QUERY: t.Final = ("a", "=", "&", "%", "%41", "%ff", "+", ";", "age=", "eq:1", "a=1&")
+_HEAD: t.Final = '--x\r\nContent-Disposition: form-data; name="'
 _FORM: t.Final = (
+    f'{_HEAD}a"\r\n\r\n',
+    _HEAD,
+    f'{_HEAD}a"\r\n\r\nv\r\n',
     "--x\r\n",
     "\r\n",
-    'Content-Disposition: form-data; name="',
-    'a"',
     "; filename=",
     "--x--",
     "\r\n--x",
@@ -207,6 +213,19 @@ PARSERS: t.Final[tuple[Parser, ...]] = (
         _filter(names.FILTER),
         (*_REFUSED, exceptions.UnknownColumnError),
         ("[", "]", '{"and":[', '{"or":[', '{"not":', "}", '["age","gte","1"]', ",", '"age"', '"in"', "1e9", "x"),
+    ),
+    Parser(
+        "filter of many",
+        _filter_of_many,
+        (*_REFUSED, exceptions.UnknownColumnError),
+        (
+            '["age","gte","1"],',
+            '["age","in",["1","2"]],',
+            '{"not":["age","gte","1"]},',
+            '["x","eq","1"],',
+            '"x",',
+            "1,",
+        ),
     ),
     Parser(
         "comparison",
