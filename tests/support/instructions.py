@@ -30,7 +30,7 @@ def absent() -> str:
 
 
 def count(parser: Parser, folder: pathlib.Path) -> dict[tuple[int, str], tuple[int, int]]:
-    """Return by the number and the beginning of each input the instructions for it, and for the one that is twice as long."""
+    """Return by number and beginning of each input the instructions for it, and for one that is twice as long."""
     command = [
         "valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={folder / 'out'}", "--dump-line=no",
         f"--toggle-collect={_MARK}", f"--dump-after={_MARK}",
