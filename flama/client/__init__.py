@@ -27,6 +27,7 @@ __all__ = [
     "HTTPError",
     "HTTPStatusError",
     "LifespanContextManager",
+    "LocalProtocolError",
     "NOT_SENT",
     "Policy",
     "Response",
@@ -43,6 +44,7 @@ __all__ = [
 DecodingError = httpx.DecodingError
 HTTPError = httpx.HTTPError
 HTTPStatusError = httpx.HTTPStatusError
+LocalProtocolError = httpx.LocalProtocolError
 Response = httpx.Response
 TimeoutException = httpx.TimeoutException
 TransportError = httpx.TransportError

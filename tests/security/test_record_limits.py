@@ -18,6 +18,8 @@ from tests.support.rest import Service
 
 pytestmark = pytest.mark.anyio
 
+JSON = {"content-type": "application/json"}
+
 item = sa.Table("item", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String))
 
 
@@ -286,7 +288,7 @@ async def test_others_are_served_while_a_large_list_is_read(annotation):
             await asyncio.sleep(0)
 
     async with Client(app=app) as client:
-        response, _ = await asyncio.gather(client.post("/", content=body), count())
+        response, _ = await asyncio.gather(client.post("/", content=body, headers=JSON), count())
 
     assert response.json() == 4_000
     assert turns > len(body) / 2**16
@@ -310,7 +312,7 @@ async def test_large_bodies_are_read_one_after_the_other(monkeypatch):
     body = json.dumps([{"name": "x" * 1_000}] * 500).encode()
 
     async with Client(app=app) as client:
-        responses = await asyncio.gather(*(client.post("/", content=body) for _ in range(5)))
+        responses = await asyncio.gather(*(client.post("/", content=body, headers=JSON) for _ in range(5)))
 
     assert [response.json() for response in responses] == [500] * 5
     assert most == 1
@@ -322,12 +324,12 @@ async def test_a_reader_that_goes_away_leaves_its_turn_to_the_next():
     body = json.dumps([{"name": "x" * 1_000}] * 500).encode()
 
     async with Client(app=app) as client:
-        tasks = [asyncio.ensure_future(client.post("/", content=body)) for _ in range(3)]
+        tasks = [asyncio.ensure_future(client.post("/", content=body, headers=JSON)) for _ in range(3)]
         await asyncio.sleep(0.001)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        response = await asyncio.wait_for(client.post("/", content=body), 5)
+        response = await asyncio.wait_for(client.post("/", content=body, headers=JSON), 5)
 
     assert response.json() == 500
 

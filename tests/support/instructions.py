@@ -29,8 +29,8 @@ def absent() -> str:
     return "" if shutil.which("valgrind") else "valgrind isn't installed"
 
 
-def count(parser: Parser, folder: pathlib.Path) -> dict[str, tuple[int, int]]:
-    """Return by the beginning of each input the instructions for it, and for the one that is twice as long."""
+def count(parser: Parser, folder: pathlib.Path) -> dict[tuple[int, str], tuple[int, int]]:
+    """Return by number and beginning of each input the instructions for it, and for one that is twice as long."""
     command = [
         "valgrind", "--quiet", "--tool=callgrind", f"--callgrind-out-file={folder / 'out'}", "--dump-line=no",
         f"--toggle-collect={_MARK}", f"--dump-after={_MARK}",
@@ -42,7 +42,7 @@ def count(parser: Parser, folder: pathlib.Path) -> dict[str, tuple[int, int]]:
     inputs = [*parser.growing(LENGTH)]
     own = totals[-2 * len(inputs) :]  # before, modules that were imported may have called it
     pairs = zip(own[::2], own[1::2], strict=True)
-    return {text[:40]: pair for text, pair in zip(inputs, pairs, strict=True)}
+    return {(number, inputs[number][:40]): pair for number, pair in enumerate(pairs)}
 
 
 def _counted(run: collections.abc.Callable[[str], bool], text: str) -> None:

@@ -12,13 +12,20 @@ from flama.client import (
     Answer,
     DecodingError,
     HTTPError,
+    LocalProtocolError,
     Response,
     TimeoutException,
     TransportError,
     UnsupportedProtocol,
     iter_decompressed,
 )
-from flama.exceptions import InvalidResponseError, ResourceException, TooManyRequestsError, UnavailableError
+from flama.exceptions import (
+    InvalidDataError,
+    InvalidResponseError,
+    ResourceException,
+    TooManyRequestsError,
+    UnavailableError,
+)
 from flama.limits import limited
 from flama.rest import errors
 from flama.retry import Guard, Policy, attempted
@@ -123,6 +130,8 @@ class Attempts:
         """Return the error of the resource for one of the client, which a wrong URL has of its own."""
         if isinstance(error, UnsupportedProtocol):
             return error
+        if isinstance(error, LocalProtocolError):  # nothing was sent
+            return InvalidDataError(resource=self._resource, id=self._id, detail=str(error))
         if not isinstance(error, TransportError):
             return InvalidResponseError(resource=self._resource, id=self._id, detail=str(error))
         # A service that is restarted refuses or ends connections at once. Nobody has to be kept from waiting for it,
