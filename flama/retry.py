@@ -12,7 +12,7 @@ import time
 import typing as t
 import uuid
 
-__all__ = ["Backoff", "Guard", "Keys", "Policy", "attempted", "repeated"]
+__all__ = ["Backoff", "Guard", "Keys", "Policy", "attempted", "attempted_again", "repeated"]
 
 R = t.TypeVar("R")
 
@@ -41,15 +41,34 @@ async def attempted(
     ``least`` says of an error how many seconds there have to be before another attempt, on top of which comes the
     pause; None lets the error on.
     """
-    for attempt in range(attempts - 1):
+    try:
+        return await work()
+    except Exception as error:  # noqa: BLE001 - it is raised again unless there is another attempt
+        failure = error
+    return await attempted_again(failure, work, attempts - 1, backoff, least)
+
+
+async def attempted_again(
+    failure: Exception,
+    work: collections.abc.Callable[[], collections.abc.Awaitable[R]],
+    attempts: int,
+    backoff: Backoff,
+    least: collections.abc.Callable[[Exception], float | None],
+) -> R:
+    """Return what ``work()`` returns after a failure, of up to so many more attempts; see :func:`attempted`."""
+    for attempt in range(attempts):
+        pause = least(failure)
+        if pause is None:
+            break
+        await asyncio.sleep(pause + backoff.pause(attempt))
         try:
             return await work()
-        except Exception as error:
-            pause = least(error)
-            if pause is None:
-                raise
-        await asyncio.sleep(pause + backoff.pause(attempt))
-    return await work()
+        except Exception as error:  # noqa: BLE001 - as above
+            failure = error
+    try:
+        raise failure
+    finally:
+        del failure  # whose traceback has this frame
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -20,11 +20,13 @@ from flama.limits import watch_of
 
 __all__ = ["AiohttpTransport"]
 
-_Text: t.TypeAlias = list[tuple[str, str]]
+_Framed: t.TypeAlias = tuple[list[tuple[str, str]], int | None, bool]
+"""The headers of a request, the length of its body, and whether it has all headers that aiohttp adds by itself."""
 
 _SAFE: t.Final = {"GET", "HEAD", "OPTIONS"}
 _PIECE: t.Final = 65_536  # bytes of a body that are written at a time
-_AUTOMATIC: t.Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")  # of aiohttp, where none is given
+_AUTOMATIC: t.Final = {b"accept", b"accept-encoding", b"user-agent"}  # which aiohttp adds where they aren't given
+_SKIPPED: t.Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _EXTENSIONS: t.Final = {"http_version": b"HTTP/1.1"}
 
 _TARGET: t.Final = re.compile(rb"[!-~]*")  # RFC 9112, section 3.2, percent-encoded
@@ -46,7 +48,7 @@ class AiohttpTransport(DirectTransport):
         self._limits = limits
         self._turns = None if limits.max_connections is None else asyncio.Semaphore(limits.max_connections)
         # the headers of the last call, and what is made of them: calls that only read have the same, once and again
-        self._framed: tuple[Headers, tuple[_Text, int | None]] = [], ([], 0)
+        self._framed: tuple[Headers, _Framed] = [], ([], 0, False)
         self._session: tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession] | None = None
 
     async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None = None) -> Answer:
@@ -90,9 +92,14 @@ class AiohttpTransport(DirectTransport):
         try:
             incoming = await self._start(outgoing)
             try:
-                body = await _read(incoming, outgoing, limit)
+                content = incoming.content
+                if content.is_eof() and content.exception() is None and content.total_bytes <= (limit or 0):
+                    body = content.read_nowait()  # it has arrived with the head, as most do
+                else:
+                    body = await _read(content, outgoing, limit)
             finally:
-                await _close(incoming, outgoing)
+                if outgoing.is_open or not incoming.closed:
+                    await _close(incoming, outgoing)
         finally:
             self._release()
         return Answer(incoming.status, lowered(incoming.raw_headers), body)
@@ -109,7 +116,7 @@ class AiohttpTransport(DirectTransport):
             except _NotSent:
                 continue
             except BaseException as error:
-                if may_repeat and isinstance(error, _Interrupted) and outgoing.was_kept and not outgoing.is_over:
+                if may_repeat and isinstance(error, _INTERRUPTIONS) and outgoing.was_kept and not outgoing.is_over:
                     may_repeat = False
                     continue
                 await outgoing.aclose()
@@ -150,7 +157,7 @@ class _Outgoing:
         self,
         method: str,
         url: yarl.URL,
-        framed: tuple[_Text, int | None],
+        framed: "_Framed",
         body: "bytes | httpx.AsyncByteStream",
         timeout: httpx.Timeout,
     ) -> None:
@@ -159,7 +166,9 @@ class _Outgoing:
         self.method = method
         self.timeout = timeout
         self._url = url
-        self._headers, self._length = framed
+        self._headers, self._length, has_automatic = framed
+        # aiohttp takes longer to pass over headers than to see that they are there
+        self._skipped = None if has_automatic and method in _SAFE else _SKIPPED
         self._body = body
         self._watch = watch_of(asyncio.get_running_loop())
 
@@ -196,6 +205,7 @@ class _Outgoing:
                 self._url,
                 headers=headers,
                 data=data,
+                skip_auto_headers=self._skipped,
                 timeout=_timeout(self.timeout.connect),
                 allow_redirects=False,
             )
@@ -281,7 +291,7 @@ class _Stream(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        if self._release is not None and (chunk := await _chunk(self._incoming, self._outgoing)):
+        if self._release is not None and (chunk := await _chunk(self._incoming.content, self._outgoing)):
             return chunk
         raise StopAsyncIteration
 
@@ -302,41 +312,22 @@ class _Request(aiohttp.ClientRequest):
     can't be sent again, the socket is asked as well: the event loop may not yet know that the server has hung up.
     """
 
-    async def send(self, conn: t.Any) -> aiohttp.ClientResponse:
+    def send(self, conn: t.Any) -> collections.abc.Coroutine[t.Any, t.Any, aiohttp.ClientResponse]:
         protocol, transport = conn.protocol, conn.transport
         was_kept = hasattr(protocol, "flama_used")
         if was_kept and (protocol.should_close or (self.method not in _SAFE and _is_readable(transport))):
             raise _NotSent
         protocol.flama_used = True
         _sending.get().connected(transport, was_kept=was_kept)
-        try:
-            return await super().send(conn)
-        except _INTERRUPTIONS as error:
-            raise _Interrupted(error) from error
-
-
-class _Response(aiohttp.ClientResponse):
-    async def start(self, connection: t.Any) -> aiohttp.ClientResponse:
-        try:
-            return await super().start(connection)
-        except _INTERRUPTIONS as error:
-            raise _Interrupted(error) from error
+        return super().send(conn)
 
 
 class _NotSent(aiohttp.ClientConnectionError):
     """A kept connection can't be used any more."""
 
 
-class _Interrupted(aiohttp.ClientConnectionError):
-    """A connection ended before the response; aiohttp would send a PUT or DELETE again after its own errors."""
-
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(str(cause) or type(cause).__name__)
-        self.cause = cause
-
-
 _CONNECTING: t.Final = (aiohttp.ClientConnectorError, aiohttp.ClientSSLError)
-_INTERRUPTIONS: t.Final = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)
+_INTERRUPTIONS: t.Final = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)  # of which some are of connecting
 
 
 def _session(context: ssl.SSLContext, limits: httpx.Limits) -> aiohttp.ClientSession:
@@ -346,15 +337,16 @@ def _session(context: ssl.SSLContext, limits: httpx.Limits) -> aiohttp.ClientSes
     connector = aiohttp.TCPConnector(
         ssl=context, limit=0, use_dns_cache=False, resolver=aiohttp.ThreadedResolver(), **keeping
     )
-    return aiohttp.ClientSession(
+    session = aiohttp.ClientSession(
         connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),
-        skip_auto_headers=_AUTOMATIC,
         auto_decompress=False,
         trust_env=False,
         request_class=_Request,
-        response_class=_Response,
     )
+    # There is no option for it: aiohttp would send PUT and DELETE again when a kept connection ends without a response.
+    session._retry_connection = False
+    return session
 
 
 def _of_httpx(request: httpx.Request) -> _Outgoing:
@@ -378,11 +370,12 @@ def _url(scheme: str, authority: bytes, target: bytes) -> yarl.URL:
     return yarl.URL(f"{scheme}://{authority.decode('ascii')}{target.decode('ascii')}", encoded=True)
 
 
-def _framed(headers: Headers, length: int | None) -> tuple[_Text, int | None]:
-    """Return headers as aiohttp takes them, without those that frame the body, and the body's length."""
+def _framed(headers: Headers, length: int | None) -> _Framed:
+    """Return headers as aiohttp takes them, without those that frame the body."""
     rest, length = frame(headers, length)
+    has_automatic = _AUTOMATIC.issubset([name.lower() for name, _ in rest])
     try:
-        return [(name.decode("ascii"), value.decode()) for name, value in rest], length
+        return [(name.decode("ascii"), value.decode()) for name, value in rest], length, has_automatic
     except UnicodeDecodeError as error:
         raise httpx.LocalProtocolError(f"a header isn't UTF-8: {error.object!r}") from None
 
@@ -399,13 +392,10 @@ async def _pieces(body: bytes) -> collections.abc.AsyncGenerator[bytes]:
         yield body[start : start + _PIECE]
 
 
-async def _read(incoming: aiohttp.ClientResponse, outgoing: _Outgoing, limit: int | None) -> bytes:
-    content = incoming.content
-    if content.is_eof() and content.exception() is None and (limit is None or content.total_bytes <= limit):
-        return content.read_nowait()  # it has arrived with the head, as most do
+async def _read(content: aiohttp.StreamReader, outgoing: _Outgoing, limit: int | None) -> bytes:
     parts, size = list[bytes](), 0
     while not content.at_eof():
-        chunk = await _chunk(incoming, outgoing)
+        chunk = await _chunk(content, outgoing)
         size += len(chunk)
         if limit is not None and size > limit:
             raise ResponseTooLarge(limit)
@@ -413,9 +403,8 @@ async def _read(incoming: aiohttp.ClientResponse, outgoing: _Outgoing, limit: in
     return b"".join(parts)
 
 
-async def _chunk(incoming: aiohttp.ClientResponse, outgoing: _Outgoing) -> bytes:
+async def _chunk(content: aiohttp.StreamReader, outgoing: _Outgoing) -> bytes:
     """Return what has arrived of a body; nothing at its end."""
-    content = incoming.content
     if not content.is_eof():
         outgoing.wait(outgoing.timeout.read)
     try:
@@ -428,10 +417,8 @@ async def _chunk(incoming: aiohttp.ClientResponse, outgoing: _Outgoing) -> bytes
 
 async def _close(incoming: aiohttp.ClientResponse, outgoing: _Outgoing) -> None:
     """Leave a response: its connection is kept if request and response have gone through to their ends."""
-    if not incoming.closed:
-        incoming.close()
-    if outgoing.is_open:
-        await outgoing.aclose()
+    incoming.close()
+    await outgoing.aclose()
 
 
 def _response(
@@ -450,7 +437,7 @@ def _timeout(connect: float | None) -> aiohttp.ClientTimeout:
 
 def _translated(error: BaseException, url: yarl.URL, timeout: httpx.Timeout) -> BaseException:
     match error:
-        case _Interrupted(cause=aiohttp.ServerDisconnectedError()):
+        case aiohttp.ServerDisconnectedError():
             return httpx.RemoteProtocolError("Server disconnected without sending a response.")
         case aiohttp.ConnectionTimeoutError():
             return httpx.ConnectTimeout(f"{url.host_subcomponent}:{url.port} didn't answer for {timeout.connect:g} s")

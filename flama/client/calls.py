@@ -100,7 +100,15 @@ class CallingClient(httpx.AsyncClient):
         """
         call = Call(method, address, path, query, headers or [], body)
         for _ in range(self.max_redirects + 1):
-            answer = await self._call_once(call, limit)
+            direct, plain = self.direct, None
+            if direct is not None and (plain := self._plain_headers(call)) is not None:
+                made = Call(method, call.address, call.path, call.query, plain, body)
+                answer = await direct.answer(made, timeout=self.timeout, limit=limit)
+                answer = decompress(answer, limit)
+                if answer.header(b"set-cookie") is not None:
+                    self.cookies.extract_cookies(_response(call, answer))
+            else:
+                answer = await self._call_through_httpx(call, limit)
             if not is_redirect(answer.status):
                 return answer
             url = self._build(method, _url(call.address, call.path, call.query)).url
@@ -146,9 +154,9 @@ class CallingClient(httpx.AsyncClient):
 
     def _plain_headers(self, call: Call) -> Headers | None:
         """Return the headers that httpx would send, if that is all that it would do."""
-        if self.auth is not None or self.params or self.cookies or call.address.has_user:
+        if self.ended or self.auth is not None or self.params or call.address.has_user or self._is_watched():
             return None
-        if self.ended or any(self.event_hooks.values()) or self._is_watched():
+        if any(self.event_hooks.values()) or any(self.cookies.jar):
             return None
         raw = self.headers.raw
         if raw != self._raw:
@@ -172,20 +180,9 @@ class CallingClient(httpx.AsyncClient):
         base = httpx.AsyncClient
         return (base.build_request, base.request, base.send) != _UNPATCHED
 
-    async def _call_once(self, call: Call, limit: int | None) -> Answer:
-        direct = self.direct
-        plain = None if direct is None else self._plain_headers(call)
-        if plain is None or direct is None:
-            url = _url(call.address, call.path, call.query)
-            request = self._build(call.method, url, headers=call.headers, content=call.body)
-            return await self._call_through_httpx(request, limit)
-        call = call._replace(headers=plain)
-        answer = decompress(await direct.answer(call, timeout=self.timeout, limit=limit), limit)
-        if answer.header(b"set-cookie") is not None:
-            self.cookies.extract_cookies(_response(call, answer))
-        return answer
-
-    async def _call_through_httpx(self, request: httpx.Request, limit: int | None) -> Answer:
+    async def _call_through_httpx(self, call: Call, limit: int | None) -> Answer:
+        url = _url(call.address, call.path, call.query)
+        request = self._build(call.method, url, headers=call.headers, content=call.body)
         response = await self.send(request, stream=True, follow_redirects=False)
         async with contextlib.aclosing(response):
             if response.is_stream_consumed:  # by an event hook, decompressed by httpx

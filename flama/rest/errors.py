@@ -196,7 +196,7 @@ def _detail(status: int, content: dict[str, t.Any]) -> str:
     phrase = http.HTTPStatus(status).phrase if status in _STATUSES else ""
     rest = ""
     if 300 <= status < 400:
-        rest = "which is not followed"
+        rest = "to another place, which is not followed"
     elif _is_success(status):
         rest = "with a page of HTML or XML instead of JSON"
     return " ".join(filter(None, (str(status), phrase, rest)))[:_MAX_DETAIL]

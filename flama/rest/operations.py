@@ -53,11 +53,10 @@ class Operation:
     partial: bool = False
     verb: str = ""
     found: int | None = None
+    writes: bool = dataclasses.field(init=False)  # whether it may change the resource
 
-    @property
-    def writes(self) -> bool:
-        """Whether it may change the resource."""
-        return self.method != "GET"
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "writes", self.method != "GET")
 
     @property
     def is_forgeable(self) -> bool:
@@ -112,6 +111,8 @@ def segment(id: t.Any) -> str:
     :raises ValueError: it is None, empty, ``.`` or ``..``, which would name another path, or not valid Unicode.
     """
     text = "" if id is None else str(id)
+    if text.isalnum() and text.isascii():  # as most are
+        return text
     if text in {"", ".", ".."}:
         raise ValueError(f"{id!r} cannot be the id of a record: its path would be another one")
     return urllib.parse.quote(text, safe="")

@@ -115,7 +115,7 @@ def is_not_followed(found, status, location):
     return (
         named
         and found.__notes__[0].startswith(f"It redirects to {location}")
-        and "to /" not in str(found)
+        and location not in str(found)
         and found.detail.endswith("which is not followed")
     )
 

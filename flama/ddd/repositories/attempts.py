@@ -5,6 +5,7 @@ import collections.abc
 import contextlib
 import functools
 import logging
+import time
 import typing as t
 
 from flama.client import (
@@ -28,7 +29,7 @@ from flama.exceptions import (
 )
 from flama.limits import limited
 from flama.rest import errors
-from flama.retry import Guard, Policy, attempted
+from flama.retry import Guard, Policy, attempted_again
 
 __all__ = ["Attempts"]
 
@@ -55,14 +56,14 @@ class Attempts:
         self._writes = writes
         self._attempts = policy.attempts if again else 1
         self._maybe_applied = False
-        self._until = asyncio.get_running_loop().time() + policy.deadline
+        self._until = time.monotonic() + policy.deadline
 
     def answer(self, call: _Call) -> collections.abc.Coroutine[t.Any, t.Any, Answer]:
         """Return the response, which is a success.
 
         :raises ResourceException: it isn't, or is a page that somebody else made.
         """
-        return self._repeat(functools.partial(self._attempt, call))
+        return self._repeat(self._attempt, call)
 
     @contextlib.asynccontextmanager
     async def open(self, opening: _Opening, media_type: str) -> collections.abc.AsyncGenerator[Response]:
@@ -75,16 +76,24 @@ class Attempts:
         """
         try:
             async with contextlib.AsyncExitStack() as stack:
-                yield await self._repeat(functools.partial(self._open, opening, media_type, stack))
+                yield await self._repeat(self._open, opening, media_type, stack)
         except HTTPError as error:
             raise self._failure(error) from error
         except TimeoutError as error:
             raise self._expiry(error) from error
 
-    async def _repeat(self, attempt: collections.abc.Callable[[], collections.abc.Awaitable[R]]) -> R:
+    async def _repeat(
+        self, attempt: collections.abc.Callable[..., collections.abc.Awaitable[R]], *arguments: t.Any
+    ) -> R:
+        policy = self._policy
         try:
-            with limited(self._policy.deadline):
-                return await attempted(attempt, self._attempts, self._policy.backoff, self._pause)
+            with limited(policy.deadline):
+                try:
+                    return await attempt(*arguments)
+                except UnavailableError as error:
+                    failure = error
+                work = functools.partial(attempt, *arguments)
+                return await attempted_again(failure, work, self._attempts - 1, policy.backoff, self._pause)
         except UnavailableError as error:
             error.maybe_applied = error.maybe_applied or self._maybe_applied
             self._log(error)
@@ -172,7 +181,7 @@ class Attempts:
             return None
         self._maybe_applied = self._maybe_applied or error.maybe_applied
         wait = error.retry_after or 0.0
-        left = self._until - asyncio.get_running_loop().time()
+        left = self._until - time.monotonic()
         if wait > self._policy.max_wait or wait >= left or not self._guard.may_repeat():
             return None
         return wait

@@ -11,7 +11,7 @@ from flama._numbers import read_infinite
 from flama.client import Client
 from flama.ddd.repositories.base import BaseRepository
 from flama.ddd.repositories.dialects import Dialect
-from flama.ddd.repositories.questions import Question, natural
+from flama.ddd.repositories.questions import PLAIN_IDS, Question, natural
 from flama.ddd.repositories.remote_lists import Records, RemoteListing, backwards, paged, streamed
 from flama.ddd.repositories.resources import HTTPResourceManager, check_resource, last_segment
 from flama.ddd.repositories.typed import Record, TypedRepository, records, required
@@ -159,6 +159,8 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         :raises NotFoundError: there is none.
         :raises MultipleRecordsError: more than one matches.
         """
+        if len(clauses) == 1 and not filters and type(clauses[0]) in PLAIN_IDS:  # as in most calls
+            return self._read([await self._resource_manager.call("retrieve", clauses[0])])[0]
         question = self._question(clauses, filters)
         if question.is_of_one:
             return await self._one("retrieve", question.id)

@@ -9,10 +9,12 @@ from flama.exceptions import InvalidDataError
 from flama.rest import filters as wire, names, orders
 from flama.rest.operations import segment
 
-__all__ = ["Question", "natural"]
+__all__ = ["PLAIN_IDS", "Question", "natural"]
 
 _MADE: t.Final = (query.Condition, query.Field, query.Order)
-_PLAIN: t.Final = {int, str, uuid.UUID}  # which most ids are
+#: The types of most ids.
+PLAIN_IDS: t.Final = {int, str, uuid.UUID}
+
 _SQL: t.Final = ("__clause_element__", "__visit_name__")
 
 _Pairs: t.TypeAlias = list[tuple[str, str]]
@@ -81,7 +83,7 @@ def natural(resource: str, what: str, number: int | None) -> int | None:
 
 def _asked(key: str, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[bool, t.Any]:
     match clauses:
-        case [id] if not filters and (type(id) in _PLAIN or not _is_clause(id)):
+        case [id] if not filters and (type(id) in PLAIN_IDS or not _is_clause(id)):
             return True, id
         case [] if filters.keys() in ({"id"}, {key}):
             return True, next(iter(filters.values()))

@@ -81,7 +81,7 @@ class HTTPResourceManager:
         (_, address, guard), limit = self._located(), self.client.policy.max_size
         where, asked = self._dialect.path(operation, id), self._query(query) if query else ""
         body = b"" if operation.request is None else self._encoded(json)
-        headers = self._headers(operation, id)
+        headers = self._headers(operation, id) if operation.writes else None
         call = functools.partial(
             self.client.call, operation.method, address, where, asked, headers=headers, body=body, limit=limit
         )

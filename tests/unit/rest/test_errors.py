@@ -132,8 +132,11 @@ def test_the_detail_is_what_a_foreign_body_tells(body, detail):
     assert decoded(404, body).detail == detail
 
 
-def test_a_redirect_tells_where_it_would_have_led():
-    assert decoded(302, headers={"location": "/login"}).detail == "302 Found to /login, which is not followed"
+def test_a_note_has_where_a_redirect_would_have_led():
+    error = decoded(302, headers={"location": "/login"})
+
+    assert error.detail == "302 Found to another place, which is not followed"
+    assert error.__notes__ == ["It redirects to /login"]
 
 
 @pytest.mark.parametrize(
