@@ -312,7 +312,7 @@ class _Request(aiohttp.ClientRequest):
     can't be sent again, the socket is asked as well: the event loop may not yet know that the server has hung up.
     """
 
-    def send(self, conn: t.Any) -> collections.abc.Coroutine[t.Any, t.Any, aiohttp.ClientResponse]:
+    def send(self, conn: t.Any) -> t.Any:
         protocol, transport = conn.protocol, conn.transport
         was_kept = hasattr(protocol, "flama_used")
         if was_kept and (protocol.should_close or (self.method not in _SAFE and _is_readable(transport))):

@@ -10,7 +10,7 @@ from flama import Flama
 from flama.resources import CRUDResource
 from flama.sqlalchemy import SQLAlchemyModule
 
-__all__ = ["SIZE", "app", "array", "bombs", "items"]
+__all__ = ["SIZE", "app", "array", "items", "lists", "nested"]
 
 SIZE: t.Final = 10 * 2**20 - 64
 """Bytes of a body: as large as an application takes by default, nearly."""
@@ -47,11 +47,15 @@ def array(element: bytes, size: int = SIZE) -> bytes:
     return b"[" + b",".join([element] * ((size - 1) // (len(element) + 1))) + b"]"
 
 
-def bombs() -> list[tuple[str, bytes]]:
-    """Return bodies that hold millions of values, each with the path that it is for."""
+def lists() -> list[tuple[str, bytes]]:
+    """Return bodies that are lists of millions of values, each with the path that it is for."""
     records = array(b"{}")
-    posts = [("/item/", records), ("/item/:upsert/", records), ("/models/", records)]
-    return [*posts, ("/models/", array(b"1")), ("/numbers/", b'{"numbers":' + array(b"[]") + b"}")]
+    return [("/item/", records), ("/item/:upsert/", records), ("/models/", records), ("/models/", array(b"1"))]
+
+
+def nested() -> list[tuple[str, bytes]]:
+    """Return a body that has such a list within an object, with its path."""
+    return [("/numbers/", b'{"numbers":' + array(b"[]") + b"}")]
 
 
 def app() -> Flama:
