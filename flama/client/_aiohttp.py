@@ -61,7 +61,8 @@ class AiohttpTransport(DirectTransport):
         headers, framed = self._framed
         if call.headers is not headers or call.body:
             framed = _framed(call.headers, len(call.body))
-            self._framed = call.headers, framed
+            if not call.body:
+                self._framed = call.headers, framed
         return await self._answer(_Outgoing(call.method, url, framed, call.body, timeout), limit)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
@@ -120,7 +121,9 @@ class AiohttpTransport(DirectTransport):
                     may_repeat = False
                     continue
                 await outgoing.aclose()
-                raise outgoing.translated(error) from error
+                if (known := outgoing.translated(error)) is not None:
+                    raise known from error
+                raise
 
     async def _open_session(self) -> tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession]:
         await self.aclose()  # of another event loop, which has ended
@@ -241,8 +244,8 @@ class _Outgoing:
         if not isinstance(self._body, bytes):
             await self._body.aclose()
 
-    def translated(self, error: BaseException) -> BaseException:
-        """Return the error of httpx for one of aiohttp; others are returned as they are."""
+    def translated(self, error: BaseException) -> Exception | None:
+        """Return the error of httpx for one of aiohttp, or what failed in making the body; None for any other."""
         known = self._error or (self._over if isinstance(error, aiohttp.ClientError) else None)
         return known or _translated(error, self._url, self.timeout)
 
@@ -410,7 +413,7 @@ async def _chunk(content: aiohttp.StreamReader, outgoing: _Outgoing) -> bytes:
     try:
         return await content.readany()
     except (aiohttp.ClientError, OSError) as error:
-        raise outgoing.translated(error) from error
+        raise t.cast("Exception", outgoing.translated(error)) from error
     finally:
         outgoing.rest()
 
@@ -435,7 +438,7 @@ def _timeout(connect: float | None) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=connect)
 
 
-def _translated(error: BaseException, url: yarl.URL, timeout: httpx.Timeout) -> BaseException:
+def _translated(error: BaseException, url: yarl.URL, timeout: httpx.Timeout) -> httpx.HTTPError | None:
     match error:
         case aiohttp.ServerDisconnectedError():
             return httpx.RemoteProtocolError("Server disconnected without sending a response.")
@@ -450,8 +453,7 @@ def _translated(error: BaseException, url: yarl.URL, timeout: httpx.Timeout) -> 
             return kind(str(error) or type(error).__name__)
         case ValueError():
             return httpx.LocalProtocolError(str(error))
-        case _:
-            return error
+    return None
 
 
 def _is_readable(transport: asyncio.Transport | None) -> bool:

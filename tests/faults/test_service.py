@@ -130,7 +130,7 @@ async def test_a_thousand_requests_cancelled_at_random_awaits_leave_no_connectio
 
         await assert_serving(client, range(1020, 1040))
         await assert_whole(app, acknowledged | set(range(1000, 1040)))
-        assert 50 < len(acknowledged) < 950  # early and late they were cancelled
+        assert 10 < len(acknowledged) < 990  # early and late they were cancelled
         assert app.sqlalchemy.engine.pool.checkedout() == 0
 
 
