@@ -86,10 +86,6 @@ class Watch:
             self._look_at(until, seconds)
 
     def remove(self, expiring: Expiring) -> None:
-        """Watch it no more."""
-        del self._watched[expiring]
-
-    def discard(self, expiring: Expiring) -> None:
         """Watch it no more, if it is watched."""
         self._watched.pop(expiring, None)
 

@@ -12,7 +12,7 @@ from flama import _distribution
 from flama.client._content_coding import ACCEPTED, iter_decompressed
 from flama.client.calls import CallingClient, check_base_url
 from flama.client.lifespan import ASGIApp, LifespanContextManager, shared
-from flama.client.messages import Address, Answer, ResponseTooLarge
+from flama.client.messages import Address, Answer, ResponseTooLarge, lowered
 from flama.client.network import lease, network_transport, ssl_context
 from flama.client.transport import ASGITransport, DirectTransport
 from flama.exceptions import ApplicationError
@@ -38,6 +38,7 @@ __all__ = [
     "check_base_url",
     "iter_decompressed",
     "lease",
+    "lowered",
     "network_transport",
 ]
 
@@ -108,7 +109,7 @@ class Client(CallingClient):
             self.direct = transport
 
     def guard(self, address: Address) -> Guard:
-        """Give what has become of the calls of a server; ``guards`` may be shared with other clients."""
+        """Return the guard of a server's calls; ``guards`` may be shared with other clients."""
         guard = self.guards.get(address.origin)
         if guard is None:
             guard = self.guards[address.origin] = Guard(self.policy)

@@ -228,7 +228,7 @@ class _Outgoing:
 
     def rest(self) -> None:
         """Wait no more."""
-        self._watch.discard(self)
+        self._watch.remove(self)
 
     def expire(self) -> None:
         """Hang up, since the server has let its time pass."""

@@ -87,7 +87,7 @@ def _find_decoder(headers: Headers, limit: int | None) -> "_Decoder | None":
 
 
 class _Decoder:
-    """What decompresses one body, which may have been compressed twice, in steps of a bounded size."""
+    """A decoder of one body, which may have been compressed twice, in steps of a bounded size."""
 
     def __init__(self, codings: list[str], limit: int | None) -> None:
         self._layers = [_Layer(coding, limit) for coding in reversed(codings)]
@@ -113,7 +113,7 @@ class _Decoder:
 
 
 class _Decompressor(t.Protocol):
-    """What decompresses one member of a body, in steps."""
+    """A decompressor of one member of a body, in steps."""
 
     @property
     def eof(self) -> bool: ...

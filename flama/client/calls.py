@@ -65,7 +65,7 @@ class CallingClient(httpx.AsyncClient):
         await super().__aexit__(exc_type, exc_value, traceback)
 
     def address(self, resource: str) -> Address:
-        """Give the address of a resource, a path below ``base_url`` or a whole URL.
+        """Return the address of a resource, a path below ``base_url`` or a whole URL.
 
         :raises httpx.UnsupportedProtocol: it isn't one of HTTP.
         :raises ApplicationError: ``base_url`` has a query.
@@ -122,7 +122,7 @@ class CallingClient(httpx.AsyncClient):
     async def opened(
         self, method: str, address: Address, path: str = "", query: str = "", *, headers: Headers | None = None
     ) -> collections.abc.AsyncGenerator[httpx.Response]:
-        """Give the response to a request while it arrives, as :meth:`stream` does; redirects are those of :meth:`call`.
+        """Open the response to a request while it arrives, as :meth:`stream` does; redirects are those of :meth:`call`.
 
         :raises httpx.HTTPError: there is no response, or none that can be read.
         """

@@ -1,4 +1,4 @@
-"""What a service is asked with what it answers, in bytes."""
+"""A call of a service with its response, in bytes."""
 
 import collections.abc
 import dataclasses
@@ -39,12 +39,12 @@ class Address:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """What a connection is made to."""
+        """Scheme, host and port that a connection is made to."""
         return self.scheme, self.host, self.port
 
     @classmethod
     def of(cls, resource: str, url: httpx.URL) -> t.Self:
-        """Give the address of a resource, of which this is the URL with a slash."""
+        """Return the address of a resource, of which this is the URL with a slash."""
         path = url.raw_path.partition(b"?")[0].removesuffix(b"/")
         port = url.port or default_port(url.scheme)
         return cls(resource, url.scheme, ascii_host(url), port, url.netloc, path, bool(url.userinfo))
@@ -93,7 +93,7 @@ def lowered(headers: collections.abc.Iterable[tuple[bytes, bytes]]) -> Headers:
 
 
 def default_port(scheme: str) -> int:
-    """Give the port that a URL without one means."""
+    """Return the port of a URL without one."""
     return _PORTS.get(scheme, 80)
 
 

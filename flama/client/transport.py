@@ -13,7 +13,7 @@ import httpx
 from flama import types
 from flama.client.exchange import Body, Exchange, StreamedExchange
 from flama.client.lifespan import ASGIApp
-from flama.client.messages import Answer, Call, Headers, ascii_host, default_port
+from flama.client.messages import Answer, Call, Headers, ascii_host, default_port, lowered
 from flama.tasks import outlast, stop
 
 __all__ = ["ASGITransport", "BUFFERED", "DirectTransport"]
@@ -59,7 +59,7 @@ class ASGITransport(DirectTransport):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Give the application's response to a request."""
+        """Return the application's response to a request."""
         scope, body = self._scope_of(request), _body(request)
         if not request.extensions.get(BUFFERED):
             return await self._streamed(StreamedExchange(scope, body))
@@ -140,7 +140,7 @@ class ASGITransport(DirectTransport):
     def _scope_of(self, request: httpx.Request) -> types.Scope:
         url = request.url
         path, _, query = url.raw_path.partition(b"?")
-        headers = [(name.lower(), value) for name, value in request.headers.raw]
+        headers = lowered(request.headers.raw)
         origin = url.scheme, ascii_host(url), url.port or default_port(url.scheme)
         return self._scope(request.method, origin, path, query, headers)
 

@@ -19,6 +19,7 @@ from flama.client import (
     TransportError,
     UnsupportedProtocol,
     iter_decompressed,
+    lowered,
 )
 from flama.exceptions import (
     InvalidDataError,
@@ -176,7 +177,7 @@ class Attempts:
             raise UnavailableError(resource=self._resource, id=self._id, detail=detail, retry_after=wait)
 
     def _pause(self, error: Exception) -> float | None:
-        """Give the least seconds before another attempt; None when there is to be none."""
+        """Return the least seconds before another attempt; None if there is to be none."""
         if not isinstance(error, UnavailableError):
             return None
         self._maybe_applied = self._maybe_applied or error.maybe_applied
@@ -214,4 +215,4 @@ async def _read_error(response: Response) -> Answer:
                 body += chunk
                 if len(body) > _LONGEST_ERROR:
                     break
-    return Answer(response.status_code, [(name.lower(), value) for name, value in response.headers.raw], body)
+    return Answer(response.status_code, lowered(response.headers.raw), body)
