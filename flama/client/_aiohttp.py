@@ -11,6 +11,7 @@ import typing as t
 
 import aiohttp
 import httpx
+import multidict
 import yarl
 
 from flama.client._framing import check_method, frame, measured
@@ -20,12 +21,11 @@ from flama.limits import watch_of
 
 __all__ = ["AiohttpTransport"]
 
-_Framed: t.TypeAlias = tuple[list[tuple[str, str]], int | None, bool]
-"""The headers of a request, the length of its body, and whether it has all headers that aiohttp adds by itself."""
+_Framed: t.TypeAlias = tuple[multidict.CIMultiDict[str], int | None]
+"""The headers of a request without those that frame its body, and the length of that."""
 
 _SAFE: t.Final = {"GET", "HEAD", "OPTIONS"}
 _PIECE: t.Final = 65_536  # bytes of a body that are written at a time
-_AUTOMATIC: t.Final = {b"accept", b"accept-encoding", b"user-agent"}  # which aiohttp adds where they aren't given
 _SKIPPED: t.Final = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _EXTENSIONS: t.Final = {"http_version": b"HTTP/1.1"}
 
@@ -48,7 +48,7 @@ class AiohttpTransport(DirectTransport):
         self._limits = limits
         self._turns = None if limits.max_connections is None else asyncio.Semaphore(limits.max_connections)
         # the headers of the last call, and what is made of them: calls that only read have the same, once and again
-        self._framed: tuple[Headers, _Framed] = [], ([], 0, False)
+        self._framed: tuple[Headers, _Framed] = [], (multidict.CIMultiDict(), 0)
         self._session: tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession] | None = None
 
     async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None = None) -> Answer:
@@ -169,9 +169,7 @@ class _Outgoing:
         self.method = method
         self.timeout = timeout
         self._url = url
-        self._headers, self._length, has_automatic = framed
-        # aiohttp takes longer to pass over headers than to see that they are there
-        self._skipped = None if has_automatic and method in _SAFE else _SKIPPED
+        self.headers, self._length = framed
         self._body = body
         self._watch = watch_of(asyncio.get_running_loop())
 
@@ -193,22 +191,22 @@ class _Outgoing:
     async def send(self, session: aiohttp.ClientSession) -> aiohttp.ClientResponse:
         """Send it, and return its response when the head of that has arrived."""
         _sending.set(self)
-        body, headers, data = self._body, self._headers, t.cast("t.Any", None)
+        body, data = self._body, t.cast("t.Any", None)
         if not isinstance(body, bytes) or len(body) > _PIECE:
             self._paused = asyncio.Event()  # whether no chunk is being made
             self._paused.set()
             data = self._chunks = self._sent(_pieces(body) if isinstance(body, bytes) else body)
             if self._length is not None:
-                headers = [*headers, ("Content-Length", str(self._length))]
+                self.headers = self.headers.copy()
+                self.headers["Content-Length"] = str(self._length)
         elif body:
             data = body
         try:
             return await session.request(
                 self.method,
                 self._url,
-                headers=headers,
                 data=data,
-                skip_auto_headers=self._skipped,
+                skip_auto_headers=None if data is None and self.method in _SAFE else _SKIPPED,
                 timeout=_timeout(self.timeout.connect),
                 allow_redirects=False,
             )
@@ -309,11 +307,20 @@ class _Stream(httpx.AsyncByteStream):
 
 
 class _Request(aiohttp.ClientRequest):
-    """A request that is sent only over a connection on which nothing has arrived since its last response.
+    """A request with the headers it was given, sent only over a connection on which nothing has arrived unasked.
 
     aiohttp itself takes what arrives on an idle connection for the response to the next request. Before a write, which
     can't be sent again, the socket is asked as well: the event loop may not yet know that the server has hung up.
     """
+
+    # The headers are there already: to pass them through the session and build them here takes 4 % of a call.
+
+    def update_headers(self, headers: t.Any) -> None:
+        self.headers = _sending.get().headers.copy()
+
+    def update_auto_headers(self, skip_auto_headers: collections.abc.Iterable[str] | None) -> None:
+        if skip_auto_headers is not None:
+            super().update_auto_headers(skip_auto_headers)
 
     def send(self, conn: t.Any) -> t.Any:
         protocol, transport = conn.protocol, conn.transport
@@ -376,9 +383,8 @@ def _url(scheme: str, authority: bytes, target: bytes) -> yarl.URL:
 def _framed(headers: Headers, length: int | None) -> _Framed:
     """Return headers as aiohttp takes them, without those that frame the body."""
     rest, length = frame(headers, length)
-    has_automatic = _AUTOMATIC.issubset([name.lower() for name, _ in rest])
     try:
-        return [(name.decode("ascii"), value.decode()) for name, value in rest], length, has_automatic
+        return multidict.CIMultiDict([(name.decode("ascii"), value.decode()) for name, value in rest]), length
     except UnicodeDecodeError as error:
         raise httpx.LocalProtocolError(f"a header isn't UTF-8: {error.object!r}") from None
 

@@ -32,7 +32,10 @@ def frame(headers: Headers, length: int | None) -> tuple[Headers, int | None]:
     names = [name for name, _ in headers]
     if (names and not _are_tokens(names)) or _UNWRITABLE.search(b"".join([value for _, value in headers])):
         raise httpx.LocalProtocolError("a header has a character in its name or value that can't be sent")
-    if _FRAMING.isdisjoint([name.lower() for name in names]):
+    lowered = [name.lower() for name in names]
+    if lowered.count(b"host") > 1:
+        raise httpx.LocalProtocolError("a request has one Host header")
+    if _FRAMING.isdisjoint(lowered):
         return headers, length
     for name, value in headers:
         length = _length(name.lower(), value, length)

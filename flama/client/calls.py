@@ -98,24 +98,23 @@ class CallingClient(httpx.AsyncClient):
         :raises httpx.TooManyRedirects: the redirects don't end.
         :raises httpx.HTTPError: there is no response, or none that can be read.
         """
-        call = Call(method, address, path, query, headers or [], body)
+        own = headers or []
         for _ in range(self.max_redirects + 1):
             direct, plain = self.direct, None
-            if direct is not None and (plain := self._plain_headers(call)) is not None:
-                made = Call(method, call.address, call.path, call.query, plain, body)
-                answer = await direct.answer(made, timeout=self.timeout, limit=limit)
-                answer = decompress(answer, limit)
+            if direct is not None and (plain := self._plain_headers(method, address, own, body)) is not None:
+                call = Call(method, address, path, query, plain, body)
+                answer = decompress(await direct.answer(call, timeout=self.timeout, limit=limit), limit)
                 if answer.header(b"set-cookie") is not None:
                     self.cookies.extract_cookies(_response(call, answer))
             else:
-                answer = await self._call_through_httpx(call, limit)
+                answer = await self._call_through_httpx(Call(method, address, path, query, own, body), limit)
             if not is_redirect(answer.status):
                 return answer
-            url = self._build(method, _url(call.address, call.path, call.query)).url
+            url = self._build(method, _url(address, path, query)).url
             following = self._find_next(method, url, answer.status, httpx.Headers(answer.headers))
             if following is None:
                 return answer
-            call = _moved(call, following)
+            address, path, query = _moved(address, following)
         raise _endless(method, address.url)
 
     @contextlib.asynccontextmanager
@@ -152,26 +151,25 @@ class CallingClient(httpx.AsyncClient):
         request.extensions[BUFFERED] = not stream
         return await super().send(request, stream=stream, **kwargs)
 
-    def _plain_headers(self, call: Call) -> Headers | None:
+    def _plain_headers(self, method: str, address: Address, own: Headers, body: bytes) -> Headers | None:
         """Return the headers that httpx would send, if that is all that it would do."""
-        if self.ended or self.auth is not None or self.params or call.address.has_user or self._is_watched():
+        if self.ended or self.auth is not None or self.params or address.has_user or self._is_watched():
             return None
         if any(self.event_hooks.values()) or any(self.cookies.jar):
             return None
         raw = self.headers.raw
         if raw != self._raw:
             self._raw, self._shared, self._alone = raw, _shared(raw), {}
-        shared, own, body = self._shared, call.headers, call.body
+        shared, authority = self._shared, address.authority
         if shared is None:
             return None
-        authority = call.address.authority
-        if not (own or body or call.method in _SENDS_LENGTH):
+        if not (own or body or method in _SENDS_LENGTH):
             alone = t.cast("dict[bytes, Headers]", self._alone)
             return alone.get(authority) or alone.setdefault(authority, [(b"host", authority), *shared])
         if own:
             names = [name for name, _ in own]
             shared = [header for header in shared if header[0] not in names]
-        length = [(b"content-length", b"%d" % len(body))] if body or call.method in _SENDS_LENGTH else []
+        length = [(b"content-length", b"%d" % len(body))] if body or method in _SENDS_LENGTH else []
         return [(b"host", authority), *shared, *own, *length]
 
     def _is_watched(self) -> bool:
@@ -245,11 +243,11 @@ def _url(address: Address, path: str, query: str) -> str:
     return f"{address.url}{path}?{query}" if query else address.url + path
 
 
-def _moved(call: Call, url: httpx.URL) -> Call:
-    """Return the call at another URL of its server."""
+def _moved(address: Address, url: httpx.URL) -> tuple[Address, str, str]:
+    """Return address, path and query of another URL of the same server."""
     path, _, query = url.raw_path.decode("ascii").partition("?")
     server = str(url.copy_with(raw_path=b"/")).removesuffix("/")
-    return call._replace(address=dataclasses.replace(call.address, url=server, path=b""), path=path, query=query)
+    return dataclasses.replace(address, url=server, path=b""), path, query
 
 
 def _endless(method: str, url: str) -> httpx.TooManyRedirects:
