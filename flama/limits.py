@@ -44,12 +44,12 @@ class limited:
     def __enter__(self) -> None:
         """Begin to count."""
         loop = asyncio.get_running_loop()
-        self._watch = watch_of(loop)
         task = asyncio.current_task(loop)
         assert task is not None
         self._task = task
-        self._cancelling = self._task.cancelling()
-        self._watch.add(self, self._seconds)
+        self._cancelling = task.cancelling()
+        self._watch = watch = watch_of(loop)
+        watch.add(self, self._seconds)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None

@@ -126,7 +126,8 @@ class Guard:
     def succeeded(self) -> None:
         """Note that the service does its work."""
         self._failures = 0
-        self._left = min(self._MOST, self._left + self._policy.budget)
+        if self._left < self._MOST:
+            self._left = min(self._MOST, self._left + self._policy.budget)
 
     def failed(self) -> None:
         """Note that it doesn't."""

@@ -40,15 +40,26 @@ class CallingClient(httpx.AsyncClient):
     direct: DirectTransport | None = None
     ended: bool = False  # is_closed is a property, which is too slow to be asked for every record of a list
     _is_replaced: t.ClassVar[bool] = False
-    _raw: Headers | None = None  # the client's headers as they were last
-    _shared: Headers | None = None  # the same as calls send them
-    _alone: dict[bytes, Headers] | None = (
-        None  # what a call without any of its own sends, by authority: always the same
-    )
+    _counting: "_CountingHeaders"
+    _changes = -1  # of the client's headers, when these were made of them:
+    _shared: Headers | None = None  # the headers of every call
+    _alone: dict[bytes, Headers]  # what a call without any of its own sends, by authority: always the same
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
         cls._is_replaced = any(getattr(cls, name) is not getattr(CallingClient, name) for name in _LAYER)
+
+    @property
+    def headers(self) -> "_CountingHeaders":
+        """The headers of every request."""
+        return self._counting
+
+    @headers.setter
+    def headers(self, headers: t.Any) -> None:
+        whole: t.Any = httpx.AsyncClient.headers
+        whole.fset(self, headers)  # which adds httpx's own
+        self._counting = _CountingHeaders(whole.fget(self))
+        self._changes = -1
 
     async def aclose(self) -> None:
         """Close the transport, and with it all connections."""
@@ -103,8 +114,12 @@ class CallingClient(httpx.AsyncClient):
             direct, plain = self.direct, None
             if direct is not None and (plain := self._plain_headers(method, address, own, body)) is not None:
                 call = Call(method, address, path, query, plain, body)
-                answer = decompress(await direct.answer(call, timeout=self.timeout, limit=limit), limit)
-                if answer.header(b"set-cookie") is not None:
+                answer = await direct.answer(call, timeout=self.timeout, limit=limit)
+                _check_size(len(answer.body), limit)
+                names = dict(answer.headers)  # by one call: to look for each takes longer
+                if b"content-encoding" in names:
+                    answer = decompress(answer, limit)
+                if b"set-cookie" in names:
                     self.cookies.extract_cookies(_response(call, answer))
             else:
                 answer = await self._call_through_httpx(Call(method, address, path, query, own, body), limit)
@@ -155,16 +170,16 @@ class CallingClient(httpx.AsyncClient):
         """Return the headers that httpx would send, if that is all that it would do."""
         if self.ended or self.auth is not None or self.params or address.has_user or self._is_watched():
             return None
-        if any(self.event_hooks.values()) or any(self.cookies.jar):
+        hooks, headers = self.event_hooks, self.headers
+        if hooks["request"] or hooks["response"] or any(self.cookies.jar):
             return None
-        raw = self.headers.raw
-        if raw != self._raw:
-            self._raw, self._shared, self._alone = raw, _shared(raw), {}
+        if headers.changes != self._changes:
+            self._changes, self._shared, self._alone = headers.changes, _shared(headers.raw), {}
         shared, authority = self._shared, address.authority
         if shared is None:
             return None
         if not (own or body or method in _SENDS_LENGTH):
-            alone = t.cast("dict[bytes, Headers]", self._alone)
+            alone = self._alone
             return alone.get(authority) or alone.setdefault(authority, [(b"host", authority), *shared])
         if own:
             names = [name for name, _ in own]
@@ -200,6 +215,24 @@ class CallingClient(httpx.AsyncClient):
 
     def _find_next(self, method: str, url: httpx.URL, status: int, headers: httpx.Headers) -> httpx.URL | None:
         return find_next(method, url, status, headers.get("location"), follows_reads=self.follow_redirects)
+
+
+class _CountingHeaders(httpx.Headers):
+    """Headers that count their changes: to compare them for each call takes longer."""
+
+    changes = 0
+
+    def __setitem__(self, key: str, value: str) -> None:
+        self.changes += 1
+        super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        self.changes += 1
+        super().__delitem__(key)
+
+    def update(self, headers: t.Any = None) -> None:  # type: ignore[override]
+        self.changes += 1
+        super().update(headers)
 
 
 def _shared(raw: Headers) -> Headers | None:

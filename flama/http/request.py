@@ -42,6 +42,8 @@ STARTED: t.Final = "flama.started"
 JSON: t.Final = "application/json"
 _KIN_OF_JSON: t.Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+\+json", re.ASCII)
 _QUERY_LIMIT: t.Final = 64 * 1024
+_FIRST_CHECK: t.Final = 64 * 1024  # bytes of a body that have arrived when they are first checked
+_Check: t.TypeAlias = collections.abc.Callable[[bytearray], None]
 CONTENT_TYPES: t.Final = (JSON, "application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -84,20 +86,27 @@ class Request(starlette.requests.Request):
         return t.cast(bytes, self.scope[BODY])
 
 
-async def read_body(scope: types.Scope, receive: types.Receive, limit: int | None) -> bytes:
-    """Give the whole body of a request.
+async def read_body(
+    scope: types.Scope, receive: types.Receive, limit: int | None, check: _Check | None = None
+) -> bytes:
+    """Return the whole body of a request.
+
+    ``check`` is called with what has arrived of a large body, now and then; what it raises ends the reading.
 
     :raises BodyTooLarge: it is larger than the limit; no more than that was read.
     """
     _, length, _ = _described(scope)
-    return await _read(scope, receive, limit, length)
+    return await _read(scope, receive, limit, length, check)
 
 
-async def read_json(scope: types.Scope, receive: types.Receive, limit: int | None) -> bytes | None:
+async def read_json(
+    scope: types.Scope, receive: types.Receive, limit: int | None, check: _Check | None = None
+) -> bytes | None:
     """Return the whole body of a request if it is JSON; None when it is a form.
 
-    It comes without the byte order mark that a text of JSON may begin with (RFC 8259). Without a ``Content-Type`` it is
-    JSON only where it is empty: browsers send other bodies so for the pages of any site.
+    It is read and checked as by :func:`read_body`, and comes without the byte order mark that a text of JSON may begin
+    with (RFC 8259). Without a ``Content-Type`` it is JSON only where it is empty: browsers send other bodies so for the
+    pages of any site.
 
     :raises NoCodecAvailable: it is something else.
     :raises UnsupportedCodingError: it is in a content coding.
@@ -108,13 +117,15 @@ async def read_json(scope: types.Scope, receive: types.Receive, limit: int | Non
         _check_coding(coding)
     if sent != b"application/json" and sent is not None and _media_type(sent) != JSON:
         return None
-    body = await _read(scope, receive, limit, length)
+    body = await _read(scope, receive, limit, length, check)
     if body and sent is None:
         raise exceptions.NoCodecAvailable(None, CONTENT_TYPES)
     return body.removeprefix(codecs.BOM_UTF8)
 
 
-async def _read(scope: types.Scope, receive: types.Receive, limit: int | None, length: bytes) -> bytes:
+async def _read(
+    scope: types.Scope, receive: types.Receive, limit: int | None, length: bytes, check: _Check | None
+) -> bytes:
     if BODY in scope:
         return t.cast(bytes, scope[BODY])
     _refuse_announced(length, limit)
@@ -122,13 +133,13 @@ async def _read(scope: types.Scope, receive: types.Receive, limit: int | None, l
     body: bytes = message.get("body", b"")
     _refuse(len(body), limit)
     if message.get("more_body") or message["type"] != "http.request":
-        body = await _read_rest(message, receive, limit)
+        body = await _read_rest(message, receive, limit, check)
     scope[BODY] = body
     return body
 
 
-async def _read_rest(message: types.Message, receive: types.Receive, limit: int | None) -> bytes:
-    body = bytearray()
+async def _read_rest(message: types.Message, receive: types.Receive, limit: int | None, check: _Check | None) -> bytes:
+    body, checked_at = bytearray(), _FIRST_CHECK
     while True:
         if message["type"] == "http.disconnect":
             raise starlette.requests.ClientDisconnect
@@ -136,6 +147,9 @@ async def _read_rest(message: types.Message, receive: types.Receive, limit: int 
         _refuse(len(body), limit)
         if not message.get("more_body"):
             return bytes(body)
+        if check is not None and len(body) >= checked_at:
+            check(body)
+            checked_at = 2 * len(body)  # so that all checks take twice as long as one
         message = await receive()
 
 
@@ -153,7 +167,7 @@ async def data(scope: types.Scope, receive: types.Receive, limit: int | None, re
     :raises DecodeError: the body is no JSON.
     :raises NoCodecAvailable: its content type is neither JSON nor a form, or it has none.
     """
-    body = await read_json(scope, receive, limit)
+    body = await read_json(scope, receive, limit, records.check_start)
     if body is None:
         return fields(await read_form(scope, receive, limit))
     records.check(body)

@@ -9,7 +9,7 @@ import typing as t
 
 from flama import exceptions, http, schemas, types
 from flama.ddd.components import WorkerComponent
-from flama.http.request import JSON, content_type, query_pairs
+from flama.http.request import JSON, content_type, query_pairs, read_body
 from flama.resources import descriptions, elements, listing, many
 from flama.resources.asked import Asked, Serve
 from flama.resources.callers import worker_for
@@ -85,7 +85,7 @@ class CRUDResource(RESTResource, abstract=True):
                 continue
             if overriding is not None:
                 self._check_own(overriding)
-            made = overriding or self._handler(operation, worker, repository, limit)
+            made = overriding or self._handler(operation, worker, repository, limit, app.max_body_size)
             yield Route(
                 self._path(operation),
                 made,
@@ -103,7 +103,12 @@ class CRUDResource(RESTResource, abstract=True):
         return f"/:{operation.verb}/" if operation.verb else "/"
 
     def _handler(
-        self, operation: Operation, worker: type, repository: str, limit: schemas.RecordLimit
+        self,
+        operation: Operation,
+        worker: type,
+        repository: str,
+        limit: schemas.RecordLimit,
+        max_body_size: int | None,
     ) -> types.Handler:
         resource, serve = type(self), self._served(operation)
 
@@ -111,11 +116,14 @@ class CRUDResource(RESTResource, abstract=True):
             body = body.removeprefix(codecs.BOM_UTF8)  # which may precede JSON
             return Asked(resource, operation, scope, body, id, worker, repository, query_pairs(scope), limit)
 
-        handler = _handlers(operation, serve, asked)
+        async def read(scope: types.Scope, receive: types.Receive) -> bytes:
+            return await read_body(scope, receive, max_body_size, limit.check_start)
+
+        handler = _handlers(operation, serve, asked, read)
         annotations = {
             "scope": types.Scope,
+            "receive": types.Receive,
             "worker": worker_for(resource, operation, worker, repository),
-            "body": types.Body,
             _ID: self._id.type,
         }
         code = handler.__code__
@@ -172,20 +180,25 @@ def _refusing(path: str, method: str) -> Route:
     return Route(path, others, "", ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"), include_in_schema=False)
 
 
-def _handlers(operation: Operation, serve: Serve, asked: collections.abc.Callable[..., Asked]) -> t.Any:
+def _handlers(
+    operation: Operation,
+    serve: Serve,
+    asked: collections.abc.Callable[..., Asked],
+    read: collections.abc.Callable[..., collections.abc.Awaitable[bytes]],
+) -> t.Any:
     """Give the handler that asks for what the operation needs."""
 
     async def of_all(scope: t.Any, worker: t.Any) -> http.Response:
         return await serve(asked(scope, worker))
 
-    async def of_all_with_body(scope: t.Any, worker: t.Any, body: t.Any) -> http.Response:
-        return await serve(asked(scope, worker, body))
+    async def of_all_with_body(scope: t.Any, receive: t.Any, worker: t.Any) -> http.Response:
+        return await serve(asked(scope, worker, await read(scope, receive)))
 
     async def of_one(scope: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
         return await serve(asked(scope, worker, b"", resource_id))
 
-    async def of_one_with_body(scope: t.Any, worker: t.Any, body: t.Any, resource_id: t.Any) -> http.Response:
-        return await serve(asked(scope, worker, body, resource_id))
+    async def of_one_with_body(scope: t.Any, receive: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
+        return await serve(asked(scope, worker, await read(scope, receive), resource_id))
 
     has_body = operation.request is not None
     if operation.kind == "element":

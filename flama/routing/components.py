@@ -178,9 +178,12 @@ class BodyComponent(Component):
         if is_file(annotation):
             return self._file_reader(parameter, many=schemas.is_many(annotation))
         adapter = _adapter(parameter, annotation)
-        decode = _decoder(parameter, adapter, self.max_records)
+        records = schemas.RecordLimit(self.max_records, adapter.lists)
+        decode = _decoder(parameter, adapter, records)
         read_form = self._form_reader(adapter, is_taken=has_form(annotation))
-        return (self._member_reader if self._by_name else self._whole_reader)(parameter, decode, read_form)
+        if self._by_name:
+            return self._member_reader(parameter, decode, read_form)
+        return self._whole_reader(parameter, decode, read_form, records)
 
     def _form_reader(self, adapter: schemas.Adapter, *, is_taken: bool) -> _Reader:
         limit = self._limit
@@ -193,11 +196,13 @@ class BodyComponent(Component):
 
         return read
 
-    def _whole_reader(self, parameter: Parameter, decode: _Reader, read_form: _Reader) -> _Reader:
+    def _whole_reader(
+        self, parameter: Parameter, decode: _Reader, read_form: _Reader, records: schemas.RecordLimit
+    ) -> _Reader:
         limit, absent = self._limit, _absent(parameter)
 
         async def read(scope: types.Scope, receive: types.Receive) -> t.Any:
-            body = await request.read_json(scope, receive, limit)
+            body = await request.read_json(scope, receive, limit, records.check_start)
             if body is None:
                 return await read_form(scope, receive)
             return await decode(body) if body or absent is Parameter.empty else absent
@@ -298,9 +303,9 @@ def _adapter(parameter: Parameter, annotation: t.Any) -> schemas.Adapter:
         ) from error
 
 
-def _decoder(parameter: Parameter, adapter: schemas.Adapter, max_records: int | None) -> _Reader:
+def _decoder(parameter: Parameter, adapter: schemas.Adapter, records: schemas.RecordLimit) -> _Reader:
     """Return what decodes JSON; null is None where the parameter may be that."""
-    is_nullable, records = is_optional(parameter), schemas.RecordLimit(max_records, adapter.lists)
+    is_nullable = is_optional(parameter)
 
     async def decode(body: bytes) -> t.Any:
         if is_nullable and body.strip() == b"null":

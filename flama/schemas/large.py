@@ -39,6 +39,12 @@ class RecordLimit:
         struct = msgspec.defstruct("Lists", lists, rename=names) if lists else None
         self._lists = None if struct is None else msgspec.json.Decoder(struct)
 
+    def check_start(self, start: bytes | bytearray) -> None:
+        """Raise TooManyRecords for the start of a body that is a list of more records than this."""
+        if self.most is not None and _IS_ARRAY.match(start):
+            with contextlib.suppress(*_MALFORMED):  # which it is, as it has no end
+                _check_length(start, self.most)
+
     def check(self, body: bytes) -> None:
         """Raise TooManyRecords for a body of JSON with more records than this, after looking at no more of them."""
         if self.most is None or len(body) <= 2 * self.most:  # too few bytes for so many
@@ -54,7 +60,7 @@ class RecordLimit:
                         _check_length(field, self.most)
 
 
-def _check_length(array: bytes | msgspec.Raw, most: int) -> None:
+def _check_length(array: bytes | bytearray | msgspec.Raw, most: int) -> None:
     try:
         found = _bounded(most).decode(array)
     except msgspec.ValidationError as error:

@@ -3,10 +3,12 @@
 import asyncio
 import json
 
+import hypothesis
 import msgspec
 import pydantic
 import pytest
 import sqlalchemy as sa
+from hypothesis import strategies
 
 from flama import Flama, exceptions, schemas, types
 from flama.client import Client
@@ -142,6 +144,62 @@ async def test_a_resource_takes_as_many_as_it_says_or_else_its_application(tmp_p
     assert taken.is_success
     assert refused.status_code == 413
     assert len(stored) == 3
+
+
+async def endless(sent, step=2**14):
+    """Yield a list that has no end, and note how many bytes of it were taken."""
+    sent.append(1)
+    yield b"["
+    while sum(sent) < 2**20:
+        chunk = b"{}," * (step // 3)
+        sent.append(len(chunk))
+        yield chunk
+
+
+@pytest.mark.parametrize("handler", [of_models, of_structs, of_either, of_anything])
+async def test_a_handler_refuses_a_list_while_it_arrives(handler):
+    app, sent = Flama(max_records=100), []
+    app.post("/")(handler)
+
+    async with Client(app=app) as client:
+        response = await client.post("/", content=endless(sent), headers=JSON)
+
+    assert response.status_code == 413
+    assert sum(sent) < 2**17
+
+
+@pytest.mark.parametrize(("method", "path"), [*MANY, ("PUT", "/item/1/"), ("PATCH", "/item/1/")])
+async def test_a_resource_refuses_a_list_while_it_arrives(tmp_path, method, path):
+    app, sent = of_table(tmp_path, 100), []
+
+    async with Client(app=app) as client:
+        response = await client.request(method, path, content=endless(sent), headers=JSON)
+
+    assert response.status_code == 413
+    assert sum(sent) < 2**17
+
+
+@hypothesis.given(
+    strategies.lists(strategies.sampled_from(["{}", '{"a": "[,]"}', "[1, 2, [3]]", '"},{"', "null"]), max_size=8),
+    strategies.sampled_from(["", " ", "\n"]),
+    strategies.integers(1, 6),
+)
+def test_the_start_of_a_list_is_refused_only_where_the_whole_is(elements, space, most):
+    body = f"{space}[{space}{f'{space},{space}'.join(elements)}{space}]{space}".encode()
+    limit = schemas.RecordLimit(most)
+
+    refused = [length for length in range(len(body) + 1) if refuses(limit, body[:length])]
+
+    assert bool(refused) == (len(elements) > most)
+    assert refused == [*range(refused[0], len(body) + 1)] if refused else True
+
+
+def refuses(limit, start):
+    try:
+        limit.check_start(bytearray(start))
+    except exceptions.TooManyRecords:
+        return True
+    return False
 
 
 async def test_the_document_says_how_many(tmp_path):

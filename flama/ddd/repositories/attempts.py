@@ -3,7 +3,6 @@
 import asyncio
 import collections.abc
 import contextlib
-import functools
 import logging
 import time
 import typing as t
@@ -49,6 +48,8 @@ class Attempts:
     Its state: whether an attempt may have been applied, and until when there may be another.
     """
 
+    __slots__ = ("_attempts", "_guard", "_id", "_maybe_applied", "_policy", "_resource", "_until", "_writes")
+
     def __init__(self, resource: str, id: t.Any, policy: Policy, guard: Guard, *, writes: bool, again: bool) -> None:
         self._resource = resource
         self._id = id
@@ -64,7 +65,7 @@ class Attempts:
 
         :raises ResourceException: it isn't, or is a page that somebody else made.
         """
-        return self._repeat(self._attempt, call)
+        return self._repeat(lambda: self._attempt(call))
 
     @contextlib.asynccontextmanager
     async def open(self, opening: _Opening, media_type: str) -> collections.abc.AsyncGenerator[Response]:
@@ -77,24 +78,21 @@ class Attempts:
         """
         try:
             async with contextlib.AsyncExitStack() as stack:
-                yield await self._repeat(self._open, opening, media_type, stack)
+                yield await self._repeat(lambda: self._open(opening, media_type, stack))
         except HTTPError as error:
             raise self._failure(error) from error
         except TimeoutError as error:
             raise self._expiry(error) from error
 
-    async def _repeat(
-        self, attempt: collections.abc.Callable[..., collections.abc.Awaitable[R]], *arguments: t.Any
-    ) -> R:
+    async def _repeat(self, attempt: collections.abc.Callable[[], collections.abc.Awaitable[R]]) -> R:
         policy = self._policy
         try:
             with limited(policy.deadline):
                 try:
-                    return await attempt(*arguments)
+                    return await attempt()
                 except UnavailableError as error:
                     failure = error
-                work = functools.partial(attempt, *arguments)
-                return await attempted_again(failure, work, self._attempts - 1, policy.backoff, self._pause)
+                return await attempted_again(failure, attempt, self._attempts - 1, policy.backoff, self._pause)
         except UnavailableError as error:
             error.maybe_applied = error.maybe_applied or self._maybe_applied
             self._log(error)

@@ -82,10 +82,9 @@ class HTTPResourceManager:
         where, asked = self._dialect.path(operation, id), self._query(query) if query else ""
         body = b"" if operation.request is None else self._encoded(json)
         headers = self._headers(operation, id) if operation.writes else None
-        call = functools.partial(
-            self.client.call, operation.method, address, where, asked, headers=headers, body=body, limit=limit
+        answer = await self._attempts(operation, id, guard).answer(
+            lambda: self.client.call(operation.method, address, where, asked, headers=headers, body=body, limit=limit)
         )
-        answer = await self._attempts(operation, id, guard).answer(call)
         self._note(operation, id, answer)
         given = None if operation.response is None else self._body(operation, answer, id)
         return given if operation.found is None else (given, answer.status == operation.status)
@@ -177,7 +176,8 @@ class HTTPResourceManager:
             if operation.changes:
                 self._tags.clear()
             return
-        self._tags.pop(str(id), None)
+        if self._tags:
+            self._tags.pop(str(id), None)
         tag = answer.header(b"etag")
         # one that is weak, or of the compressed body, is of no use for a write
         if tag is not None and not tag.startswith(b"W/") and answer.header(b"content-encoding") is None:
