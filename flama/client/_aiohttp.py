@@ -4,6 +4,7 @@ import asyncio
 import collections.abc
 import contextvars
 import functools
+import math
 import re
 import select
 import ssl
@@ -14,6 +15,7 @@ import httpx
 import multidict
 import yarl
 
+from flama._semaphore import FairSemaphore
 from flama.client._framing import check_method, frame, measured
 from flama.client.messages import Answer, Call, Headers, ResponseTooLarge, lowered
 from flama.client.transport import BUFFERED, DirectTransport
@@ -46,7 +48,7 @@ class AiohttpTransport(DirectTransport):
     def __init__(self, context: ssl.SSLContext, limits: httpx.Limits) -> None:
         self._context = context
         self._limits = limits
-        self._turns = None if limits.max_connections is None else asyncio.Semaphore(limits.max_connections)
+        self._slots = FairSemaphore(math.inf if limits.max_connections is None else limits.max_connections)
         # the headers of the last call, and what is made of them: calls that only read have the same, once and again
         self._framed: tuple[Headers, _Framed] = [], (multidict.CIMultiDict(), 0)
         self._session: tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession] | None = None
@@ -71,14 +73,15 @@ class AiohttpTransport(DirectTransport):
         if request.extensions.get(BUFFERED):
             answer = await self._answer(outgoing, None)
             return _response(answer.status, answer.headers, httpx.ByteStream(answer.body))
-        if self._turns is not None:
-            await self._acquire(self._turns, outgoing.timeout.pool)
+        if not self._slots.acquire_nowait():
+            await self._acquire(outgoing.timeout.pool)
         try:
             incoming = await self._start(outgoing)
         except BaseException:
-            self._release()
+            self._slots.release()
             raise
-        return _response(incoming.status, lowered(incoming.raw_headers), _Stream(incoming, outgoing, self._release))
+        stream = _Stream(incoming, outgoing, self._slots.release)
+        return _response(incoming.status, lowered(incoming.raw_headers), stream)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -87,9 +90,9 @@ class AiohttpTransport(DirectTransport):
             await opened[1].close()
 
     async def _answer(self, outgoing: "_Outgoing", limit: int | None) -> Answer:
-        turns = self._turns
-        if turns is not None:
-            await (self._acquire(turns, outgoing.timeout.pool) if turns.locked() else turns.acquire())
+        slots = self._slots
+        if not slots.acquire_nowait():
+            await self._acquire(outgoing.timeout.pool)
         try:
             incoming = await self._start(outgoing)
             try:
@@ -102,7 +105,7 @@ class AiohttpTransport(DirectTransport):
                 if outgoing.is_open or not incoming.closed:
                     await _close(incoming, outgoing)
         finally:
-            self._release()
+            slots.release()
         return Answer(incoming.status, lowered(incoming.raw_headers), body)
 
     async def _start(self, outgoing: "_Outgoing") -> aiohttp.ClientResponse:
@@ -130,17 +133,13 @@ class AiohttpTransport(DirectTransport):
         self._session = opened = asyncio.get_running_loop(), _session(self._context, self._limits)
         return opened
 
-    async def _acquire(self, turns: asyncio.Semaphore, patience: float | None) -> None:
+    async def _acquire(self, timeout: float | None) -> None:
         try:
-            async with asyncio.timeout(patience):
-                await turns.acquire()
+            async with asyncio.timeout(timeout):
+                await self._slots.acquire()
         except TimeoutError:
             most = self._limits.max_connections
-            raise httpx.PoolTimeout(f"each of the {most} connections was in use for {patience:g} s") from None
-
-    def _release(self) -> None:
-        if self._turns is not None:
-            self._turns.release()
+            raise httpx.PoolTimeout(f"each of the {most} connections was in use for {timeout:g} s") from None
 
 
 class _Outgoing:

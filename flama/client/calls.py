@@ -20,7 +20,7 @@ __all__ = ["CallingClient", "check_base_url"]
 
 # Who replaces one of these, as what traces requests does, wants to see them.
 _LAYER: t.Final = ("build_request", "request", "send")
-_UNPATCHED: t.Final = tuple(getattr(httpx.AsyncClient, name) for name in _LAYER)
+_BUILD_REQUEST, _REQUEST, _SEND = (getattr(httpx.AsyncClient, name) for name in _LAYER)
 
 # What httpx makes fit the request: a client that has its own goes through httpx.
 _MADE: t.Final = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
@@ -188,10 +188,10 @@ class CallingClient(httpx.AsyncClient):
         return [(b"host", authority), *shared, *own, *length]
 
     def _is_watched(self) -> bool:
-        if self._is_replaced or not vars(self).keys().isdisjoint(_LAYER):
+        own, base = vars(self), httpx.AsyncClient
+        if self._is_replaced or "send" in own or "request" in own or "build_request" in own:
             return True
-        base = httpx.AsyncClient
-        return (base.build_request, base.request, base.send) != _UNPATCHED
+        return base.send is not _SEND or base.request is not _REQUEST or base.build_request is not _BUILD_REQUEST
 
     async def _call_through_httpx(self, call: Call, limit: int | None) -> Answer:
         url = _url(call.address, call.path, call.query)
@@ -230,7 +230,7 @@ class _CountingHeaders(httpx.Headers):
         self.changes += 1
         super().__delitem__(key)
 
-    def update(self, headers: t.Any = None) -> None:  # type: ignore[override]
+    def update(self, headers: t.Any = None) -> None:
         self.changes += 1
         super().update(headers)
 

@@ -7,7 +7,7 @@ import typing as t
 
 import sqlalchemy as sa
 
-from flama.sqlalchemy.turns import Turns
+from flama._semaphore import FairSemaphore
 
 __all__ = ["ConnectError", "Growing", "Growth"]
 
@@ -60,9 +60,9 @@ class Growth:
     longest by then. If it can't be made, the task that it was begun for has the error, unless it was served meanwhile.
     """
 
-    def __init__(self, pool: Growing, turns: Turns, after: float) -> None:
+    def __init__(self, pool: Growing, slots: FairSemaphore, after: float) -> None:
         self._pool = pool
-        self._turns = turns
+        self._slots = slots
         self._after = after
         self._making: dict[asyncio.Future[None], _Made] = {}  # for which waiter
         self._timer: asyncio.TimerHandle | None = None  # for the first waiter for which none is made yet
@@ -82,11 +82,11 @@ class Growth:
         """Begin the connections that are due, and set the timer for the next."""
         loop = asyncio.get_running_loop()
         self._set_timer(loop)  # to none: it may be the one that calls this
-        if not self._turns.are_wanted:
+        if not self._slots.has_waiters:
             return
         now = loop.time()
-        for waiter, since in list(self._turns.waiters.items()):
-            if not self._pool.has_room or len(self._making) >= len(self._turns.waiters):
+        for waiter, since in list(self._slots.waiters.items()):
+            if not self._pool.has_room or len(self._making) >= len(self._slots.waiters):
                 return
             if waiter in self._making or waiter.done():
                 continue
@@ -115,5 +115,5 @@ class Growth:
             if not task.cancelled():
                 error = ConnectError()
                 error.__cause__ = task.exception()
-                self._turns.fail(waiter, error)
+                self._slots.fail(waiter, error)
         self.review()

@@ -8,8 +8,8 @@ import typing as t
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from flama import exceptions
+from flama._semaphore import AcquireTimeout, FairSemaphore
 from flama.sqlalchemy.pool import FairPool
-from flama.sqlalchemy.turns import ExpiredError, Turns
 
 __all__ = ["StreamSlots"]
 
@@ -32,7 +32,7 @@ class StreamSlots:
         half = limit if math.isinf(limit) else max(1, limit // 2)
         self.number = half if number is None else number
         self._timeout = float(pool.timeout()) if isinstance(pool, FairPool) else _TIMEOUT
-        self._slots = Turns(self.number, self._timeout)
+        self._slots = FairSemaphore(self.number, self._timeout)
 
     @contextlib.asynccontextmanager
     async def slot(self) -> collections.abc.AsyncGenerator[None]:
@@ -41,11 +41,11 @@ class StreamSlots:
         :raises UnavailableError: other streams had them all for as long as one waits for a connection.
         """
         try:
-            await self._slots.wait()
-        except ExpiredError as error:
+            await self._slots.acquire()
+        except AcquireTimeout as error:
             detail = f"each of the {self.number} connections for streams was in use for {self._timeout} s"
             raise exceptions.UnavailableError(resource="stream", detail=detail, retry_after=self._timeout) from error
         try:
             yield
         finally:
-            self._slots.give_back()
+            self._slots.release()

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
 
+from flama._semaphore import AcquireTimeout, FairSemaphore
 from flama.sqlalchemy._connection import PooledConnection
 from flama.sqlalchemy._expiry import Expiry
 from flama.sqlalchemy._growth import ConnectError, Growth
@@ -26,7 +27,6 @@ from flama.sqlalchemy.holders import Holder, Noted, holder, listed
 from flama.sqlalchemy.idle import Idle
 from flama.sqlalchemy.lines import Line
 from flama.sqlalchemy.listeners import are_heard
-from flama.sqlalchemy.turns import ExpiredError, Turns
 
 __all__ = ["FairPool"]
 
@@ -80,9 +80,9 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         self._invoke_creator = self._made
         limited = pool_size > 0 and max_overflow >= 0
         self._limit = pool_size + max_overflow if limited else math.inf
-        self._turns = Turns(0, timeout)  # one for each idle connection, unless it was given to a task that waited
+        self._slots = FairSemaphore(0, timeout)  # one for each idle connection that no waiter was given
         self._set_limits(pool_max_idle, pool_grow_after, recycle if recycle >= 0 else math.inf)
-        self._since: float | None = None  # when who has the turn, and takes a connection next, began to wait for it
+        self._since: float | None = None  # when the task that checks out next began to wait for its slot
         self._failure: BaseException | None = None  # why there is none for them
         self._chosen: sa.pool.ConnectionPoolEntry | None = None  # which that is, if it is known
         self._held: dict[sa.pool.ConnectionPoolEntry, Noted] = {}  # by whom
@@ -97,10 +97,10 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         """Who holds a connection now, the one who took it first coming first."""
         return list(map(holder, self._held.values()))
 
-    async def turn(self) -> None:
-        """Wait for one's turn, which :meth:`take_turn` didn't give. A connection has to be taken right then.
+    async def acquire_slot(self) -> None:
+        """Wait for a slot. A connection has to be checked out for it right then.
 
-        :raises TimeoutError: it didn't come in time.
+        :raises TimeoutError: none is released in time.
         """
         since = time.monotonic()
         try:
@@ -109,15 +109,15 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             self._failure = error.__cause__  # which SQLAlchemy translates where a connection is taken
         self._since = since
 
-    def take_turn(self) -> bool:
-        """Take one's turn if nobody has to be waited for; return whether it was taken."""
-        if not self._turns.take():
+    def acquire_slot_nowait(self) -> bool:
+        """Acquire a slot if one is available, and return whether it was."""
+        if not self._slots.acquire_nowait():
             return False
         self._since = time.monotonic()
         return True
 
     def taken(self, engine: sa.Engine) -> sa.Connection | None:
-        """Give a connection to who has the turn, if one is to be had without waiting."""
+        """Return a connection for the slot that was acquired; None if it can't be checked out without waiting."""
         idle, now = self._idle, time.monotonic()
         if (
             self._failure is not None
@@ -153,8 +153,8 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         self._tell_of_return()
         return True
 
-    def end_turn(self) -> None:
-        """Give the turn back if no connection was taken."""
+    def release_slot(self) -> None:
+        """Release the slot if no connection was checked out with it."""
         if self._since is None:
             return
         self._since = None
@@ -162,7 +162,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         if self._failure is not None:
             self._failure = None
         elif chosen is None:
-            self._turns.give_back()
+            self._slots.release()
         else:
             self._take_back(chosen)
 
@@ -170,7 +170,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         """Wait until nobody holds a connection, or waits for one."""
         self._given_back = asyncio.Event()
         try:
-            while self._held or self._turns.are_wanted:
+            while self._held or self._slots.has_waiters:
                 await self._given_back.wait()
                 self._given_back.clear()
         finally:
@@ -188,7 +188,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         self._expiry.stop()
         if making := [*self._growth.tasks]:
             await asyncio.wait(making, timeout=_NOTICE)
-        self._turns.let_all_pass()
+        self._slots.open()
         idle = [self._idle.get() for _ in range(self.checkedin())]
         leaving = [greenlet_spawn(record.invalidate) for record in idle]
         await asyncio.gather(
@@ -201,7 +201,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         self._expiry.stop()
         idle = self.checkedin()
         for _ in range(idle):
-            self._turns.take()
+            self._slots.acquire_nowait()
         left = self._overflow - idle
         super().dispose()
         self._overflow = left  # SQLAlchemy forgets those that are in use
@@ -261,7 +261,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         except TimeoutError as error:
             raise self._silent() from error
         self._describe(record)
-        if self._closed or (self._disposed and not self._turns.are_wanted):
+        if self._closed or (self._disposed and not self._slots.has_waiters):
             await greenlet_spawn(_abandon, record)
             raise _closed_error()
         return record
@@ -280,7 +280,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             is_idle = surplus > 0 and line is not None and now - line.idle_since >= max_idle
             if not (is_stale or is_idle):
                 continue
-            if not self._turns.take():  # those that are left have been given to tasks that waited
+            if not self._slots.acquire_nowait():  # those that are left have been given to tasks that waited
                 break
             self._idle.remove(record)
             self._dec_overflow()
@@ -292,7 +292,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     def _set_limits(self, max_idle: float, grow_after: float, longest_life: float) -> None:
         self._limits = max_idle, grow_after, longest_life
         self._longest_life = longest_life
-        self._growth = Growth(self, self._turns, min(grow_after, self._timeout / 2))
+        self._growth = Growth(self, self._slots, min(grow_after, self._timeout / 2))
         self._expiry = Expiry(self, max_idle)
 
     @property
@@ -320,14 +320,14 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             self._expiry.start()
 
     def _at_once(self) -> sa.pool.ConnectionPoolEntry | None:
-        """Give a connection, and the turn, if there is nothing to wait for."""
-        record = self._good(time.monotonic()) if self._turns.are_free else None
+        """Acquire a slot, and return a connection for it; None if either has to be waited for."""
+        record = self._good(time.monotonic()) if self._slots.available else None
         if record is not None:
-            self._turns.take()
+            self._slots.acquire_nowait()
         return record
 
     def _good(self, now: float) -> sa.pool.ConnectionPoolEntry | None:
-        """Give the next idle connection, for which one has the turn, unless it has to be looked after first."""
+        """Return the next idle connection for the slot that was acquired; None if it has to be looked after first."""
         record = self._idle.next
         return self._idle.get() if record is not None and self._is_good(record, now) else None
 
@@ -341,11 +341,11 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return line is not None and (now >= line.expires or line.is_lost(now))
 
     async def _in_time(self, since: float | None) -> sa.pool.ConnectionPoolEntry:
-        """Give a connection to who has the turn, or waits for it first."""
+        """Return a connection for the slot that was waited for since then, or for one that is acquired first."""
         if since is None:
             since = time.monotonic()
             try:
-                if not self._turns.take():
+                if not self._slots.acquire_nowait():
                     await self._wait()
             except ConnectError as error:
                 raise t.cast(BaseException, error.__cause__) from None
@@ -363,13 +363,13 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             _deadline.reset(deadline)
 
     async def _wait(self) -> None:
-        """Wait for a turn, and have another connection made if that takes a while."""
+        """Wait for a slot, and have another connection made if that takes a while."""
         self._loop = loop = asyncio.get_running_loop()
-        waiter = self._turns.enqueue()
+        waiter = self._slots.enqueue()
         self._growth.expect(loop)
         try:
-            await self._turns.wait_for(waiter)
-        except ExpiredError as error:
+            await self._slots.wait_for(waiter)
+        except AcquireTimeout as error:
             raise (self._silent() if self._growth.tasks else self._exhausted()) from error
         self._refuse_if_closed()  # the engine has another pool by now
 
@@ -445,7 +445,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         self._growth.review()
 
     def _tell_of_return(self) -> None:
-        self._turns.give_back()
+        self._slots.release()
         if self._given_back is not None:
             self._given_back.set()
 

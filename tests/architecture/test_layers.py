@@ -10,7 +10,7 @@ from tests.support import source
 # A room imports from rooms of lower layers. Rooms of one layer do not know one another.
 LAYERS = (
     {"_annotations"},
-    {"_distribution", "_moments", "_numbers", "exceptions", "facade", "limits", "types"},
+    {"_distribution", "_moments", "_numbers", "_semaphore", "exceptions", "facade", "limits", "types"},
     {"concurrency", "contexts", "modules", "query", "retry", "schemas", "tasks"},
     {"background", "http", "injection"},
     {"client", "memory", "rest", "sqlalchemy"},

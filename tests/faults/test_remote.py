@@ -407,7 +407,7 @@ class TestCancellations:
 
             async with asyncio.timeout(10):
                 assert await asyncio.gather(*(things.retrieve("a") for _ in range(150))) == [{"id": "a"}] * 150
-            assert client.direct._turns._value == 100
+            assert client.direct._slots.available == 100
         await asyncio.sleep(0.05)
         assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
 

@@ -356,7 +356,7 @@ class TestPool:
                 assert await asyncio.gather(*(asked(client) for _ in range(20))) == [(200, b"xxxyyy")] * 20
             assert min(ended) > 0
             assert len(server.open) <= 5
-            assert client.direct._turns._value == 5
+            assert client.direct._slots.available == 5
             assert not client.direct._session[1].connector._acquired
         await asyncio.sleep(0.05)
         assert {task for task in asyncio.all_tasks() - before if not task.done()} == set()
@@ -414,7 +414,7 @@ class TestPool:
                 await client.send(client.build_request("GET", "/"), stream=True)
             await asyncio.sleep(0.05)
             assert len(server.open) == 0
-            assert kept._turns._value == 100
+            assert kept._slots.available == 100
             await kept.aclose()
 
     async def test_closing_the_client_closes_all_connections(self, asked):

@@ -372,7 +372,7 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         return self._read(await self._resource_manager.call(operation, json=data, query=query or []))
 
     def _read(self, records: builtins.list[t.Any]) -> builtins.list[Record]:
-        found = read_infinite(records, self._floats) if self._floats else records
+        found: t.Any = read_infinite(records, self._floats) if self._floats else records
         return found if self._records is None else super()._read(found)
 
     def _seen(self, found: builtins.list[dict[str, t.Any]]) -> builtins.list[Record]:

@@ -10,10 +10,10 @@ import typing as t
 from asyncpg.exceptions import InvalidSavepointSpecificationError, PostgresError
 from asyncpg.transaction import TransactionState
 
+from flama._semaphore import FairSemaphore
 from flama.sqlalchemy.drivers.held import Holding
-from flama.sqlalchemy.turns import Turns
 
-__all__ = ["Ahead", "Turn"]
+__all__ = ["Ahead", "ExecuteMutex"]
 
 _Guard: t.TypeAlias = t.Literal["savepoint", "transaction"]
 
@@ -299,27 +299,27 @@ class Ahead:
                 await self._connection.execute("; ".join(commands))
 
 
-class Turn:
-    """What Core's statements on a connection wait for one another by: as each takes its turn, what waits is run."""
+class ExecuteMutex:
+    """The mutex of SQLAlchemy's statements on a connection: what is queued is sent when it is acquired."""
 
-    def __init__(self, turns: Turns, ahead: Ahead) -> None:
-        self._turns = turns
+    def __init__(self, mutex: FairSemaphore, ahead: Ahead) -> None:
+        self._mutex = mutex
         self._ahead = ahead
 
     async def __aenter__(self) -> None:
-        """Wait for the turn."""
-        await self._turns.wait()
+        """Acquire the mutex."""
+        await self._mutex.acquire()
         try:
             await self._ahead.settle()
         except BaseException:
-            self._turns.give_back()
+            self._mutex.release()
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
     ) -> None:
-        """End the turn."""
-        self._turns.give_back()
+        """Release it."""
+        self._mutex.release()
 
 
 @functools.cache

@@ -7,11 +7,11 @@ from asyncpg.exceptions import OutdatedSchemaCacheError
 from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flama._semaphore import FairSemaphore
 from flama.sqlalchemy._stale import is_stale
-from flama.sqlalchemy.drivers.ahead import Ahead, Turn
+from flama.sqlalchemy.drivers.ahead import Ahead, ExecuteMutex
 from flama.sqlalchemy.drivers.driver import Cursor, Driver
 from flama.sqlalchemy.shapes import Reader, Record, Shape, Shapes
-from flama.sqlalchemy.turns import Turns
 from flama.sqlalchemy.values import PLAIN
 from flama.tasks import Begun
 
@@ -30,13 +30,13 @@ class Asyncpg(Driver):
         super().__init__(adapter, shapes)
         # statements that the connection has prepared, with what reads their rows, and when that was
         self._statements: dict[Shape, tuple[t.Any, Reader, float]] = {}
-        self._ending: Begun | None = None  # a COMMIT that was sent, in its turn
+        self._ending: Begun | None = None  # a COMMIT that was sent, which has the mutex
         self._mended: BaseException | None = None  # what was last undone
         self._is_connected: collections.abc.Callable[[], bool] = self._connection._protocol.is_connected
         self._ahead = Ahead(adapter)
-        self._turns = Turns(1)
+        self._mutex = FairSemaphore(1)
         self._before: bool | None = None  # whether they were, while that is set
-        adapter._execute_mutex = Turn(self._turns, self._ahead)
+        adapter._execute_mutex = ExecuteMutex(self._mutex, self._ahead)
 
     @property
     def in_transaction(self) -> bool:
@@ -51,13 +51,13 @@ class Asyncpg(Driver):
     @property
     def idle(self) -> bool:
         """Whether it is known that the connection can be given back without waiting for the database."""
-        return self.adapter._transaction is None and self._turns.are_free and self._is_connected()
+        return self.adapter._transaction is None and self._mutex.available > 0 and self._is_connected()
 
     async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
-        ending, self._ending = self._ending, None  # which has its turn
-        if ending is None and not self._turns.take():
-            await self._turns.wait()  # for what another task runs
+        ending, self._ending = self._ending, None  # which has the mutex
+        if ending is None and not self._mutex.acquire_nowait():
+            await self._mutex.acquire()  # for what another task runs
         command = "ROLLBACK" if rollback else "COMMIT"
         try:
             if ending is not None:
@@ -68,7 +68,7 @@ class Asyncpg(Driver):
             await self._broke(connection, command, error)
             raise
         finally:
-            self._turns.give_back()
+            self._mutex.release()
         return True
 
     def begin_commit(self, limit: float) -> collections.abc.Awaitable[None] | None:
@@ -77,7 +77,7 @@ class Asyncpg(Driver):
         Who waits may be cancelled, or told of an error: then :meth:`ended` tells how it ends. None, too, when there is
         no transaction.
         """
-        if self.adapter._transaction is None or not self._turns.take():
+        if self.adapter._transaction is None or not self._mutex.acquire_nowait():
             return None
         self._ending = Begun(self._ahead.end("COMMIT"))
         return self._committed(self._ending, limit)
@@ -85,7 +85,7 @@ class Asyncpg(Driver):
     async def _committed(self, ending: Begun, limit: float) -> None:
         await ending.wait(limit)
         self._ending = None
-        self._turns.give_back()
+        self._mutex.release()
 
     async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
         """Take commands along with the BEGIN that is to come; tell whether this can be done."""
@@ -135,9 +135,9 @@ class Asyncpg(Driver):
     async def _run(
         self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool, *, is_repeated: bool = False
     ) -> t.Any:
-        turns, ahead = self._turns, self._ahead
-        if not turns.take():
-            await turns.wait()
+        mutex, ahead = self._mutex, self._ahead
+        if not mutex.acquire_nowait():
+            await mutex.acquire()
         try:
             alone = shape.only_reads and self.adapter._transaction is None and self._shows_the_same_alone(shape)
             kept = self._kept(shape)
@@ -155,11 +155,11 @@ class Asyncpg(Driver):
             ahead.succeeded()
             return int(status.rpartition(b" ")[2]) if counts else reader(rows)
         finally:
-            turns.give_back()
+            mutex.release()
         return await self._run(shape, arguments, guarded, counts, is_repeated=True)
 
     async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
-        async with self._turns:
+        async with self._mutex:
             try:
                 statement, reader, _ = await self._prepared(shape)
                 return reader(await statement.fetchmany(rows))
@@ -170,9 +170,9 @@ class Asyncpg(Driver):
     async def _cursor(
         self, shape: Shape, arguments: t.Any, number: int, *, is_repeated: bool = False
     ) -> tuple[Cursor, list[Record]]:
-        turns, ahead = self._turns, self._ahead
-        if not turns.take():
-            await turns.wait()
+        mutex, ahead = self._mutex, self._ahead
+        if not mutex.acquire_nowait():
+            await mutex.acquire()
         try:
             kept = self._kept(shape)
             # asyncpg makes a cursor only within a transaction that it knows to be there
@@ -180,8 +180,8 @@ class Asyncpg(Driver):
                 kept = await self._prepared(shape, guarded=True)
             statement, reader, _ = kept
             # the first fetch, which runs the statement, binds its values as well
-            cursor = _Cursor(turns, statement.cursor(*arguments, prefetch=number).__aiter__(), reader)
-            records = await cursor.fetch_in_turn(number)
+            cursor = _Cursor(mutex, statement.cursor(*arguments, prefetch=number).__aiter__(), reader)
+            records = await cursor.fetch_exclusively(number)
         except Exception as error:
             if not await self._can_repeat(error, shape) or is_repeated:
                 raise
@@ -189,11 +189,11 @@ class Asyncpg(Driver):
             ahead.succeeded()
             return cursor, records
         finally:
-            turns.give_back()
+            mutex.release()
         return await self._cursor(shape, arguments, number, is_repeated=True)
 
     async def _tell(self, command: str) -> None:
-        async with self._turns:
+        async with self._mutex:
             await self._connection.execute(command)
 
     def _kept(self, shape: Shape) -> tuple[t.Any, Reader, float] | None:
@@ -252,16 +252,16 @@ def _sees_what_is_newest(adapter: t.Any, dialect: t.Any) -> bool:
 class _Cursor(Cursor):
     # A portal: bound with its first fetch, and closed with the last one, which asyncpg's own iterator knows.
 
-    def __init__(self, turns: Turns, cursor: t.Any, reader: Reader) -> None:
-        self._turns = turns
+    def __init__(self, mutex: FairSemaphore, cursor: t.Any, reader: Reader) -> None:
+        self._mutex = mutex
         self._cursor = cursor
         self._reader = reader
 
     async def fetch(self, number: int) -> list[Record]:
-        async with self._turns:
-            return await self.fetch_in_turn(number)
+        async with self._mutex:
+            return await self.fetch_exclusively(number)
 
-    async def fetch_in_turn(self, number: int) -> list[Record]:
+    async def fetch_exclusively(self, number: int) -> list[Record]:
         cursor = self._cursor
         if cursor._exhausted:
             return []
@@ -272,5 +272,5 @@ class _Cursor(Cursor):
 
     async def close(self) -> None:
         if self._cursor._portal_name:
-            async with self._turns:
+            async with self._mutex:
                 await self._cursor._close_portal(None)

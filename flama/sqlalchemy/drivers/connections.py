@@ -75,13 +75,13 @@ async def checked_out(engine: AsyncEngine) -> AsyncConnection:
     pool = sync.pool
     if not isinstance(pool, FairPool) or (sync._has_events and sync.dispatch.engine_connect):
         return await engine.connect()
-    if not pool.take_turn():
-        await pool.turn()
+    if not pool.acquire_slot_nowait():
+        await pool.acquire_slot()
     try:
         taken = pool.taken(sync)
         return AsyncConnection(engine, taken) if taken is not None else await engine.connect()
     finally:
-        pool.end_turn()
+        pool.release_slot()
 
 
 async def begun(connection: AsyncConnection) -> AsyncTransaction:

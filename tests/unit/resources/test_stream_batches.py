@@ -246,7 +246,7 @@ async def test_who_goes_away_at_any_moment_leaves_no_connection_and_no_slot_behi
 
     assert app.sqlalchemy.engine.pool.checkedout() == 0
     async with app.sqlalchemy.stream_slots.slot():
-        assert not app.sqlalchemy.stream_slots._slots.are_free
+        assert not app.sqlalchemy.stream_slots._slots.available
 
 
 async def cancelled_after(coroutine, steps):

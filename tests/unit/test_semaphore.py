@@ -1,19 +1,19 @@
-"""Turns go to those who ask, in order, and to nobody who has given up."""
+"""FairSemaphore go to those who ask, in order, and to nobody who has given up."""
 
 import asyncio
 
 import pytest
 
-from flama.sqlalchemy.turns import Turns
+from flama._semaphore import FairSemaphore
 
 pytestmark = pytest.mark.anyio
 
 
-async def asked(turns, number, order):
+async def asked(semaphore, number, order):
     """Have ``number`` tasks ask for a turn, one after the other, and note in which order they get it."""
 
     async def ask(name):
-        await turns.wait()
+        await semaphore.acquire()
         order.append(name)
 
     tasks = [asyncio.create_task(ask(name)) for name in range(number)]
@@ -22,46 +22,46 @@ async def asked(turns, number, order):
 
 
 async def test_those_who_wait_get_it_in_the_order_of_asking():
-    turns, order = Turns(1), []
-    await turns.wait()
-    tasks = await asked(turns, 3, order)
+    semaphore, order = FairSemaphore(1), []
+    await semaphore.acquire()
+    tasks = await asked(semaphore, 3, order)
 
     for _ in tasks:
-        assert turns.are_wanted
-        assert not turns.take()
-        turns.give_back()
+        assert semaphore.has_waiters
+        assert not semaphore.acquire_nowait()
+        semaphore.release()
         await asyncio.sleep(0)
 
     await asyncio.gather(*tasks)
     assert order == [0, 1, 2]
-    turns.give_back()
-    assert turns.are_free
+    semaphore.release()
+    assert semaphore.available
 
 
 async def test_who_is_cancelled_keeps_nobody_waiting():
-    turns, order = Turns(1), []
-    await turns.wait()
-    waiting, given, _ = tasks = await asked(turns, 3, order)
+    semaphore, order = FairSemaphore(1), []
+    await semaphore.acquire()
+    waiting, given, _ = tasks = await asked(semaphore, 3, order)
 
     waiting.cancel()
     await asyncio.sleep(0)
-    turns.give_back()
+    semaphore.release()
     given.cancel()  # with the turn on its way to it
 
     await asyncio.gather(*tasks, return_exceptions=True)
     assert order == [2]
-    assert not turns.are_wanted
-    assert not turns.are_free
+    assert not semaphore.has_waiters
+    assert not semaphore.available
 
 
 async def test_each_waits_for_as_long_as_the_limit_says_and_no_longer():
-    turns, loop = Turns(1, 0.05), asyncio.get_running_loop()
-    await turns.wait()
+    semaphore, loop = FairSemaphore(1, 0.05), asyncio.get_running_loop()
+    await semaphore.acquire()
 
     async def waited():
         begun = loop.time()
         with pytest.raises(TimeoutError):
-            await turns.wait()
+            await semaphore.acquire()
         return loop.time() - begun
 
     first = asyncio.create_task(waited())
@@ -70,17 +70,17 @@ async def test_each_waits_for_as_long_as_the_limit_says_and_no_longer():
 
     for seconds in await asyncio.gather(first, second):
         assert 0.049 <= seconds < 1  # uvloop counts milliseconds
-    assert not turns.are_wanted
-    turns.give_back()
-    assert turns.are_free
+    assert not semaphore.has_waiters
+    semaphore.release()
+    assert semaphore.available
 
 
 async def test_who_has_it_in_time_is_not_told_that_time_is_over():
-    turns, order = Turns(1, 0.05), []
-    await turns.wait()
-    early, late = await asked(turns, 2, order)
+    semaphore, order = FairSemaphore(1, 0.05), []
+    await semaphore.acquire()
+    early, late = await asked(semaphore, 2, order)
 
-    turns.give_back()
+    semaphore.release()
     await asyncio.sleep(0.1)
 
     await early
@@ -89,30 +89,30 @@ async def test_who_has_it_in_time_is_not_told_that_time_is_over():
 
 
 async def test_who_is_cancelled_as_time_runs_out_takes_no_turn_along():
-    turns = Turns(1, 0.01)
-    await turns.wait()
+    semaphore = FairSemaphore(1, 0.01)
+    await semaphore.acquire()
 
     for _ in range(20):
-        task = asyncio.create_task(turns.wait())
+        task = asyncio.create_task(semaphore.acquire())
         asyncio.get_running_loop().call_later(0.01, task.cancel)
         await asyncio.wait([task])
 
-    turns.give_back()
-    assert turns.are_free
-    assert not turns.are_wanted
+    semaphore.release()
+    assert semaphore.available
+    assert not semaphore.has_waiters
 
 
 def test_each_event_loop_has_a_timer_of_its_own():
-    turns = Turns(1, 0.01)
-    assert turns.take()
+    semaphore = FairSemaphore(1, 0.01)
+    assert semaphore.acquire_nowait()
 
     async def wait_in_vain():
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(turns.wait(), 5)
+            await asyncio.wait_for(semaphore.acquire(), 5)
 
     async def be_gone():
         asyncio.get_running_loop().call_soon(asyncio.get_running_loop().stop)
-        await turns.wait()
+        await semaphore.acquire()
 
     with pytest.raises(RuntimeError):
         asyncio.run(be_gone())
