@@ -230,9 +230,9 @@ class _CountingHeaders(httpx.Headers):
         self.changes += 1
         super().__delitem__(key)
 
-    def update(self, headers: t.Any = None) -> None:
+    def update(self, *headers: t.Any, **values: t.Any) -> None:
         self.changes += 1
-        super().update(headers)
+        super().update(*headers, **values)
 
 
 def _shared(raw: Headers) -> Headers | None:

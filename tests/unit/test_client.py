@@ -918,3 +918,33 @@ class TestLifespan:
 
         assert app.log[:2] == ["startup", "startup done"]
         assert app.log[-5:] == ALL
+
+
+CHANGES = {
+    "set": lambda client: client.headers.__setitem__("x-tenant", "a"),
+    "set twice": lambda client: [client.headers.__setitem__("x-tenant", value) for value in "ba"],
+    "update": lambda client: client.headers.update({"x-tenant": "a"}),
+    "setdefault": lambda client: client.headers.setdefault("x-tenant", "a"),
+    "replaced": lambda client: setattr(client, "headers", {"x-tenant": "a"}),
+    "removed": lambda client: client.headers.__delitem__("x-removed"),
+    "popped": lambda client: client.headers.pop("x-removed"),
+    "cleared": lambda client: client.headers.clear(),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_calls_have_the_headers_that_a_client_has_now(change):
+    seen = []
+
+    async def note(scope, receive):
+        seen.append(sorted(scope["headers"]))
+
+    async with Client(app=respond(before=note), headers={"x-removed": "b"}) as client:
+        address = client.address("/")
+        await client.call("GET", address)
+        change(client)
+        await client.call("GET", address)
+        await client.get("/")
+
+    assert seen[0] != seen[1]
+    assert seen[1] == seen[2]
