@@ -1,11 +1,11 @@
-"""A data-access layer for asynchronous applications: repositories, units of work, the small framework around them.
+"""A data-access layer for asynchronous applications: repositories, units of work, a small ASGI framework.
 
-Every name is loaded when it is first used, so that ``import flama`` costs nothing of what isn't needed.
+Each name is imported on first use, so ``import flama`` loads nothing that isn't needed.
 """
 
 import typing as t
 
-from flama import _distribution as _distribution, facade
+from flama import _distribution as _distribution, _lazy
 
 if t.TYPE_CHECKING:
     from flama import (
@@ -55,7 +55,7 @@ __all__ = [
     "types",
 ]
 
-__getattr__, __dir__ = facade.lazy(
+__getattr__, __dir__ = _lazy.lazy(
     __name__,
     {
         "BackgroundProcessTask": "flama.background",

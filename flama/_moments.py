@@ -1,4 +1,4 @@
-"""Moments as they are stored: in UTC where a column keeps a time zone, without an offset where it keeps none."""
+"""Moments as they are stored: in UTC if the column has a time zone, otherwise without an offset."""
 
 import datetime
 import typing as t
@@ -9,20 +9,20 @@ _ANY_DAY: t.Final = datetime.date(2000, 1, 3)
 
 
 class UnfitValue(ValueError):
-    """A value that a column doesn't take; its message is for whoever sent the value."""
+    """A column can't store the value; the message is for the client that sent it."""
 
 
 def has_offset(value: datetime.datetime | datetime.time) -> bool:
-    """Return whether a moment, or a time of the day, says how far it is from UTC."""
+    """Whether a datetime or a time has an offset from UTC."""
     return value.utcoffset() is not None
 
 
 def in_utc(value: t.Any) -> t.Any:
-    """Return a moment, or a time of the day, in UTC: one without an offset is in UTC already.
+    """Return a datetime or a time in UTC; one without an offset is taken as UTC.
 
-    A day is the moment at which it begins. None is None.
+    A date is converted to the datetime at which it begins. None is returned unchanged.
 
-    :raises UnfitValue: the value is something else, or has a time zone whose offset depends on the day.
+    :raises UnfitValue: the value is something else, or a time in a time zone whose offset depends on the day.
     """
     match value:
         case datetime.datetime():
@@ -37,7 +37,7 @@ def in_utc(value: t.Any) -> t.Any:
 
 
 def refuse_offset(value: t.Any) -> t.Any:
-    """Return a value as it is, for a column without a time zone.
+    """Return a value unchanged, for a column without a time zone.
 
     :raises UnfitValue: the value has a time zone, which would be lost.
     """

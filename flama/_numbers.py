@@ -1,4 +1,4 @@
-"""Numbers that JSON has no form for: infinity, and what is no number."""
+"""Non-finite numbers as strings: JSON has no form for infinity and NaN."""
 
 import collections.abc
 import dataclasses
@@ -8,11 +8,11 @@ import typing as t
 __all__ = ["SPELLED", "find_infinite", "read_infinite", "spell_infinite"]
 
 SPELLED: t.Final = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
-"""The texts that stand in responses for numbers which JSON doesn't have."""
+"""The strings that represent these numbers in responses."""
 
 
 def find_infinite(value: t.Any) -> tuple[str | int, ...] | None:
-    """Return where a number that JSON has no form for is in a validated value: by keys and indexes; None if nowhere."""
+    """Return the path of the first number in a value that isn't finite, as keys and indexes; None if there is none."""
     if type(value) is float:
         return None if math.isfinite(value) else ()
     for key, item in _items(value):
@@ -22,9 +22,9 @@ def find_infinite(value: t.Any) -> tuple[str | int, ...] | None:
 
 
 def spell_infinite(value: t.Any, source: t.Any = ...) -> t.Any:
-    """Return a value of JSON's types with texts for the numbers that JSON has no form for; itself if it has none.
+    """Return a value of JSON's types with strings for numbers that aren't finite; the value itself if it has none.
 
-    ``source`` is what the value was made of, where that may have lost them.
+    ``source`` is the value before its conversion to JSON's types, if that may have lost such numbers.
     """
     source = value if source is ... else source
     match value, source:
@@ -41,7 +41,7 @@ def spell_infinite(value: t.Any, source: t.Any = ...) -> t.Any:
 
 
 def read_infinite(records: list[dict[str, t.Any]], names: collections.abc.Iterable[str]) -> list[dict[str, t.Any]]:
-    """Return records with the numbers that :func:`spell_infinite` spelled, in the fields of these names."""
+    """Return records with the strings of :func:`spell_infinite` converted to numbers, in the fields of these names."""
     return [
         {
             **record,

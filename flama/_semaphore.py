@@ -19,8 +19,8 @@ class FairSemaphore:
     :raises AcquireTimeout: from a wait that takes longer.
     """
 
-    # Its state: a slot is available only while nobody waits. asyncio.Semaphore has no acquire_nowait(), and asks for
-    # its waiters twice for each acquire(): 4,000 instructions instead of 300.
+    # Its state: a slot is available only while there are no waiters. asyncio.Semaphore has no acquire_nowait(), and
+    # looks at its waiters twice for each acquire(): 4,000 instructions instead of 300.
 
     __slots__ = ("_limit", "_loop", "_timed", "_waiting", "available")
 
@@ -97,7 +97,7 @@ class FairSemaphore:
             waiter.set_exception(error)
 
     def open(self) -> None:
-        """Let everybody pass from now on."""
+        """Release all waiters, and make every later acquire() return at once."""
         for _ in range(len(self._waiting)):
             self.release()
         self.available = math.inf

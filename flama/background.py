@@ -1,4 +1,4 @@
-"""Work that is done after a response has been sent."""
+"""Background tasks, which run after a response has been sent."""
 
 import collections.abc
 import functools
@@ -15,14 +15,14 @@ P = t.ParamSpec("P")
 
 
 class BackgroundThreadTask(BackgroundTask):
-    """A blocking function, run in a thread."""
+    """A background task that runs a blocking function in a thread."""
 
     def __init__(self, func: collections.abc.Callable[P, t.Any], *args: P.args, **kwargs: P.kwargs) -> None:
         super().__init__(functools.partial(concurrency.run_in_thread, func, *args, **kwargs))
 
 
 class BackgroundProcessTask(BackgroundTask):
-    """A function that computes for long, run in a process of its own; it and its arguments must be picklable."""
+    """A background task that runs a CPU-bound function in a process; it and its arguments must be picklable."""
 
     def __init__(self, func: collections.abc.Callable[P, t.Any], *args: P.args, **kwargs: P.kwargs) -> None:
         super().__init__(anyio.to_process.run_sync, functools.partial(func, *args, **kwargs))

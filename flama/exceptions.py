@@ -3,24 +3,24 @@
 ::
 
     FlamaError
-    ├─ ApplicationError                  the program is wrong, or not in the state to do this
+    ├─ ApplicationError                  the program has a mistake, or isn't in the state to do this
     │  ├─ DependencyNotInstalled
     │  ├─ SQLAlchemyError                a connection or transaction was misused
     │  ├─ ComponentError                 a component is declared wrongly
     │  │  └─ ComponentNotFound           nothing provides a handler's parameter
     │  ├─ NotFoundException              no route of that name and those parameters
     │  ├─ ResourceError                  a REST resource is declared wrongly
-    │  │  ├─ ResourceAttributeNotFound   it lacks what it needs
-    │  │  ├─ ResourceFilterInvalid       it names what records can't be asked for by
-    │  │  ├─ ResourceModelInvalid        its model is no table
-    │  │  ├─ ResourceNameInvalid         its name is none
-    │  │  ├─ ResourcePrimaryKeyInvalid   its table's key is of several columns, or can't be part of a path
+    │  │  ├─ ResourceAttributeNotFound   an attribute is missing or unknown
+    │  │  ├─ ResourceFilterInvalid       records can't be filtered by a field or operator that it names
+    │  │  ├─ ResourceModelInvalid        its model isn't a table
+    │  │  ├─ ResourceNameInvalid         its name isn't valid
+    │  │  ├─ ResourcePrimaryKeyInvalid   its table's key has several columns, or can't be part of a path
     │  │  ├─ ResourcePrimaryKeyNotFound  its table has no key
-    │  │  └─ ResourceSchemaNotFound      nobody says what its records look like
+    │  │  └─ ResourceSchemaNotFound      it has neither a schema nor a table
     │  └─ SessionClosedError             a repository or iterator outlived its unit of work
-    ├─ HTTPException                     answered with its status
+    ├─ HTTPException                     the response has its status
     │  ├─ ValidationError         400    the request does not fit the handler's schema
-    │  ├─ DecodeError             400    the body is not what its content type says
+    │  ├─ DecodeError             400    the body doesn't match its content type
     │  ├─ MethodNotAllowedException 405
     │  ├─ BodyTooLarge            413
     │  ├─ TooManyRecords          413
@@ -28,23 +28,23 @@
     │  ├─ UnsupportedCodingError  415    the body is compressed
     │  └─ SerializationError      500    the handler's value does not fit its own schema
     ├─ WebSocketException                closes the socket with its code
-    └─ RepositoryException               what a collection of records can answer
-       └─ ResourceException              … about one resource
+    └─ RepositoryException               an operation on a collection of records failed
+       └─ ResourceException              … of one resource
           ├─ IntegrityError              a constraint refused the write
           ├─ NotFoundError
           ├─ AlreadyExistsError
           ├─ MultipleRecordsError
-          ├─ ConflictError               somebody else's write came between
+          ├─ ConflictError               a concurrent write interfered
           │  └─ PreconditionFailedError
-          ├─ InvalidDataError            a value or a name that cannot be stored or asked for
+          ├─ InvalidDataError            a value or a name that cannot be stored or queried
           │  └─ UnknownColumnError
           ├─ PermissionDeniedError
           │  └─ UnauthenticatedError
-          ├─ UnavailableError            the backend did not answer
+          ├─ UnavailableError            the backend did not respond
           │  └─ TooManyRequestsError
-          └─ InvalidResponseError        the backend answered what it may not
+          └─ InvalidResponseError        the backend's response was invalid
 
-How each of them travels over HTTP is one table, in :mod:`flama.rest.errors`.
+:mod:`flama.rest.errors` has the table of their HTTP statuses.
 """
 
 import collections.abc
@@ -103,11 +103,11 @@ class FlamaError(Exception):
 
 
 class ApplicationError(FlamaError):
-    """The program is wrong, or not in the state to do what was asked."""
+    """The program has a mistake, or is not in the state to do this."""
 
 
 class DependencyNotInstalled(ApplicationError):
-    """A feature was used whose optional dependency is not installed; ``extra`` is the package's own that brings it."""
+    """A feature was used whose optional dependency is not installed; ``extra`` of this package installs it."""
 
     def __init__(self, *, dependency: str, dependant: str = "", extra: str = "") -> None:
         how = f": pip install 'flama-data[{extra}]'" if extra else ""
@@ -145,15 +145,15 @@ class ResourceError(ApplicationError):
 
 
 class ResourceAttributeNotFound(ResourceError):
-    """A resource's class lacks an attribute that it needs, or names one that nobody knows."""
+    """A resource's class lacks a required attribute, or has an unknown one."""
 
 
 class ResourceFilterInvalid(ResourceError):
-    """A resource's class names fields or operators by which its records can't be asked for."""
+    """A resource's class names fields or operators by which its records can't be filtered."""
 
 
 class ResourceModelInvalid(ResourceError):
-    """The model of a resource is no table."""
+    """The model of a resource isn't a table."""
 
 
 class ResourceNameInvalid(ResourceError):
@@ -161,7 +161,7 @@ class ResourceNameInvalid(ResourceError):
 
 
 class ResourcePrimaryKeyInvalid(ResourceError):
-    """The primary key of a resource's table is of several columns, or of a type that no path can hold."""
+    """The primary key of a resource's table has several columns, or a type that can't be part of a path."""
 
 
 class ResourcePrimaryKeyNotFound(ResourceError):
@@ -169,14 +169,14 @@ class ResourcePrimaryKeyNotFound(ResourceError):
 
 
 class ResourceSchemaNotFound(ResourceError):
-    """A resource's class says of its records neither their schema nor a table to make one from."""
+    """A resource's class has neither a schema of its records nor a table to derive one from."""
 
 
 class HTTPException(FlamaError):
-    """Answer the request with this status.
+    """End the request with a response of this status.
 
-    ``detail`` is the explanation sent to the client, a string or anything that JSON can hold; by default the
-    status's own phrase. ``headers`` are added to the response.
+    ``detail`` is the explanation sent to the client, a string or any other JSON value; by default the status's own
+    phrase. ``headers`` are added to the response.
     """
 
     def __init__(
@@ -198,21 +198,21 @@ class HTTPException(FlamaError):
 
 
 class ValidationError(HTTPException):
-    """The request does not fit the schema; ``detail`` tells by field what was wrong."""
+    """The request does not fit the schema; ``detail`` has the errors by field."""
 
     def __init__(self, detail: t.Any = None, status_code: int = 400) -> None:
         super().__init__(status_code, detail)
 
 
 class DecodeError(HTTPException):
-    """The body is not what its content type says."""
+    """The body doesn't match its content type."""
 
     def __init__(self, detail: t.Any = None) -> None:
         super().__init__(400, detail)
 
 
 class MethodNotAllowedException(HTTPException):
-    """The path exists, but not for this method; the answer's ``Allow`` names those it has."""
+    """The path exists, but not for this method; the response's ``Allow`` lists the path's methods."""
 
     def __init__(self, method: str, allowed: collections.abc.Iterable[str]) -> None:
         super().__init__(405, headers={"allow": ", ".join(sorted(allowed))})
@@ -220,7 +220,7 @@ class MethodNotAllowedException(HTTPException):
 
 
 class BodyTooLarge(HTTPException):
-    """The body is larger than the application takes; it was not read to its end."""
+    """The body is larger than the application's limit; it was not read to its end."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"The body is larger than {limit} bytes")
@@ -228,7 +228,7 @@ class BodyTooLarge(HTTPException):
 
 
 class TooManyRecords(HTTPException):
-    """The body holds more records than the application or the resource takes; none of them was looked at."""
+    """The body has more records than the limit of the application or the resource; none was processed."""
 
     def __init__(self, limit: int) -> None:
         super().__init__(413, f"The body holds more than {limit} records: send them in several requests")
@@ -236,7 +236,7 @@ class TooManyRecords(HTTPException):
 
 
 class NoCodecAvailable(HTTPException):
-    """Nothing here reads this content type; None stands for a body whose request doesn't say what it is."""
+    """The application can't decode this content type; ``content_type`` is None if the request has no such header."""
 
     def __init__(self, content_type: str | None, supported: collections.abc.Iterable[str]) -> None:
         found = "The body has no Content-Type, which" if content_type is None else f"Content type '{content_type}'"
@@ -253,7 +253,7 @@ class UnsupportedCodingError(HTTPException):
 
 
 class SerializationError(HTTPException):
-    """What a handler returned does not fit the schema that it declares."""
+    """The value that a handler returned does not fit the schema that it declares."""
 
     def __init__(self, detail: t.Any = None) -> None:
         super().__init__(500, detail)
@@ -269,18 +269,18 @@ class WebSocketException(FlamaError):
 
 
 class Empty(FlamaError):
-    """A page holds no element; kept for code written for the reference."""
+    """A page has no elements; it exists for code written for the reference."""
 
 
 class RepositoryException(FlamaError):
-    """The root of what a collection of records can answer."""
+    """The root of the errors of collections of records."""
 
 
 class ResourceException(RepositoryException):
-    """A repository could not do what it was asked for.
+    """An operation of a repository failed.
 
-    ``resource`` is the collection's name, ``id`` the record's key where one was meant, ``detail`` an explanation.
-    Every attribute travels over HTTP, so that the error is the same on the other side.
+    ``resource`` is the collection's name, ``id`` the record's key if the error is about one record, ``detail`` an
+    explanation. Every attribute is sent over HTTP, so that clients raise the same error.
     """
 
     phrase: t.ClassVar[str] = "failed"
@@ -309,7 +309,7 @@ IntegrityKind: t.TypeAlias = t.Literal["unique", "foreign_key", "not_null", "che
 class IntegrityError(ResourceException):
     """A constraint refused the write.
 
-    ``kind``, ``constraint`` and ``fields`` say which, as far as the database tells.
+    ``kind``, ``constraint`` and ``fields`` identify the constraint, as far as the database reports it.
     """
 
     phrase = "integrity failed"
@@ -337,19 +337,19 @@ class NotFoundError(ResourceException):
 
 
 class AlreadyExistsError(ResourceException):
-    """A record of this key is there already."""
+    """A record of this key exists already."""
 
     phrase = "already exists"
 
 
 class MultipleRecordsError(ResourceException):
-    """More records match than the one that was meant."""
+    """More than one record matches."""
 
     phrase = "multiple records found"
 
 
 class ConflictError(ResourceException):
-    """Somebody else's write came between; ``retryable`` when the whole unit may simply be tried again."""
+    """A concurrent write interfered; ``retryable`` is true if the whole unit of work can be retried."""
 
     phrase = "conflict"
 
@@ -365,15 +365,16 @@ class PreconditionFailedError(ConflictError):
 
 
 class InvalidDataError(ResourceException):
-    """A value cannot be stored or asked for: out of range, too long, of the wrong form."""
+    """A value cannot be stored or queried: out of range, too long, or of the wrong form."""
 
     phrase = "invalid data"
 
 
 class UnknownColumnError(InvalidDataError):
-    """Data, a filter or an order names what the resource does not have; ``columns`` are those that it has.
+    """Data, a filter or an order names columns that the resource does not have; ``columns`` are those that it has.
 
-    The first 20 of each are listed, cut to 40 characters; the message says how many more there are, up to ``counted``.
+    ``names`` and ``columns`` have the first 20 of each, truncated to 40 characters. The message includes the number of
+    further names, up to ``counted``.
     """
 
     phrase = "unknown column"
@@ -388,24 +389,26 @@ class UnknownColumnError(InvalidDataError):
         names: collections.abc.Iterable[str] = (),
         columns: collections.abc.Iterable[str] = (),
     ) -> None:
-        self.names, more_names = _listed(names, self.counted)
-        self.columns, more_columns = _listed(columns, self.counted)
+        self.names, more_names = _truncate_names(names, self.counted)
+        self.columns, more_columns = _truncate_names(columns, self.counted)
         named = f"{', '.join(map(repr, self.names))}{more_names}: it has {', '.join(self.columns)}{more_columns}"
         super().__init__(resource=resource, id=id, detail=detail or named)
 
 
-_LISTED: t.Final = 20
-_NAME_LENGTH: t.Final = 40
+_MAX_NAMES: t.Final = 20
+_MAX_NAME_LENGTH: t.Final = 40
 
 
-def _listed(names: collections.abc.Iterable[str], counted: int) -> tuple[tuple[str, ...], str]:
-    """Return the first names, cut, and the words that stand for the others."""
+def _truncate_names(names: collections.abc.Iterable[str], counted: int) -> tuple[tuple[str, ...], str]:
+    """Return the first names, truncated, and a phrase with the number of the others."""
     several = [*names]
-    listed = tuple(name if len(name) <= _NAME_LENGTH else f"{name[:_NAME_LENGTH]}…" for name in several[:_LISTED])
-    more = len(several) - _LISTED
+    listed = tuple(
+        name if len(name) <= _MAX_NAME_LENGTH else f"{name[:_MAX_NAME_LENGTH]}…" for name in several[:_MAX_NAMES]
+    )
+    more = len(several) - _MAX_NAMES
     if more <= 0:
         return listed, ""
-    return listed, f" and {more} more" if len(several) <= counted else f" and more than {counted - _LISTED} more"
+    return listed, f" and {more} more" if len(several) <= counted else f" and more than {counted - _MAX_NAMES} more"
 
 
 class PermissionDeniedError(ResourceException):
@@ -415,16 +418,16 @@ class PermissionDeniedError(ResourceException):
 
 
 class UnauthenticatedError(PermissionDeniedError):
-    """The caller has not said who it is."""
+    """The caller is not authenticated."""
 
     phrase = "not authenticated"
 
 
 class UnavailableError(ResourceException):
-    """The backend did not answer.
+    """The backend did not respond.
 
-    ``retry_after`` is the number of seconds after which it asks to be tried again, if it said. ``maybe_applied``
-    is true for a write of which nobody can tell whether it was done.
+    ``retry_after`` is the number of seconds to wait before a retry, if the backend sent one. ``maybe_applied`` is true
+    for a write that may have been done.
     """
 
     phrase = "unavailable"
@@ -444,12 +447,12 @@ class UnavailableError(ResourceException):
 
 
 class TooManyRequestsError(UnavailableError):
-    """The backend asks for fewer requests."""
+    """The backend's rate limit was exceeded."""
 
     phrase = "too many requests"
 
 
 class InvalidResponseError(ResourceException):
-    """The backend answered what it may not: no JSON, another envelope, a page that does not advance."""
+    """The backend's response was invalid: not JSON, another envelope, or a page that does not advance."""
 
     phrase = "invalid response"

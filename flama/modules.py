@@ -1,4 +1,4 @@
-"""Modules: the named parts of an application that start and stop with it."""
+"""Modules: named parts of an application that start and stop with it."""
 
 import collections.abc
 import typing as t
@@ -11,7 +11,7 @@ __all__ = ["Module", "Modules"]
 class Module:
     """A named part of an application, reached as ``app.<name>``.
 
-    A subclass sets ``name``. ``app`` is set when the application is built.
+    A subclass sets ``name``. The application sets ``app`` when it is created.
 
     :raises ApplicationError: a subclass has no name, or one that isn't a string.
     """
@@ -28,14 +28,14 @@ class Module:
             )
 
     async def on_startup(self) -> None:
-        """Start; run before the application's own start-up handlers, in the order in which modules were given."""
+        """Start the module; modules start in the order of declaration, before the application's start-up handlers."""
 
     async def on_shutdown(self) -> None:
-        """Stop; run in the reverse order, for the modules that started."""
+        """Stop the module; the modules that have started stop in the reverse order."""
 
 
 class Modules(dict[str, Module]):
-    """An application's modules by name, in the order in which they start.
+    """The modules of an application by name, in the order in which they start.
 
     :raises ApplicationError: two modules have the same name.
     """

@@ -1,4 +1,4 @@
-"""Trying again what has failed, as long as that may help."""
+"""Retries: backoff, the circuit breaker of a service, and idempotency keys that a retry reuses."""
 
 import asyncio
 import collections.abc
@@ -19,14 +19,14 @@ R = t.TypeVar("R")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Backoff:
-    """Pauses of random length, of at most ``first`` seconds, then twice as long, and so on up to ``longest``."""
+    """Exponential backoff with full jitter: at most ``first`` seconds, doubled for each retry, up to ``longest``."""
 
     first: float
     longest: float
 
     def pause(self, attempt: int) -> float:
-        """Give the seconds to wait after an attempt, of which the first is 0."""
-        # Of full jitter: those who failed together don't come back together.
+        """Return the seconds to wait after an attempt, counted from 0."""
+        # Full jitter: clients that failed at the same time don't retry at the same time.
         return random.uniform(0, min(self.longest, self.first * 2**attempt))  # noqa: S311
 
 
@@ -36,10 +36,10 @@ async def attempted(
     backoff: Backoff,
     least: collections.abc.Callable[[Exception], float | None],
 ) -> R:
-    """Give what ``work()`` gives, of up to so many attempts.
+    """Return the result of ``work()``, which is awaited up to ``attempts`` times.
 
-    ``least`` says of an error how many seconds there have to be before another attempt, on top of which comes the
-    pause; None lets the error on.
+    ``least`` returns the minimum of seconds before a retry after an error, to which the backoff is added. If it
+    returns None, the error is raised.
     """
     try:
         return await work()
@@ -55,7 +55,7 @@ async def attempted_again(
     backoff: Backoff,
     least: collections.abc.Callable[[Exception], float | None],
 ) -> R:
-    """Return what ``work()`` returns after a failure, of up to so many more attempts; see :func:`attempted`."""
+    """Return the result of ``work()`` after a failure, in up to ``attempts`` more attempts; see :func:`attempted`."""
     for attempt in range(attempts):
         pause = least(failure)
         if pause is None:
@@ -68,18 +68,19 @@ async def attempted_again(
     try:
         raise failure
     finally:
-        del failure  # whose traceback has this frame
+        del failure  # its traceback has this frame, a reference cycle
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Policy:
-    """How a client deals with services that are slow, or fail.
+    """How a client handles services that are slow or fail.
 
-    A call takes ``deadline`` seconds at most, its repetitions included, and its answer ``max_size`` bytes. What may be
-    repeated, which is what only reads or carries an idempotency key, is attempted up to ``attempts`` times. When a
-    service asks to wait for longer than ``max_wait`` seconds, the call fails at once. Of all calls, about the part
-    ``budget`` may be repetitions. After ``failures`` in a row, by a status or a timeout, none is made for ``rest``
-    seconds, then one to see.
+    A call takes at most ``deadline`` seconds including its retries, and its response at most ``max_size`` bytes. Calls
+    that read, or have an idempotency key, are attempted up to ``attempts`` times. If a service demands a wait of more
+    than ``max_wait`` seconds, the call fails at once. ``budget`` is the approximate share of retries in all calls.
+
+    After ``failures`` in a row, by a status or a timeout, the circuit breaker opens: no call is made for ``rest``
+    seconds, then a single one as a test.
     """
 
     attempts: int = 3
@@ -93,47 +94,47 @@ class Policy:
 
 
 class Guard:
-    """What keeps the clients of a service that is in trouble from adding to it.
+    """A circuit breaker and retry budget of one service, which keep clients from overloading it.
 
-    Its state: how many repetitions are left, how many calls have failed in a row, and since when none is made.
+    Its state: the retries that are left, the number of failures in a row, and until when no call is made.
     """
 
-    _MOST: t.Final = 10.0
+    _MAX_RETRIES: t.Final = 10.0
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
-        self._left = self._MOST
+        self._retries_left = self._MAX_RETRIES
         self._failures = 0
-        self._closed_until = 0.0
+        self._open_until = 0.0
 
     def wait(self) -> float:
-        """Give the seconds for which no call may be made; 0 makes it this one's turn."""
+        """Return the seconds for which no call may be made; 0 if this call may be made now."""
         if self._failures < self._policy.failures:
             return 0.0
         now = time.monotonic()
-        if now < self._closed_until:
-            return self._closed_until - now
-        self._closed_until = now + self._policy.rest  # one call goes to see, the others wait for what it finds
+        if now < self._open_until:
+            return self._open_until - now
+        self._open_until = now + self._policy.rest  # one call tests the service, the others wait for its result
         return 0.0
 
     def may_repeat(self) -> bool:
-        """Take one repetition, if there is one left."""
-        if self._left < 1 or self._failures >= self._policy.failures:
+        """Take one retry from the budget, and return whether there was one."""
+        if self._retries_left < 1 or self._failures >= self._policy.failures:
             return False
-        self._left -= 1
+        self._retries_left -= 1
         return True
 
     def succeeded(self) -> None:
-        """Note that the service does its work."""
+        """Record a success of the service."""
         self._failures = 0
-        if self._left < self._MOST:
-            self._left = min(self._MOST, self._left + self._policy.budget)
+        if self._retries_left < self._MAX_RETRIES:
+            self._retries_left = min(self._MAX_RETRIES, self._retries_left + self._policy.budget)
 
     def failed(self) -> None:
-        """Note that it doesn't."""
+        """Record a failure of the service."""
         self._failures += 1
         if self._failures == self._policy.failures:
-            self._closed_until = time.monotonic() + self._policy.rest
+            self._open_until = time.monotonic() + self._policy.rest
 
 
 _unit: contextvars.ContextVar[tuple[str, "itertools.count[int]"] | None] = contextvars.ContextVar("unit", default=None)
@@ -141,7 +142,7 @@ _unit: contextvars.ContextVar[tuple[str, "itertools.count[int]"] | None] = conte
 
 @contextlib.contextmanager
 def repeated(unit: str) -> collections.abc.Generator[None]:
-    """Give a block that is one attempt at a unit of work: in each, the keys of its writes are the same."""
+    """Return a context manager for one attempt at a unit of work: each attempt's writes have the same keys."""
     token = _unit.set((unit, itertools.count()))
     try:
         yield
@@ -150,18 +151,18 @@ def repeated(unit: str) -> collections.abc.Generator[None]:
 
 
 class Keys:
-    """The idempotency keys of a unit of work's writes to one collection, the same when the unit is repeated.
+    """The idempotency keys of a unit of work's writes to one collection, the same when the unit is retried.
 
-    Its state: how many there were.
+    Its state: the number of keys so far.
     """
 
     def __init__(self, collection: str) -> None:
         unit = _unit.get()
-        self._begins = f"{uuid.uuid4()}" if unit is None else f"{unit[0]} {next(unit[1])}"
+        self._prefix = f"{uuid.uuid4()}" if unit is None else f"{unit[0]} {next(unit[1])}"
         self._collection = collection
         self._ordinal = 0
 
     def next(self) -> str:
-        """Give the key of the next write."""
+        """Return the key of the next write."""
         self._ordinal += 1
-        return hashlib.sha256(f"{self._begins} {self._collection} {self._ordinal}".encode()).hexdigest()[:32]
+        return hashlib.sha256(f"{self._prefix} {self._collection} {self._ordinal}".encode()).hexdigest()[:32]

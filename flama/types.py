@@ -1,4 +1,4 @@
-"""The vocabulary of annotations: what handlers, components and schemas are written in."""
+"""Types for annotations: those of handlers, components and schemas."""
 
 import collections.abc
 import dataclasses
@@ -54,33 +54,33 @@ ALL_METHODS: t.Final[tuple[Method, ...]] = t.get_args(Method)
 
 @t.runtime_checkable
 class App(t.Protocol):
-    """An ASGI application; one of ours gives its modules as attributes."""
+    """An ASGI application; those of flama have their modules as attributes."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
 
     def __getattr__(self, name: str) -> t.Any:
-        """Give the module of this name."""
+        """Return the module of this name."""
 
 
 class Schemas(t.Protocol):
-    """Gives the JSON Schemas of a document, which keeps those that have names."""
+    """The JSON Schemas of an OpenAPI document, which stores those that have names."""
 
     def schema(self, annotation: t.Any, *, output: bool = False) -> dict[str, t.Any]:
-        """Give the schema of what is taken as a type, or with ``output`` of what is sent as it."""
+        """Return the schema of a type as it is received, or with ``output`` as it is sent."""
         ...
 
     def reference(self, name: str, schema: dict[str, t.Any]) -> dict[str, t.Any]:
-        """Keep a schema under a name, or one like it, and give what refers to it."""
+        """Store a schema under the name or a similar one, and return a reference to it."""
         ...
 
 
 Description: t.TypeAlias = collections.abc.Callable[[Schemas], dict[str, t.Any]]
-"""Says of a route what its handler doesn't: the members of an OpenAPI operation that are not to be read from that."""
+"""Describes a route: returns the members of an OpenAPI operation that can't be read from its handler."""
 
 
 class AppStatus(enum.Enum):
-    """Where an application stands in its life."""
+    """A state in the lifespan of an application."""
 
     NOT_STARTED = enum.auto()
     STARTING = enum.auto()
@@ -95,7 +95,7 @@ class URL(str):
 
     @property
     def components(self) -> urllib.parse.SplitResult:
-        """Its scheme, netloc, path, query and fragment."""
+        """The scheme, netloc, path, query and fragment."""
         return urllib.parse.urlsplit(self)
 
 
@@ -126,14 +126,14 @@ class RequestData(dict[str, t.Any]):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PathParam:
-    """Take the parameter from the path, under ``name`` if it is another than the parameter's own."""
+    """Take the parameter from the path, under ``name`` if that differs from the parameter's own."""
 
     name: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class QueryParam:
-    """Take the parameter from the query, under ``name`` if it is another than the parameter's own."""
+    """Take the parameter from the query, under ``name`` if that differs from the parameter's own."""
 
     name: str | None = None
 
@@ -147,18 +147,18 @@ class Header:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Cookie:
-    """Take the parameter from a cookie, under ``name`` if it is another than the parameter's own."""
+    """Take the parameter from a cookie, under ``name`` if that differs from the parameter's own."""
 
     name: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _OfPrincipal:
-    """Marks a parameter that receives whom a request is from."""
+class _PrincipalMarker:
+    """Marks a parameter that receives the principal of a request."""
 
 
-Principal: t.TypeAlias = t.Annotated[t.Any, _OfPrincipal()]
-"""Whom a request is from, as ``Flama(principal=…)`` says; ``Principal | None`` where it may be nobody."""
+Principal: t.TypeAlias = t.Annotated[t.Any, _PrincipalMarker()]
+"""The principal of a request, as ``Flama(principal=…)`` determines it; ``Principal | None`` if there may be none."""
 
 
 Schema: t.TypeAlias = dict[str, t.Any]
@@ -167,9 +167,9 @@ SchemaList: t.TypeAlias = list[dict[str, t.Any]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SchemaMetadata:
-    """Say which model a ``Schema`` is of.
+    """The model of a ``Schema``.
 
-    With ``partial``, every field may be missing, and only those that were sent are there.
+    With ``partial``, every field is optional, and the value has only those that were sent.
     """
 
     schema: t.Any
@@ -177,7 +177,7 @@ class SchemaMetadata:
 
 
 def get_schema_metadata(annotation: t.Any) -> SchemaMetadata | None:
-    """Return the schema metadata of an annotation, also of a list's element; None when it has none."""
+    """Return the schema metadata of an annotation, or of the elements of a list; None if there is none."""
     annotation = unwrap(annotation)
     for metadata in getattr(annotation, "__metadata__", ()):
         if isinstance(metadata, SchemaMetadata):
@@ -188,11 +188,11 @@ def get_schema_metadata(annotation: t.Any) -> SchemaMetadata | None:
 
 
 def is_schema(annotation: t.Any) -> bool:
-    """Tell whether an annotation carries schema metadata."""
+    """Whether an annotation has schema metadata."""
     return get_schema_metadata(annotation) is not None
 
 
 def is_schema_partial(annotation: t.Any) -> bool:
-    """Tell whether an annotation carries schema metadata that lets fields be missing."""
+    """Whether an annotation has schema metadata in which every field is optional."""
     metadata = get_schema_metadata(annotation)
     return metadata is not None and metadata.partial

@@ -1,4 +1,4 @@
-"""An HTTP client for the network, or for an application in this very process."""
+"""The HTTP client: it calls servers on the network, or an ASGI application in this process."""
 
 import contextlib
 import functools
@@ -10,11 +10,11 @@ import httpx
 
 from flama import _distribution
 from flama.client._content_coding import ACCEPTED, iter_decompressed
-from flama.client.calls import CallingClient, check_base_url
-from flama.client.lifespan import ASGIApp, LifespanContextManager, shared
-from flama.client.messages import Address, Answer, ResponseTooLarge, lowered
-from flama.client.network import lease, network_transport, ssl_context
-from flama.client.transport import ASGITransport, DirectTransport
+from flama.client._direct import DirectClient, check_base_url
+from flama.client._lifespan import ASGIApp, LifespanContextManager, shared_lifespan
+from flama.client._models import Address, Answer, ResponseTooLarge, lowered
+from flama.client._transports.asgi import ASGITransport, DirectTransport
+from flama.client._transports.network import lease, network_transport, ssl_context
 from flama.exceptions import ApplicationError
 from flama.retry import Guard, Policy
 
@@ -61,19 +61,19 @@ _POLICY: t.Final = Policy()
 _OWN_CONTEXT: t.Final = ("cert", "http2", "transport")
 
 
-class Client(CallingClient):
-    """An ``httpx.AsyncClient`` that can also call an application without a network.
+class Client(DirectClient):
+    """An ``httpx.AsyncClient`` that can also call an ASGI application without a network.
 
-    With ``app``, any ASGI application, ``async with`` starts it first and shuts it down last, unless another client of
-    it is there, and every request goes straight to it; what comes back is what a socket would bring, also when the
-    application fails. With ``raise_app_exceptions`` its exceptions are raised in the caller instead, which is what a
-    test of the application wants. ``policy`` is how repositories deal with a service that fails.
+    With ``app``, every request goes directly to that application. ``async with`` starts it first and shuts it down
+    last, unless another client of it is open. Responses are those that a socket would bring, also when the
+    application fails. With ``raise_app_exceptions``, its exceptions are raised in the caller instead, as tests of an
+    application need. ``policy`` sets how repositories handle a failing service.
 
-    All other arguments are httpx's own. Servers are reached by aiohttp's connections where that is installed (the
-    extra ``client``), and by httpx's transport elsewhere, with proxies, a certificate of the client's or HTTP/2.
+    All other arguments are httpx's own. Servers are reached through aiohttp's connections if that is installed (the
+    extra ``client``). httpx's transport is used otherwise, and for proxies, client certificates and HTTP/2.
 
-    :raises ApplicationError: ``base_url`` has a query, a ``transport`` follows redirects by itself, the application
-        doesn't start, or it was called without having been started.
+    :raises ApplicationError: ``base_url`` has a query or a fragment, a ``transport`` follows redirects by itself, the
+        application doesn't start, or it was called without having been started.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class Client(CallingClient):
         self.app = app
         self.policy = policy
         self.guards: dict[tuple[str, str, int], Guard] = {}  # by scheme, host and port
-        self.lifespan = None if app is None else shared(app)
+        self.lifespan = None if app is None else shared_lifespan(app)
         self._stack = contextlib.AsyncExitStack()
         headers = httpx.Headers(kwargs.pop("headers", None))
         headers.setdefault("user-agent", _user_agent())
@@ -109,7 +109,7 @@ class Client(CallingClient):
             self.direct = transport
 
     def guard(self, address: Address) -> Guard:
-        """Return the guard of a server's calls; ``guards`` may be shared with other clients."""
+        """Return the circuit breaker of a server; ``guards`` may be shared with other clients."""
         guard = self.guards.get(address.origin)
         if guard is None:
             guard = self.guards[address.origin] = Guard(self.policy)

@@ -1,4 +1,4 @@
-"""Bodies of requests that an asynchronous generator makes."""
+"""Request bodies that come from asynchronous generators."""
 
 import collections.abc
 
@@ -10,8 +10,8 @@ __all__ = ["GeneratedContent"]
 class GeneratedContent(httpx.AsyncByteStream):
     """The chunks of an asynchronous generator, which can be iterated once.
 
-    Closing it closes the generator. httpx's own stream leaves a generator open that isn't read to its end, and the
-    event loop closes it at some later time.
+    Closing the content closes the generator. httpx's own stream leaves an unfinished generator open, for the event
+    loop to close at some later time.
     """
 
     def __init__(self, chunks: collections.abc.AsyncGenerator[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""Decompression of response bodies (RFC 9110, section 8.4), which fails for a body that is cut or has a foreign end."""
+"""Decompression of response bodies (RFC 9110, section 8.4), which refuses truncated bodies or trailing data."""
 
 import asyncio
 import collections.abc
@@ -11,24 +11,24 @@ import zlib
 
 import httpx
 
-from flama.client.messages import Answer, Headers, ResponseTooLarge, lowered
+from flama.client._models import Answer, Headers, ResponseTooLarge, lowered
 
 __all__ = ["ACCEPTED", "decompress", "iter_decompressed", "iter_raw"]
 
-_STEP: t.Final = 65_536  # bytes that a body is decompressed to at a time
-_SMALL: t.Final = 64  # bytes that are decompressed at a time where no bound of what they become can be given
-_TURN: t.Final = 1_048_576  # bytes after which other tasks get a turn
-_MOST_CODINGS: t.Final = 2
+_MAX_OUTPUT: t.Final = 65_536  # bytes that a body is decompressed to at a time
+_MAX_INPUT: t.Final = 64  # bytes that are decompressed at a time where the size of the output can't be bounded
+_YIELD_AFTER: t.Final = 1_048_576  # bytes after which other tasks get a turn
+_MAX_CODINGS: t.Final = 2
 _GZIP: t.Final = zlib.MAX_WBITS | 16
 
 
 def decompress(answer: Answer, limit: int | None = None) -> Answer:
-    """Return the response with its body as it was before it was compressed.
+    """Return the response with its body decompressed.
 
-    What is refused is refused by its status: a body of it that can't be decompressed is left out.
+    If the response is an error and its body can't be decompressed, the body is left out: the status is enough.
 
     :raises ResponseTooLarge: the body is longer than ``limit`` bytes, before, after or between two codings.
-    :raises httpx.DecodingError: it isn't what its ``Content-Encoding`` says, ends early, or has more than two codings.
+    :raises httpx.DecodingError: it doesn't match its ``Content-Encoding``, ends early, or has more than two codings.
     """
     if limit is not None and len(answer.body) > limit:
         raise ResponseTooLarge(limit)
@@ -42,11 +42,11 @@ def decompress(answer: Answer, limit: int | None = None) -> Answer:
 
 
 async def iter_decompressed(response: httpx.Response) -> collections.abc.AsyncGenerator[bytes]:
-    """Yield the body of a response as it was before it was compressed, while it arrives, in pieces of 64 KiB at most.
+    """Yield the decompressed body of a response while it arrives, in chunks of at most 64 KiB.
 
-    A body that an event hook has read already is the one that httpx made of it.
+    A body that an event hook has already read is yielded whole, as httpx decoded it.
 
-    :raises httpx.DecodingError: it isn't what its ``Content-Encoding`` says, or ends early.
+    :raises httpx.DecodingError: the body doesn't match its ``Content-Encoding``, or ends early.
     """
     if response.is_stream_consumed:
         yield response.content
@@ -56,7 +56,7 @@ async def iter_decompressed(response: httpx.Response) -> collections.abc.AsyncGe
         async for chunk in chunks:
             for part in (chunk,) if decoder is None else decoder.decode(chunk):
                 size += len(part)
-                if size > _TURN:
+                if size > _YIELD_AFTER:
                     size = 0
                     await asyncio.sleep(0)
                 yield part
@@ -65,7 +65,7 @@ async def iter_decompressed(response: httpx.Response) -> collections.abc.AsyncGe
 
 
 def iter_raw(response: httpx.Response) -> collections.abc.AsyncGenerator[bytes]:
-    """Return what yields the body of a response as it arrives, to be closed where it isn't read to its end."""
+    """Return a generator of the body of a response as it arrives; close it if it isn't read to its end."""
     return t.cast("collections.abc.AsyncGenerator[bytes]", response.aiter_raw())
 
 
@@ -80,23 +80,23 @@ def _find_decoder(headers: Headers, limit: int | None) -> "_Decoder | None":
     if not values:
         return None
     named = [coding.strip().lower() for coding in b",".join(values).decode("latin-1").split(",")]
-    codings = [coding for coding in named if coding in _CODINGS]  # others are passed on as they are, as httpx does
-    if len(codings) > _MOST_CODINGS:
-        raise httpx.DecodingError(f"the body has {len(codings)} codings: {_MOST_CODINGS} are decompressed at most")
+    codings = [coding for coding in named if coding in _CODINGS]  # bodies of unknown codings are unchanged, as in httpx
+    if len(codings) > _MAX_CODINGS:
+        raise httpx.DecodingError(f"the body has {len(codings)} codings: {_MAX_CODINGS} are decompressed at most")
     return _Decoder(codings, limit) if codings else None
 
 
 class _Decoder:
-    """A decoder of one body, which may have been compressed twice, in steps of a bounded size."""
+    """A decoder of one body of one or two codings, with output in steps of a bounded size."""
 
     def __init__(self, codings: list[str], limit: int | None) -> None:
         self._layers = [_Layer(coding, limit) for coding in reversed(codings)]
 
     def decode(self, data: bytes) -> collections.abc.Iterator[bytes]:
-        """Yield what the next bytes of the body are decompressed to.
+        """Yield the next decompressed bytes of the body.
 
-        :raises httpx.DecodingError: they are no such bytes.
-        :raises ResponseTooLarge: they become more than there may be.
+        :raises httpx.DecodingError: the data isn't in the coding.
+        :raises ResponseTooLarge: there are more bytes than the limit.
         """
         parts = iter((data,))
         for layer in self._layers:
@@ -104,16 +104,16 @@ class _Decoder:
         return parts
 
     def check_end(self) -> None:
-        """Make sure that the body is whole.
+        """Check that the body is complete.
 
-        :raises httpx.DecodingError: it isn't.
+        :raises httpx.DecodingError: it ended early.
         """
         for layer in self._layers:
             layer.check_end()
 
 
 class _Decompressor(t.Protocol):
-    """A decompressor of one member of a body, in steps."""
+    """A step-wise decompressor of one member of a body."""
 
     @property
     def eof(self) -> bool: ...
@@ -125,10 +125,9 @@ class _Decompressor(t.Protocol):
 
 
 class _Layer:
-    """One coding of a body: a single member, or several in a row where the format has them."""
+    """One coding of a body: a single member, or several in a row if the format allows them."""
 
-    # Its state: the decompressor of the member that has begun and not ended, whether one has ended, and how many bytes
-    # there have been.
+    # Its state: the decompressor of the unfinished member, whether a member has ended, and the number of bytes so far.
 
     def __init__(self, coding: str, limit: int | None) -> None:
         self._coding = coding
@@ -144,12 +143,13 @@ class _Layer:
     def _decode_part(self, data: bytes) -> collections.abc.Iterator[bytes]:
         is_full = False
         while data or is_full:
-            member = self._member = self._member or self._begin()
+            member = self._member = self._member or self._create_member()
             try:
-                decoded = member.decompress(data, _STEP)
+                decoded = member.decompress(data, _MAX_OUTPUT)
             except _ERRORS as error:
                 raise httpx.DecodingError(f"the body is not in its coding '{self._coding}': {error}") from error
-            data, is_full = member.unconsumed_tail, len(decoded) >= _STEP  # then it may have more, without more data
+            # a full output may go on without more data
+            data, is_full = member.unconsumed_tail, len(decoded) >= _MAX_OUTPUT
             if member.eof:
                 data, self._member, self._has_ended, is_full = member.unused_data, None, True, False
             self._size += len(decoded)
@@ -159,22 +159,22 @@ class _Layer:
                 yield decoded
 
     def check_end(self) -> None:
-        # nothing at all is no member that was cut: servers send it for an empty body
+        # no data at all isn't a truncated member: servers send it for an empty body
         if self._member is not None:
             raise httpx.DecodingError(f"the body of the coding '{self._coding}' ends early")
 
-    def _begin(self) -> _Decompressor:
-        if self._has_ended and self._coding not in _SEVERAL:
+    def _create_member(self) -> _Decompressor:
+        if self._has_ended and self._coding not in _MULTI_MEMBER:
             raise httpx.DecodingError(f"the body goes on after the end of its coding '{self._coding}'")
         return _CODINGS[self._coding]()
 
 
 class _Deflate:
-    """The format of zlib (RFC 1950), or the bare deflate (RFC 1951) that some servers send under the same name."""
+    """The format of zlib (RFC 1950), or raw deflate (RFC 1951), which some servers send under the same name."""
 
     def __init__(self) -> None:
-        self._begun = b""
-        self._decompressor: _Decompressor | None = None  # until the two bytes are there that tell which it is
+        self._header = b""
+        self._decompressor: _Decompressor | None = None  # None until the first two bytes show the format
 
     @property
     def eof(self) -> bool:
@@ -190,7 +190,7 @@ class _Deflate:
 
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
         if self._decompressor is None:
-            data = self._begun = self._begun + data
+            data = self._header = self._header + data
             if len(data) < 2:
                 return b""
             is_zlib = data[0] & 0x0F == zlib.DEFLATED and int.from_bytes(data[:2]) % 31 == 0
@@ -199,9 +199,9 @@ class _Deflate:
 
 
 class _Brotli:
-    """The decompressor of brotli or brotlicffi, which keeps by itself what it hasn't decompressed yet."""
+    """The decompressor of brotli or brotlicffi, which buffers data that isn't decompressed yet."""
 
-    unused_data = b""  # they fail where anything follows the end
+    unused_data = b""  # both raise if data follows the end
     unconsumed_tail = b""
 
     def __init__(self) -> None:
@@ -216,9 +216,9 @@ class _Brotli:
 
 
 class _Zstandard:
-    """A frame, decompressed by Python's own module or by zstandard.
+    """A frame of Zstandard, decompressed by Python's own module or by zstandard.
 
-    zstandard has no bound of what it decompresses at a time: a block of four bytes becomes 128 KiB. So it is given few.
+    zstandard can't bound its output: a block of four bytes may become 128 KiB. So its input comes in small pieces.
     """
 
     unconsumed_tail = b""
@@ -239,7 +239,7 @@ class _Zstandard:
     def decompress(self, data: bytes, max_length: int, /) -> bytes:
         if self._is_bounded:
             return t.cast("bytes", self._decompressor.decompress(data, max_length))
-        data, self.unconsumed_tail = data[:_SMALL], data[_SMALL:]
+        data, self.unconsumed_tail = data[:_MAX_INPUT], data[_MAX_INPUT:]
         return t.cast("bytes", self._decompressor.decompress(data))
 
 
@@ -278,9 +278,9 @@ _CODINGS: t.Final[collections.abc.Mapping[str, collections.abc.Callable[[], _Dec
 }
 
 #: The codings whose bodies may have several members (RFC 1952, section 2.2) or frames (RFC 8878, section 3.1).
-_SEVERAL: t.Final = {"gzip", "x-gzip", "zstd"}
+_MULTI_MEMBER: t.Final = {"gzip", "x-gzip", "zstd"}
 
-#: What to ask servers for: what can be decompressed within bounds.
+#: The value of ``Accept-Encoding``: the codings that can be decompressed within bounds.
 ACCEPTED: t.Final = ", ".join(
     ["gzip", "deflate", *([] if _brotli is None else ["br"]), *([] if _zstd is None else ["zstd"])]
 )

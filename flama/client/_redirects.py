@@ -1,4 +1,4 @@
-"""Redirects that a call follows: on its server alone, by the same request at another path."""
+"""Redirects that a call follows: the same request at another path of the same server."""
 
 import collections
 import typing as t
@@ -9,41 +9,41 @@ import httpx
 __all__ = ["find_next", "is_redirect"]
 
 _STATUSES: t.Final = {301, 302, 303, 307, 308}
-_REPEATING: t.Final = {307, 308}  # which ask for the same request elsewhere (RFC 9110, section 15.4)
-_SEE_OTHER: t.Final = 303  # which tells of another resource, never of the same
+_METHOD_PRESERVING: t.Final = {307, 308}  # the same request at another URL (RFC 9110, section 15.4)
+_SEE_OTHER: t.Final = 303  # another resource, never the same
 _SAFE: t.Final = {"GET", "HEAD", "OPTIONS"}
 
 
 def is_redirect(status: int) -> bool:
-    """Whether a response of this status may name another place for the request."""
+    """Whether a response of this status may name another URL for the request."""
     return status in _STATUSES
 
 
 def find_next(
     method: str, url: httpx.URL, status: int, location: str | None, *, follows_reads: bool
 ) -> httpx.URL | None:
-    """Return the URL to which a redirected request goes again as it is; None where it doesn't go anywhere.
+    """Return the URL to which a redirected request is sent again unchanged; None if it isn't sent again.
 
-    It goes where 307 and 308 say, and to the path with or without the slash at its end. A request that only reads goes
-    where the other redirects say as well, with ``follows_reads``; one that writes never does, since it would become a
-    GET there. None leaves its server or loses a parameter of its query, which would ask for more than was meant.
+    Redirects of 307 and 308 are followed, and those that only add or remove a slash at the path's end. With
+    ``follows_reads``, a request that only reads follows the other redirects as well. One that writes never does,
+    since it would become a GET. A redirect to another server is never followed. Nor is one that loses a parameter of
+    the query: it would select more than was requested.
 
     :raises httpx.RemoteProtocolError: the location is no URL.
     """
     if status not in _STATUSES or location is None:
         return None
     target = _resolve(url, location)
-    if not _is_same_server(url, target) or not _keeps_query(url, target):
+    if not _is_same_server(url, target) or not _has_whole_query(url, target):
         return None
     reads = method in _SAFE
-    is_repeated = status in _REPEATING or (reads and follows_reads)
+    is_repeated = status in _METHOD_PRESERVING or (reads and follows_reads)
     if is_repeated or (_differs_by_slash(url, target) and (reads or status != _SEE_OTHER)):
         return url.copy_with(raw_path=target.raw_path)
     return None
 
 
 def _is_same_server(one: httpx.URL, other: httpx.URL) -> bool:
-    """Whether two URLs are of one origin."""
     return (one.scheme, one.raw_host, one.port) == (other.scheme, other.raw_host, other.port)
 
 
@@ -55,7 +55,7 @@ def _resolve(url: httpx.URL, location: str) -> httpx.URL:
         raise httpx.RemoteProtocolError(f"it redirects to '{location}', which is no URL: {error}") from error
 
 
-def _keeps_query(url: httpx.URL, target: httpx.URL) -> bool:
+def _has_whole_query(url: httpx.URL, target: httpx.URL) -> bool:
     return url.query == target.query or not _parameters(url) - _parameters(target)
 
 

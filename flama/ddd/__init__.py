@@ -2,7 +2,7 @@
 
 import typing as t
 
-from flama import facade
+from flama import _lazy
 
 if t.TYPE_CHECKING:
     from flama.ddd.components import WorkerComponent
@@ -10,10 +10,10 @@ if t.TYPE_CHECKING:
     from flama.ddd.repositories.http import HTTPRepository, HTTPResourceManager, HTTPResourceRepository
     from flama.ddd.repositories.memory import MemoryRepository
     from flama.ddd.workers.base import AbstractWorker, BaseWorker
+    from flama.ddd.workers.composite import Worker
     from flama.ddd.workers.database import Database
     from flama.ddd.workers.http import HTTPWorker
     from flama.ddd.workers.memory import MemoryWorker
-    from flama.ddd.workers.mixed import Worker
     from flama.ddd.workers.remote import Remote
     from flama.query import F
 
@@ -35,7 +35,7 @@ __all__ = [
     "WorkerComponent",
 ]
 
-__getattr__, __dir__ = facade.lazy(
+__getattr__, __dir__ = _lazy.lazy(
     __name__,
     {
         "AbstractRepository": "flama.ddd.repositories.base",
@@ -51,7 +51,7 @@ __getattr__, __dir__ = facade.lazy(
         "MemoryRepository": "flama.ddd.repositories.memory",
         "MemoryWorker": "flama.ddd.workers.memory",
         "Remote": "flama.ddd.workers.remote",
-        "Worker": "flama.ddd.workers.mixed",
+        "Worker": "flama.ddd.workers.composite",
         "WorkerComponent": "flama.ddd.components",
     },
 )

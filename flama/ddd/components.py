@@ -4,12 +4,12 @@ import collections.abc
 import typing as t
 
 from flama import exceptions, injection, types
+from flama._shielding import AFTER_RESPONSE
 from flama.ddd.workers import base
-from flama.ddd.workers.headers import check_headers
-from flama.ddd.workers.scopes import can_be_scoped
+from flama.ddd.workers._headers import check_headers
+from flama.ddd.workers._scopes import can_be_scoped
 from flama.injection.component import Depends
 from flama.query import Condition
-from flama.tasks import AFTER_RESPONSE
 
 __all__ = ["WorkerComponent", "scope_from"]
 
@@ -19,18 +19,19 @@ _NO_REQUEST: t.Final[types.Scope] = {"type": "none"}
 
 
 class WorkerComponent(injection.Component):
-    """Gives each request a worker of its own, made after the one given here.
+    """A component that provides each request with its own copy of a worker.
 
-    It serves a parameter annotated with the worker's class or, if no other component does that, with a class of the
+    It serves a parameter annotated with the worker's class or, if no other component does, with a class of the
     application's own between that and the framework's. The handler enters the worker; until then nothing is opened.
 
-    ``scope`` is a function that returns the condition, made by ``F``, which holds on every record that the request
-    reads or writes; its parameters are injected as a handler's are. It is for all repositories of the worker; or there
-    is one for each, in a mapping by name, where None stands for all records. ``headers`` is such a function, too,
-    and returns the headers that the request's calls to remote services have beside those of their client. Both are
-    called once in a request, before its handler.
+    ``scope`` is a function that returns a condition made by ``F``, which holds on every record that the request reads
+    or writes. Its parameters are injected like a handler's. It applies to all repositories of the worker. A mapping by
+    name has a function for each instead, where None stands for all records. ``headers`` is such a function, too: it
+    returns headers for the request's calls to remote services, beside those of their client. Both are called once in a
+    request, before its handler.
 
-    :raises ComponentError: at start-up: a parameter is annotated with a base of several workers, and with none of them.
+    :raises ComponentError: at start-up: a parameter is annotated with a base of several workers, and with none of their
+        own classes.
     :raises ApplicationError: at start-up: a repository can't be scoped, or the worker calls no remote service; in a
         request: the records of a repository lack a field of its condition, or a header is one that a call sets itself.
     :raises PermissionDeniedError: in a request: the function returns None, so that the request has no scope.
@@ -46,20 +47,20 @@ class WorkerComponent(injection.Component):
         self.worker = worker
         self._scope = scope
         self._headers = headers
-        self._provider = self.resolve if scope is None and headers is None else self._bounded()
+        self._provider = self.resolve if scope is None and headers is None else self._make_resolver()
 
     async def on_startup(self) -> None:
-        """Let the worker keep from one request to the next what is costly to open anew."""
+        """Start the worker, which reuses from one request to the next what is costly to open."""
         if isinstance(self.worker, base.BaseWorker):
             self._check(self.worker)
         await self.worker.on_startup()
 
     async def on_shutdown(self) -> None:
-        """Let the worker close what it keeps."""
+        """Stop the worker, which closes what it reuses."""
         await self.worker.on_shutdown()
 
     def can_handle_parameter(self, parameter: injection.Parameter) -> bool:
-        """Tell whether the annotation is the worker's class or a base of it that declares a worker."""
+        """Whether the annotation is the worker's class or a base of it that declares a worker."""
         annotation = parameter.annotation
         declares = isinstance(annotation, type) and issubclass(annotation, base.BaseWorker)
         return annotation is type(self.worker) or (
@@ -69,7 +70,10 @@ class WorkerComponent(injection.Component):
     def chosen(
         self, parameter: injection.Parameter, others: collections.abc.Sequence[injection.Component]
     ) -> injection.Component:
-        """Give the component of the very class; of several bases, none can be chosen."""
+        """Return the component of exactly the annotated class, or the only one.
+
+        :raises ComponentError: several workers have the class as a base.
+        """
         workers = [component for component in (self, *others) if isinstance(component, WorkerComponent)]
         for component in workers:
             if type(component.worker) is parameter.annotation:
@@ -83,7 +87,7 @@ class WorkerComponent(injection.Component):
         )
 
     def provider(self, parameter: injection.Parameter) -> types.Handler:
-        """Return what makes a request's worker."""
+        """Return the function that makes a request's worker."""
         return self._provider
 
     def resolve(self, app: types.App, scope: types.Scope = _NO_REQUEST) -> base.AbstractWorker:
@@ -93,8 +97,8 @@ class WorkerComponent(injection.Component):
             bound._after_response = scope.get(AFTER_RESPONSE)
         return bound
 
-    def _bounded(self) -> types.Handler:
-        """Return what makes a worker that keeps to the scope of its request, and calls with its headers."""
+    def _make_resolver(self) -> types.Handler:
+        """Return the function that makes a worker with its request's scope and headers."""
         functions = self._functions()
 
         def resolve(app: types.App, found: t.Any, headers: t.Any, scope: types.Scope = _NO_REQUEST) -> t.Any:
@@ -104,7 +108,7 @@ class WorkerComponent(injection.Component):
             return bound
 
         each = [function for function in functions.values() if function is not None]
-        resolve.__annotations__ |= {"found": _gathered(each), "headers": _headers_from(self._headers)}
+        resolve.__annotations__ |= {"found": _gather_conditions(each), "headers": _headers_from(self._headers)}
         return resolve
 
     def _functions(self) -> dict[str | None, types.Handler | None]:
@@ -113,9 +117,9 @@ class WorkerComponent(injection.Component):
         return {} if self._scope is None else {None: self._scope}
 
     def _check(self, worker: base.BaseWorker) -> None:
-        """Check what was declared against what the worker has.
+        """Check the scope and the headers against the worker.
 
-        :raises ApplicationError: it can't be so.
+        :raises ApplicationError: they don't fit.
         """
         if self._scope is None and self._headers is None:
             return
@@ -145,7 +149,7 @@ def scope_from(function: types.Handler) -> Depends:
     """Return the annotation of a parameter that receives the condition which a function returns.
 
     :raises PermissionDeniedError: in a request: it returns None.
-    :raises ApplicationError: in a request: what it returns is no condition.
+    :raises ApplicationError: in a request: it returns what is no condition.
     """
 
     def condition(found: t.Any) -> Condition:
@@ -160,19 +164,19 @@ def scope_from(function: types.Handler) -> Depends:
     return Depends(condition, (401, 403))
 
 
-def _gathered(functions: collections.abc.Iterable[types.Handler]) -> Depends:
+def _gather_conditions(functions: collections.abc.Iterable[types.Handler]) -> Depends:
     """Return the annotation of a parameter that receives the conditions which functions return, by function."""
-    gathered = Depends(_none)
+    gathered = Depends(_empty_mapping)
     for function in dict.fromkeys(functions):
-        gathered = _with(gathered, function)
+        gathered = _add_condition(gathered, function)
     return gathered
 
 
-def _none() -> dict[t.Any, t.Any]:
+def _empty_mapping() -> dict[t.Any, t.Any]:
     return {}
 
 
-def _with(gathered: Depends, function: types.Handler) -> Depends:
+def _add_condition(gathered: Depends, function: types.Handler) -> Depends:
     def both(found: t.Any, condition: t.Any) -> dict[t.Any, t.Any]:
         return {**found, function: condition}
 
@@ -182,7 +186,7 @@ def _with(gathered: Depends, function: types.Handler) -> Depends:
 
 def _headers_from(function: types.Handler | None) -> Depends:
     if function is None:
-        return Depends(_none)
+        return Depends(_empty_mapping)
 
     def headers(found: t.Any) -> collections.abc.Mapping[str, str]:
         return check_headers(found, function)

@@ -1,4 +1,4 @@
-"""What a repository answers when it can't do what it was asked for."""
+"""Exceptions that repositories raise."""
 
 from flama.exceptions import (
     AlreadyExistsError,

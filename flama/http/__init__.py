@@ -1,4 +1,4 @@
-"""HTTP as handlers see it: requests that are read lazily, responses in every usual form."""
+"""HTTP for handlers: lazily read requests, responses of every usual kind, web sockets."""
 
 from starlette.datastructures import Address, FormData, Headers, MutableHeaders, QueryParams, State, UploadFile
 from starlette.websockets import WebSocketDisconnect

@@ -1,4 +1,4 @@
-"""Reading a request: its body once, whoever asks for it, never more of it than the application takes."""
+"""Requests: the body, form and query, each read once within the application's size limits."""
 
 import codecs
 import collections.abc
@@ -17,42 +17,42 @@ __all__ = [
     "CONTENT_TYPES",
     "FORM",
     "JSON",
+    "RESPONSE_STARTED",
     "Request",
-    "STARTED",
     "check_query",
     "content_type",
-    "data",
-    "fields",
-    "query",
+    "form_fields",
+    "parse_query",
     "query_pairs",
     "read_body",
+    "read_data",
     "read_form",
     "read_json",
 ]
 
 BODY: t.Final = "flama.body"
-"""Where a scope keeps the body once it is read."""
+"""The scope key of the body after it has been read."""
 
 FORM: t.Final = "flama.form"
-"""Where a scope keeps the form once it is read: it may hold temporary files, closed when the request ends."""
+"""The scope key of the form after it has been read; its temporary files are closed when the request ends."""
 
-STARTED: t.Final = "flama.started"
-"""Set in a scope once a response has begun: from then on an error can't be answered any more."""
+RESPONSE_STARTED: t.Final = "flama.started"
+"""The scope key set when a response has started: from then on no error response can be sent."""
 
 JSON: t.Final = "application/json"
-_KIN_OF_JSON: t.Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+\+json", re.ASCII)
+_JSON_SUFFIX_TYPE: t.Final = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+\+json", re.ASCII)
 _QUERY_LIMIT: t.Final = 64 * 1024
-_FIRST_CHECK: t.Final = 64 * 1024  # bytes of a body that have arrived when they are first checked
+_FIRST_CHECK: t.Final = 64 * 1024  # bytes of a body received before the first check
 _Check: t.TypeAlias = collections.abc.Callable[[bytearray], None]
 CONTENT_TYPES: t.Final = (JSON, "application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Request(starlette.requests.Request):
-    """An HTTP request; every attribute is computed when it is asked for.
+    """An HTTP request, whose attributes are computed on access.
 
-    The body may be read here as well as by a parameter of the handler: it is taken from the connection once.
+    The body may be read both here and by a parameter of the handler: it is received once.
 
-    :raises BodyTooLarge: when reading a body of more than ``limit`` bytes, after at most that many.
+    :raises BodyTooLarge: on reading a body larger than ``limit`` bytes; at most that many are accepted.
     """
 
     def __init__(
@@ -66,21 +66,21 @@ class Request(starlette.requests.Request):
         self._limit = limit
 
     async def stream(self) -> collections.abc.AsyncGenerator[bytes, None]:
-        """Give the body in the pieces in which it arrives; the last is empty."""
+        """Yield the chunks of the body as they arrive; the last is empty."""
         if BODY in self.scope:
             yield self.scope[BODY]
             yield b""
             return
-        _, length, _ = _described(self.scope)
-        _refuse_announced(length, self._limit)
+        _, length, _ = _body_headers(self.scope)
+        _check_content_length(length, self._limit)
         read = 0
         async for chunk in super().stream():
             read += len(chunk)
-            _refuse(read, self._limit)
+            _check_size(read, self._limit)
             yield chunk
 
     async def body(self) -> bytes:
-        """Give the whole body."""
+        """Return the whole body."""
         if BODY not in self.scope:
             self.scope[BODY] = await super().body()
         return t.cast(bytes, self.scope[BODY])
@@ -91,28 +91,28 @@ async def read_body(
 ) -> bytes:
     """Return the whole body of a request.
 
-    ``check`` is called with what has arrived of a large body, now and then; what it raises ends the reading.
+    For a large body, ``check`` is called repeatedly with the part received so far; an error that it raises ends the
+    reading.
 
-    :raises BodyTooLarge: it is larger than the limit; no more than that was read.
+    :raises BodyTooLarge: the body is larger than ``limit``; reading stops there.
     """
-    _, length, _ = _described(scope)
+    _, length, _ = _body_headers(scope)
     return await _read(scope, receive, limit, length, check)
 
 
 async def read_json(
     scope: types.Scope, receive: types.Receive, limit: int | None, check: _Check | None = None
 ) -> bytes | None:
-    """Return the whole body of a request if it is JSON; None when it is a form.
+    """Return the whole body of a request if it is JSON, None if it is a form.
 
-    It is read and checked as by :func:`read_body`, and comes without the byte order mark that a text of JSON may begin
-    with (RFC 8259). Without a ``Content-Type`` it is JSON only where it is empty: browsers send other bodies so for the
-    pages of any site.
+    It is read and checked as by :func:`read_body`, and a leading byte order mark is removed (RFC 8259). Without a
+    ``Content-Type`` only an empty body is accepted: browsers can send such requests for the pages of any site.
 
-    :raises NoCodecAvailable: it is something else.
-    :raises UnsupportedCodingError: it is in a content coding.
-    :raises BodyTooLarge: it is larger than the limit; no more than that was read.
+    :raises NoCodecAvailable: the content type is another, or missing.
+    :raises UnsupportedCodingError: the body has a content coding.
+    :raises BodyTooLarge: the body is larger than ``limit``; reading stops there.
     """
-    sent, length, coding = _described(scope)
+    sent, length, coding = _body_headers(scope)
     if coding:
         _check_coding(coding)
     if sent != b"application/json" and sent is not None and _media_type(sent) != JSON:
@@ -128,10 +128,10 @@ async def _read(
 ) -> bytes:
     if BODY in scope:
         return t.cast(bytes, scope[BODY])
-    _refuse_announced(length, limit)
+    _check_content_length(length, limit)
     message = await receive()
     body: bytes = message.get("body", b"")
-    _refuse(len(body), limit)
+    _check_size(len(body), limit)
     if message.get("more_body") or message["type"] != "http.request":
         body = await _read_rest(message, receive, limit, check)
     scope[BODY] = body
@@ -144,32 +144,34 @@ async def _read_rest(message: types.Message, receive: types.Receive, limit: int 
         if message["type"] == "http.disconnect":
             raise starlette.requests.ClientDisconnect
         body += message.get("body", b"")
-        _refuse(len(body), limit)
+        _check_size(len(body), limit)
         if not message.get("more_body"):
             return bytes(body)
         if check is not None and len(body) >= checked_at:
             check(body)
-            checked_at = 2 * len(body)  # so that all checks take twice as long as one
+            checked_at = 2 * len(body)  # so all checks together take at most twice as long as the last
         message = await receive()
 
 
 async def read_form(scope: types.Scope, receive: types.Receive, limit: int | None) -> starlette.datastructures.FormData:
-    """Give the form that a request's body holds; its files are closed when the request ends."""
+    """Return the form in a request's body; its files are closed when the request ends."""
     if FORM not in scope:
         scope[FORM] = await Request(scope, receive, limit=limit).form(max_part_size=limit or 2**63)
     return t.cast(starlette.datastructures.FormData, scope[FORM])
 
 
-async def data(scope: types.Scope, receive: types.Receive, limit: int | None, records: schemas.RecordLimit) -> t.Any:
-    """Return what a request's body holds, decoded: the value of its JSON, or a form's fields by name.
+async def read_data(
+    scope: types.Scope, receive: types.Receive, limit: int | None, records: schemas.RecordLimit
+) -> t.Any:
+    """Return the decoded body of a request: its JSON value, or the fields of a form by name.
 
-    :raises TooManyRecords: it is a list of more.
-    :raises DecodeError: the body is no JSON.
-    :raises NoCodecAvailable: its content type is neither JSON nor a form, or it has none.
+    :raises TooManyRecords: the body is a list of more records than ``records`` allows.
+    :raises DecodeError: the body is not valid JSON.
+    :raises NoCodecAvailable: the content type is neither JSON nor a form, or missing.
     """
     body = await read_json(scope, receive, limit, records.check_start)
     if body is None:
-        return fields(await read_form(scope, receive, limit))
+        return form_fields(await read_form(scope, receive, limit))
     records.check(body)
     try:
         return msgspec.json.decode(body or b"{}")
@@ -177,20 +179,20 @@ async def data(scope: types.Scope, receive: types.Receive, limit: int | None, re
         raise exceptions.DecodeError(f"Invalid JSON: {error}") from error
 
 
-def fields(form: starlette.datastructures.FormData) -> dict[str, t.Any]:
-    """Give a form's fields by name; one that was sent several times is a list."""
+def form_fields(form: starlette.datastructures.FormData) -> dict[str, t.Any]:
+    """Return the fields of a form by name; a repeated field is a list."""
     return {name: values if len(values := form.getlist(name)) > 1 else values[0] for name in form}
 
 
 def content_type(scope: types.Scope) -> str | None:
-    """Return the one of :data:`CONTENT_TYPES` that a request's body has, None where the request doesn't say.
+    """Return the content type of a request's body, one of :data:`CONTENT_TYPES`; None if the header is missing.
 
-    That of JSON stands for its kin as well (``application/vnd.api+json``).
+    Types with a ``+json`` suffix, such as ``application/vnd.api+json``, count as JSON.
 
-    :raises NoCodecAvailable: it is another.
-    :raises UnsupportedCodingError: the body is in a content coding.
+    :raises NoCodecAvailable: it is another content type.
+    :raises UnsupportedCodingError: the body has a content coding.
     """
-    sent, _, coding = _described(scope)
+    sent, _, coding = _body_headers(scope)
     _check_coding(coding)
     return None if sent is None else _media_type(sent)
 
@@ -199,13 +201,13 @@ def _media_type(sent: bytes) -> str:
     media_type = sent.split(b";")[0].strip().lower().decode("latin-1")
     if media_type in CONTENT_TYPES:
         return media_type
-    if _KIN_OF_JSON.fullmatch(media_type):
+    if _JSON_SUFFIX_TYPE.fullmatch(media_type):
         return JSON
     raise exceptions.NoCodecAvailable(media_type, CONTENT_TYPES)
 
 
-def query(scope: types.Scope) -> dict[str, list[str]]:
-    """Give a request's query parameters, each with all its values."""
+def parse_query(scope: types.Scope) -> dict[str, list[str]]:
+    """Return the query parameters of a request, each with all of its values."""
     found: dict[str, list[str]] = {}
     for name, value in query_pairs(scope):
         found.setdefault(name, []).append(value)
@@ -213,7 +215,7 @@ def query(scope: types.Scope) -> dict[str, list[str]]:
 
 
 def query_pairs(scope: types.Scope) -> list[tuple[str, str]]:
-    """Return a request's query parameters in the order in which they were sent.
+    """Return the query parameters of a request, in the order in which they were sent.
 
     :raises HTTPException: the query is longer than 64 KiB (414).
     """
@@ -225,13 +227,13 @@ def query_pairs(scope: types.Scope) -> list[tuple[str, str]]:
 
 
 def check_query(text: bytes) -> None:
-    """Raise an HTTPException with status 414 for a query of more than 64 KiB, which not every server refuses."""
+    """Raise an HTTPException with status 414 for a query longer than 64 KiB, which some servers let through."""
     if len(text) > _QUERY_LIMIT:
         raise exceptions.HTTPException(414, f"The query is longer than {_QUERY_LIMIT} bytes")
 
 
-def _described(scope: types.Scope) -> tuple[bytes | None, bytes, bytes]:
-    """Return the type of a body, its length and its coding, as the first of each header has it."""
+def _body_headers(scope: types.Scope) -> tuple[bytes | None, bytes, bytes]:
+    """Return the content type, length and coding of a body: the first of each header, the last for the coding."""
     sent: bytes | None = None
     length = coding = b""
     for key, value in scope["headers"]:
@@ -249,12 +251,11 @@ def _check_coding(coding: bytes) -> None:
         raise exceptions.UnsupportedCodingError(coding.decode("latin-1"))
 
 
-def _refuse_announced(length: bytes, limit: int | None) -> None:
-    """Refuse a body that is said to be too large, before reading any of it."""
+def _check_content_length(length: bytes, limit: int | None) -> None:
     if length.isdigit():
-        _refuse(int(length[:20]), limit)
+        _check_size(int(length[:20]), limit)
 
 
-def _refuse(size: int, limit: int | None) -> None:
+def _check_size(size: int, limit: int | None) -> None:
     if limit is not None and size > limit:
         raise exceptions.BodyTooLarge(limit)

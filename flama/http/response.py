@@ -1,4 +1,4 @@
-"""Answering a request: what a handler returned, as the response that brings it."""
+"""Responses: JSON, streams and events, made from the values that handlers return."""
 
 import collections.abc
 import ipaddress
@@ -37,9 +37,9 @@ __all__ = [
     "ServerSentEvent",
     "ServerSentEventResponse",
     "StreamingResponse",
-    "answer",
     "finite_json",
     "json",
+    "to_response",
 ]
 
 _Items: t.TypeAlias = collections.abc.AsyncIterable[t.Any] | collections.abc.Iterable[t.Any]
@@ -47,18 +47,18 @@ _Headers: t.TypeAlias = collections.abc.Mapping[str, str]
 _Background: t.TypeAlias = starlette.background.BackgroundTask
 
 
-_TEXTUAL: t.Final = (
+_STRING_TYPES: t.Final = (
     *(ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Interface, ipaddress.IPv6Interface),
     *(ipaddress.IPv4Network, ipaddress.IPv6Network),
     *(pathlib.PurePath, zoneinfo.ZoneInfo, starlette.datastructures.URL),
 )
-"""Types whose values are written as their texts."""
+"""Types whose values are encoded as strings."""
 
 
-def _builtin(value: t.Any) -> t.Any:
-    """Return what stands in JSON for a value that has no form of its own there.
+def _json_default(value: t.Any) -> t.Any:
+    """Convert a value that msgspec can't encode to one that it can.
 
-    :raises TypeError: nothing does.
+    :raises TypeError: the value has no form in JSON.
     """
     match value:
         case collections.abc.Mapping():
@@ -66,17 +66,17 @@ def _builtin(value: t.Any) -> t.Any:
         case BaseException():
             return repr(value)
         case str():
-            return str.__str__(value)  # msgspec takes no subclass of it, nor of numbers
+            return str.__str__(value)  # msgspec accepts no subclasses of str or numbers
         case int() | float():
             return +value
-    if isinstance(value, _TEXTUAL):
+    if isinstance(value, _STRING_TYPES):
         return str(value)
-    return _foreign(value)
+    return _encode_foreign(value)
 
 
-def _foreign(value: t.Any) -> t.Any:
+def _encode_foreign(value: t.Any) -> t.Any:
     kind = type(value)
-    for mark, encode in _MARKED.items():
+    for mark, encode in _FOREIGN_ENCODERS.items():
         if hasattr(kind, mark):
             return encode(value)
     if isinstance(value, collections.abc.Collection):
@@ -84,45 +84,47 @@ def _foreign(value: t.Any) -> t.Any:
     raise TypeError(f"{kind.__qualname__} has no form in JSON")
 
 
-def _range(value: t.Any) -> dict[str, t.Any]:
+def _encode_range(value: t.Any) -> dict[str, t.Any]:
     bounds = ("[" if value.lower_inc else "(") + ("]" if value.upper_inc else ")")
     return {"lower": value.lower, "upper": value.upper, "bounds": bounds, "empty": value.isempty}
 
 
-_MARKED: t.Final[dict[str, collections.abc.Callable[[t.Any], t.Any]]] = {
+_FOREIGN_ENCODERS: t.Final[dict[str, collections.abc.Callable[[t.Any], t.Any]]] = {
     "__get_pydantic_core_schema__": schemas.to_jsonable,  # models, secrets, URLs
-    "lower_inc": _range,  # of SQLAlchemy, asyncpg or psycopg
+    "lower_inc": _encode_range,  # of SQLAlchemy, asyncpg or psycopg
     "as_string": lambda bits: bits.as_string().replace(" ", ""),  # of asyncpg
     "raw_path": str,  # URLs of httpx and yarl
 }
-"""What encodes values of packages that need not be there, by what their types have."""
+"""Encoders for types of optional packages, by an attribute that such a type has."""
 
-finite_json: t.Final = msgspec.json.Encoder(enc_hook=_builtin).encode
-"""Return the JSON of a value whose floats, if it has any, are finite: :func:`json` without its look at them."""
+finite_json: t.Final = msgspec.json.Encoder(enc_hook=_json_default).encode
+"""Encode a value as JSON, as :func:`json` does, assuming that its floats are finite."""
 
 
 def json(value: t.Any) -> bytes:
-    """Give the JSON of a value.
+    """Encode a value as JSON.
 
-    Dates, times and UUIDs become the strings of RFC 3339 and RFC 9562, a ``Decimal`` a string of all its digits, a
-    ``timedelta`` an ISO 8601 duration, bytes base64, an enum its value; addresses, networks, URLs and paths their
-    texts. Dataclasses and Structs become objects, and pydantic's models what they are in JSON, under their aliases; a
-    range is an object of its ``lower`` and ``upper``, its ``bounds`` and whether it is ``empty``, bits are a text of 0
-    and 1. A float that JSON has no form for becomes the string ``"Infinity"``, ``"-Infinity"`` or ``"NaN"``.
+    Dates and times are encoded as in RFC 3339, UUIDs as in RFC 9562, a ``timedelta`` as an ISO 8601 duration. A
+    ``Decimal`` becomes a string of all its digits, bytes become base64, an enum its value. IP addresses and networks,
+    URLs and paths become strings.
+
+    Dataclasses and Structs become objects; pydantic models are dumped in JSON mode, by alias. A range is an object
+    with ``lower``, ``upper``, ``bounds`` and ``empty``; a bit string is a string of 0 and 1. A float without a JSON
+    form becomes the string ``"Infinity"``, ``"-Infinity"`` or ``"NaN"``.
     """
     body = finite_json(value)
-    # msgspec writes null for such a float, so that without any null there is none
-    return body if b"null" not in body else _spelled(value, body)
+    # msgspec writes null for a non-finite float: without a null there is none
+    return body if b"null" not in body else _encode_infinite(value, body)
 
 
-def _spelled(value: t.Any, body: bytes) -> bytes:
-    plain = msgspec.to_builtins(value, enc_hook=_builtin)
+def _encode_infinite(value: t.Any, body: bytes) -> bytes:
+    plain = msgspec.to_builtins(value, enc_hook=_json_default)
     spelled = spell_infinite(plain)
     return body if spelled is plain else finite_json(spelled)
 
 
 class JSONResponse(Response):
-    """A response of JSON."""
+    """A JSON response."""
 
     media_type = "application/json"
 
@@ -137,9 +139,9 @@ class JSONResponse(Response):
         super().__init__(content, status_code, headers, media_type, background)
 
     def render(self, content: t.Any) -> bytes:
-        """Give the content as JSON.
+        """Encode the content as JSON.
 
-        :raises SerializationError: it holds a value that JSON can't.
+        :raises SerializationError: it contains a value without a JSON form.
         """
         try:
             return json(content)
@@ -148,7 +150,7 @@ class JSONResponse(Response):
 
 
 class APIResponse(JSONResponse):
-    """A response of JSON, in the form of a schema when one is given."""
+    """A JSON response, encoded by a schema if there is one."""
 
     def __init__(
         self,
@@ -163,15 +165,15 @@ class APIResponse(JSONResponse):
         super().__init__(content, status_code, headers, background=background)
 
     def render(self, content: t.Any) -> bytes:
-        """Give the content as JSON, as the schema has it.
+        """Encode the content as JSON, by the schema.
 
-        :raises SerializationError: it doesn't fit the schema, or holds a value that JSON can't.
+        :raises SerializationError: it doesn't match the schema, or contains a value without a JSON form.
         """
         return super().render(content) if self._adapter is None else self._adapter.encode(content)
 
 
 class APIErrorResponse(JSONResponse):
-    """A response that says what went wrong: ``{"status_code", "detail", "error"}``."""
+    """An error response: ``{"status_code", "detail", "error"}``."""
 
     def __init__(
         self,
@@ -184,21 +186,21 @@ class APIErrorResponse(JSONResponse):
         super().__init__({"status_code": status_code, "detail": detail, "error": error}, status_code, headers)
 
     def render(self, content: t.Any) -> bytes:
-        """Give the content as JSON; what of a text UTF-8 can't hold is escaped, since an error has to be told."""
+        """Encode the content as JSON; escape what UTF-8 can't encode, so that every error can be sent."""
         try:
             return json(content)
         except UnicodeEncodeError:
-            return stdlib_json.dumps(msgspec.to_builtins(content, enc_hook=_builtin)).encode()
+            return stdlib_json.dumps(msgspec.to_builtins(content, enc_hook=_json_default)).encode()
 
 
 class OpenAPIResponse(JSONResponse):
-    """A response of an OpenAPI document."""
+    """A response with an OpenAPI document."""
 
     media_type = "application/vnd.oai.openapi+json"
 
 
 class NDJSONResponse(StreamingResponse):
-    """A stream of JSON, one value a line."""
+    """A streaming response of JSON values, one per line."""
 
     media_type = "application/x-ndjson"
 
@@ -209,17 +211,17 @@ class NDJSONResponse(StreamingResponse):
         headers: _Headers | None = None,
         background: _Background | None = None,
     ) -> None:
-        super().__init__(_Stream(content, _line), status_code, headers, None, background)
+        super().__init__(_Stream(content, _encode_line), status_code, headers, None, background)
 
 
-def _line(item: t.Any) -> bytes:
+def _encode_line(item: t.Any) -> bytes:
     return json(item) + b"\n"
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True):
-    """An event of a stream: ``data`` is text, or anything that JSON can hold.
+    """A server-sent event; ``data`` is text, or any value with a JSON form.
 
-    :raises ValueError: ``event`` or ``id`` is more than one line.
+    :raises ValueError: ``event`` or ``id`` contains a line break or a null character.
     """
 
     data: t.Any
@@ -233,7 +235,7 @@ class ServerSentEvent(msgspec.Struct, frozen=True):
                 raise ValueError(f"{name!r} is no name of one line")
 
     def encode(self) -> bytes:
-        """Give the event as the standard writes it (WHATWG HTML, server-sent events)."""
+        """Encode the event in the event stream format (WHATWG HTML, server-sent events)."""
         text = self.data if isinstance(self.data, str) else json(self.data).decode()
         named = {"event": self.event, "id": self.id, "retry": self.retry}
         lines = [f"{name}: {value}" for name, value in named.items() if value is not None]
@@ -245,7 +247,7 @@ _LINE_END: t.Final = re.compile(r"\r\n|\r|\n")
 
 
 class ServerSentEventResponse(StreamingResponse):
-    """A stream of events."""
+    """A streaming response of server-sent events."""
 
     media_type = "text/event-stream"
 
@@ -265,13 +267,12 @@ class ServerSentEventResponse(StreamingResponse):
         )
 
 
-async def answer(value: t.Any) -> Response:
-    """Give the response for what a handler returned.
+async def to_response(value: t.Any) -> Response:
+    """Return the response for a handler's return value.
 
-    A response is itself, None is 204 without a body, bytes are JSON already. An iterator, or whatever can be iterated
-    over asynchronously, is streamed: bytes and text as
-    they are, anything else as JSON, one value a line; its first element is awaited before the response begins, so that
-    an error there is answered as one. All else is JSON.
+    A response is returned unchanged. None becomes 204 without a body, bytes are sent as JSON, other values are encoded
+    as JSON. An iterator or an asynchronous iterable is streamed: bytes and text unchanged, other items as JSON, one
+    per line. The first item is awaited before the response starts, so an error there gets an error response.
     """
     match value:
         case Response():
@@ -281,12 +282,12 @@ async def answer(value: t.Any) -> Response:
         case bytes():
             return Response(value, media_type="application/json")
         case collections.abc.AsyncIterable() | collections.abc.Iterator():
-            return await _streamed(_Stream(value))
+            return await _streaming_response(_Stream(value))
     return JSONResponse(value)
 
 
-async def _streamed(items: "_Stream") -> Response:
-    first = await items.first()
+async def _streaming_response(items: "_Stream") -> Response:
+    first = await items.peek()
     if isinstance(first, bytes | str):
         kind = "text/plain" if isinstance(first, str) else "application/octet-stream"
         return StreamingResponse(items, media_type=kind)
@@ -297,9 +298,9 @@ _END: t.Final = object()
 
 
 class _Stream(collections.abc.AsyncIterator[t.Any]):
-    """The elements of any iterable; one that isn't asynchronous is advanced in a thread, since it may block.
+    """An asynchronous iterator over any iterable; a synchronous one runs in a thread, since it may block.
 
-    A class rather than a generator: to close a generator that was never begun does nothing for what it iterates over.
+    A class rather than a generator: closing a generator that has not started doesn't close its source.
     """
 
     def __init__(self, items: _Items, change: collections.abc.Callable[[t.Any], t.Any] | None = None) -> None:
@@ -307,8 +308,8 @@ class _Stream(collections.abc.AsyncIterator[t.Any]):
         self._change = change
         self._ahead: list[t.Any] = []
 
-    async def first(self) -> t.Any:
-        """Look at the first element, which stays the first."""
+    async def peek(self) -> t.Any:
+        """Return the first item without consuming it."""
         self._ahead = [await self._next()]
         return self._ahead[0]
 
@@ -319,7 +320,7 @@ class _Stream(collections.abc.AsyncIterator[t.Any]):
         return item if self._change is None else self._change(item)
 
     async def aclose(self) -> None:
-        """Close what the elements come from."""
+        """Close the source of the items."""
         if aclose := getattr(self._items, "aclose", None):
             await aclose()
         elif close := getattr(self._items, "close", None):

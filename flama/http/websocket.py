@@ -1,4 +1,4 @@
-"""Web sockets: what a client sends that isn't what the handler receives closes the socket with the code for it."""
+"""Web sockets that close with the right code on a message of the wrong kind."""
 
 import typing as t
 
@@ -16,32 +16,33 @@ _INVALID: t.Final = 1007
 class WebSocket(starlette.websockets.WebSocket):
     """A web socket.
 
-    A message of the other kind, bytes where text is received or text where bytes are, is a
-    :class:`~flama.exceptions.WebSocketException` that closes the socket with 1003. Invalid JSON is one with 1007, NaN,
-    infinity and lone surrogates included (RFC 6455, section 7.4.1).
+    Receiving text when the message is of bytes, or the reverse, raises :class:`~flama.exceptions.WebSocketException`,
+    which closes the socket with code 1003. Invalid JSON raises it with code 1007; NaN, infinity and lone surrogates are
+    invalid (RFC 6455, section 7.4.1).
     """
 
     async def receive_text(self) -> str:
         """Return the text of the next message.
 
-        :raises WebSocketException: it is of bytes.
-        :raises WebSocketDisconnect: the client has left.
+        :raises WebSocketException: the message is of bytes.
+        :raises WebSocketDisconnect: the client has disconnected.
         """
         return t.cast(str, await self._read_content("text"))
 
     async def receive_bytes(self) -> bytes:
         """Return the bytes of the next message.
 
-        :raises WebSocketException: it is a text.
-        :raises WebSocketDisconnect: the client has left.
+        :raises WebSocketException: the message is text.
+        :raises WebSocketDisconnect: the client has disconnected.
         """
         return t.cast(bytes, await self._read_content("bytes"))
 
     async def receive_json(self, mode: str = "text") -> t.Any:
-        """Return the value of the next message, of which the JSON is a text or, with ``mode="binary"``, bytes.
+        """Return the JSON value of the next message, sent as text or, with ``mode="binary"``, as bytes.
 
-        :raises WebSocketException: it is of the other kind, or isn't JSON.
-        :raises WebSocketDisconnect: the client has left.
+        :raises WebSocketException: the message is of the other kind, or isn't JSON.
+        :raises WebSocketDisconnect: the client has disconnected.
+        :raises RuntimeError: ``mode`` is neither "text" nor "binary".
         """
         if mode not in {"text", "binary"}:
             raise RuntimeError(f"The mode of a message of JSON is 'text' or 'binary', not {mode!r}")

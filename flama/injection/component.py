@@ -1,4 +1,4 @@
-"""Components: what makes the values that functions ask for by type."""
+"""Components: providers of the values that functions declare as parameters, by type."""
 
 import collections.abc
 import dataclasses
@@ -17,7 +17,7 @@ __all__ = ["Component", "Components", "Depends", "Parameter", "signature"]
 class Parameter:
     """A parameter of a function: its name, annotation and default.
 
-    ``keyword`` is true for a parameter that can only be passed by name.
+    ``keyword`` is true for a keyword-only parameter.
     """
 
     name: str
@@ -29,43 +29,43 @@ class Parameter:
 
     @property
     def required(self) -> bool:
-        """Whether the function can't do without."""
+        """Whether the parameter has no default."""
         return self.default is self.empty
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Depends:
-    """The annotation of a parameter that receives what a function returns, whose own parameters are injected.
+    """The annotation of a parameter that receives the result of a function, whose own parameters are injected.
 
-    ``statuses`` are those with which the function may refuse a request, for its description.
+    ``statuses`` are the error statuses that the function may raise, for the OpenAPI document.
     """
 
     function: collections.abc.Callable[..., t.Any]
     statuses: tuple[int, ...] = ()
 
     def refusals(self, parameter: Parameter) -> tuple[int, ...]:
-        """Return these statuses."""
+        """Return ``statuses``."""
         return self.statuses
 
 
 _Signature: t.TypeAlias = tuple[tuple[Parameter, ...], t.Any]
 
-# Start-up reads the signature of most functions several times. That of a method lacks its first parameter.
-_of_functions: t.Final = weakref.WeakKeyDictionary[types.FunctionType, _Signature]()
-_of_methods: t.Final = weakref.WeakKeyDictionary[types.FunctionType, _Signature]()
+# Start-up reads most signatures several times. A method's lacks the first parameter of its function's.
+_function_signatures: t.Final = weakref.WeakKeyDictionary[types.FunctionType, _Signature]()
+_method_signatures: t.Final = weakref.WeakKeyDictionary[types.FunctionType, _Signature]()
 
 
 def signature(function: collections.abc.Callable[..., t.Any]) -> _Signature:
-    """Return a function's parameters, without ``*args`` and ``**kwargs``, and what it is annotated to return.
+    """Return the parameters of a function, without ``*args`` and ``**kwargs``, and its return annotation.
 
-    Annotations are evaluated once, and their type aliases replaced by what they stand for.
+    Annotations are evaluated once, and type aliases in them are resolved.
 
-    :raises ApplicationError: an annotation is written as a string that names nothing in the function's module.
+    :raises ApplicationError: a string annotation contains a name that the function's module doesn't define.
     """
     key = getattr(function, "__func__", function)
     if not isinstance(key, types.FunctionType):
         return _read_signature(function)
-    known = _of_functions if key is function else _of_methods
+    known = _function_signatures if key is function else _method_signatures
     if (found := known.get(key)) is None:
         found = known[key] = _read_signature(function)
     return found
@@ -88,13 +88,14 @@ def _read_signature(function: collections.abc.Callable[..., t.Any]) -> _Signatur
 
 
 class Component:
-    """Makes a value of the type that ``resolve`` is annotated to return.
+    """A provider of values of one type, the return annotation of ``resolve``.
 
-    A subclass defines ``resolve``, as a function, a coroutine function, or a generator of one value whose rest runs
-    when the request ends: in reverse order, with the exception that ended it thrown in, which it can't swallow. Its own
-    parameters are injected too; one annotated :class:`Parameter` receives the parameter that the value is for.
+    A subclass defines ``resolve`` as a function, a coroutine function, or a generator that yields one value. The code
+    after the ``yield`` runs when the request ends, in reverse order. An exception that ended the request is thrown in;
+    the generator can't suppress it.
 
-    The value is made once a request, unless ``cacheable`` is false: then once for every such parameter.
+    The parameters of ``resolve`` are injected too; one annotated :class:`Parameter` receives the parameter that the
+    value is for. The value is created once per request, or once per parameter if ``cacheable`` is false.
     """
 
     cacheable: t.ClassVar[bool] = True
@@ -110,35 +111,35 @@ class Component:
             )
 
     async def on_startup(self) -> None:
-        """Start, after the application's modules."""
+        """Start the component, after the application's modules."""
 
     async def on_shutdown(self) -> None:
-        """Stop, before the application's modules."""
+        """Stop the component, before the application's modules."""
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
-        """Return whether this makes the value for a parameter: by default, if the annotation is the provided type."""
-        return bool(parameter.annotation == self._provides)
+        """Whether this component provides a parameter: by default, if the annotation is its type."""
+        return bool(parameter.annotation == self._provided_type)
 
     def chosen(self, parameter: Parameter, others: "collections.abc.Sequence[Component]") -> "Component":
-        """Return the component that makes a parameter's value, where components declared later can handle it, too.
+        """Return the component that provides a parameter; ``others``, declared later, can handle it too.
 
-        By default this one. Called once, at start-up.
+        By default, it is this one. Called once, at start-up.
         """
         return self
 
     def provider(self, parameter: Parameter) -> collections.abc.Callable[..., t.Any]:
-        """Return the callable that makes the value for this parameter: by default ``resolve``.
+        """Return the callable that creates the value for a parameter: by default ``resolve``.
 
-        Called once, at start-up; whatever can be known of the parameter then needs no work in a request.
+        Called once, at start-up, so that work which depends on the parameter alone isn't repeated per request.
         """
         return self.resolve
 
     def refusals(self, parameter: Parameter) -> collections.abc.Collection[int]:
-        """Return the statuses with which making this parameter's value may refuse a request, for its description."""
+        """Return the error statuses that providing this parameter may cause, for the OpenAPI document."""
         return ()
 
     @property
-    def _provides(self) -> t.Any:
+    def _provided_type(self) -> t.Any:
         _, returned = signature(self.resolve)
         if concurrency.is_generator(self.resolve) or concurrency.is_async_generator(self.resolve):
             return (*t.get_args(returned), returned)[0]
@@ -146,9 +147,9 @@ class Component:
 
 
 class Components(tuple[Component, ...]):
-    """The components of an application; the first that can handle a parameter makes its value, or chooses another."""
+    """The components of an application; the first that can handle a parameter provides it, or chooses another."""
 
     def find(self, parameter: Parameter) -> Component | None:
-        """Return the component that makes this parameter's value, or None."""
-        able = [component for component in self if component.can_handle_parameter(parameter)]
-        return able[0].chosen(parameter, able[1:]) if able else None
+        """Return the component that provides a parameter, None if there is none."""
+        candidates = [component for component in self if component.can_handle_parameter(parameter)]
+        return candidates[0].chosen(parameter, candidates[1:]) if candidates else None

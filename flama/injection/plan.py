@@ -1,13 +1,13 @@
-"""Plans: a function's signature, compiled once to the straight code that makes its arguments.
+"""Injection plans: a function's signature, compiled once to the code that creates its arguments.
 
-For a handler ``get(user: User, id: int)``, a component that makes ``User`` from a ``Token``, one that makes ``Token``
-from the root ``scope``, and one that reads ``id``, the plan's lines are::
+For example, a handler ``get(user: User, id: int)`` needs three components: one that creates ``User`` from a ``Token``,
+one that creates ``Token`` from the root ``scope``, and one that reads ``id``. The lines of its plan are::
 
     v0 = make0(scope)
     v1 = await make1(v0)
     v2 = make2(scope)
 
-after which ``function(v1, v2)`` is called. Whoever asks for a plan puts these lines into a function of its own.
+The caller inserts these lines into a function of its own, which then calls ``get(v1, v2)``.
 """
 
 import collections.abc
@@ -26,43 +26,43 @@ from flama.injection.component import Component, Components, Depends, Parameter,
 __all__ = ["Injector", "Plan", "planned_for"]
 
 _STACK: t.Final = "stack"
-_FILE: t.Final = "<plan "  # of the code that is made of plans
+_FILE_PREFIX: t.Final = "<plan "  # the start of the file name of generated code
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """The code that makes a function's arguments.
+    """The code that creates the arguments of a function.
 
-    ``lines`` bind the values in order, ``arguments`` is what goes between the call's parentheses, ``names`` are the
-    globals of both. ``stacked`` tells that the lines need an ``AsyncExitStack`` named ``stack``.
+    ``lines`` are assignments in order, ``arguments`` is the argument list of the call, ``names`` are the globals of
+    both. If ``needs_exit_stack`` is true, the lines need an ``AsyncExitStack`` named ``stack``.
     """
 
     lines: tuple[str, ...]
     arguments: str
     names: dict[str, t.Any]
-    stacked: bool
+    needs_exit_stack: bool
 
     def function(self, source: str, **names: t.Any) -> t.Any:
-        """Make the function ``run`` that ``source`` defines, with the plan's names and these.
+        """Return the function ``run`` that ``source`` defines, with the plan's names and ``names`` as globals.
 
-        ``{lines}`` and ``{arguments}`` in the source stand for the plan's; a line of ``{lines}`` keeps its indent. What
-        is called with the arguments goes by the name of ``handler``.
+        ``{lines}`` and ``{arguments}`` in the source are replaced by the plan's, and ``{lines}`` is indented as its
+        line is. The function that is called with the arguments must be named ``handler``.
         """
         given = {**self.names, **names}
-        return _binder(_filled(source, self), tuple(given))(*given.values())
+        return _compile_source(_render(source, self), tuple(given))(*given.values())
 
 
 @functools.cache
-def _binder(source: str, names: tuple[str, ...]) -> collections.abc.Callable[..., t.Any]:
-    """What makes the function of a source from the values of its names.
+def _compile_source(source: str, names: tuple[str, ...]) -> collections.abc.Callable[..., t.Any]:
+    """Return the factory of a source's function, which takes the values of ``names``.
 
-    Plans of the same lines share their code, which a processor's cache then holds for all of them.
+    Plans with equal sources share one code object, which makes better use of the processor's cache.
     """
     code = f"def bind({', '.join(names)}):\n{textwrap.indent(source, '    ')}\n    return run\n"
-    file = f"{_FILE}{next(_numbers)}>"
+    file = f"{_FILE_PREFIX}{next(_numbers)}>"
     linecache.cache[file] = len(code), None, code.splitlines(keepends=True), file  # tracebacks show its lines
     namespace: dict[str, t.Any] = {}
-    exec(compile(code, file, "exec"), namespace)  # noqa: S102 - the code is the plan's, nothing of a request's
+    exec(compile(code, file, "exec"), namespace)  # noqa: S102 - the code comes from plans, not from requests
     return t.cast("collections.abc.Callable[..., t.Any]", namespace["bind"])
 
 
@@ -70,11 +70,11 @@ _numbers: t.Final = itertools.count()
 
 
 def planned_for(frame: types.FrameType) -> collections.abc.Callable[..., t.Any] | None:
-    """Give the function that is called by the plan whose code runs in this frame, if one does."""
-    return frame.f_locals.get("handler") if frame.f_code.co_filename.startswith(_FILE) else None
+    """Return the function that a frame of generated code calls; None for any other frame."""
+    return frame.f_locals.get("handler") if frame.f_code.co_filename.startswith(_FILE_PREFIX) else None
 
 
-def _filled(source: str, plan: Plan) -> str:
+def _render(source: str, plan: Plan) -> str:
     filled: list[str] = []
     for line in source.splitlines():
         indent = line[: len(line) - len(line.lstrip())]
@@ -87,9 +87,10 @@ def _filled(source: str, plan: Plan) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Injector:
-    """Makes plans from components, and from roots: the values that are there at the beginning, by annotation.
+    """A factory of plans, from components and from roots.
 
-    ``contexts`` are the values that a component is passed in place of the roots, by annotation, by component.
+    ``roots`` maps an annotation to the expression of a value that exists before any component runs. ``contexts`` maps
+    a component to the values that it receives instead of the roots, by annotation.
     """
 
     components: Components
@@ -99,34 +100,34 @@ class Injector:
     )
 
     def plan(self, function: collections.abc.Callable[..., t.Any]) -> Plan:
-        """Give the plan that makes this function's arguments.
+        """Return the plan that creates the arguments of a function.
 
-        :raises ComponentNotFound: nothing provides one of its parameters, or one that a component needs.
-        :raises ComponentError: components need one another in a circle.
+        :raises ComponentNotFound: no component provides one of its parameters, or a parameter of a component.
+        :raises ComponentError: components depend on each other in a cycle.
         """
-        lines = _Lines(self)
+        lines = _CodeBuilder(self)
         arguments = lines.arguments(function, ())
-        return Plan(tuple(lines.lines), arguments, lines.names, lines.stacked)
+        return Plan(tuple(lines.lines), arguments, lines.names, lines.needs_exit_stack)
 
 
-class _Lines:
-    """The lines of one plan as they grow: which values there are so far."""
+class _CodeBuilder:
+    """The lines of a plan under construction, with the variables that they have assigned so far."""
 
     def __init__(self, injector: Injector) -> None:
         self.injector = injector
         self.lines: list[str] = []
         self.names: dict[str, t.Any] = {}
-        self.stacked = False
+        self.needs_exit_stack = False
         self._made: dict[t.Any, str] = {}
 
     def arguments(
         self,
         function: collections.abc.Callable[..., t.Any],
         path: tuple[Component, ...],
-        asking: Parameter | None = None,
+        target: Parameter | None = None,
     ) -> str:
-        """What goes between the parentheses of a call, for which ``path`` of components, ``asking`` for what."""
-        parameters = [(p, self._value(p, function, path, asking)) for p in signature(function)[0]]
+        """Return the argument list of a call; ``path`` are the components that need it, ``target`` the parameter."""
+        parameters = [(p, self._value(p, function, path, target)) for p in signature(function)[0]]
         return ", ".join(f"{p.name}={value}" if p.keyword else value for p, value in parameters)
 
     def _value(
@@ -134,30 +135,30 @@ class _Lines:
         parameter: Parameter,
         function: collections.abc.Callable[..., t.Any],
         path: tuple[Component, ...],
-        asking: Parameter | None,
+        target: Parameter | None,
     ) -> str:
         if isinstance(parameter.annotation, Depends):
-            return self._returned(parameter.annotation, path)
-        if parameter.annotation is Parameter and asking is not None:
-            return self._named("parameter", asking)
+            return self._depends_value(parameter.annotation, path)
+        if parameter.annotation is Parameter and target is not None:
+            return self._bind_name("parameter", target)
         context = self.injector.contexts.get(path[-1], {}) if path else {}
-        if (value := _get(context, parameter.annotation)) is not None:
-            return self._named("context", value)
-        if root := _get(self.injector.roots, parameter.annotation):
+        if (value := _lookup(context, parameter.annotation)) is not None:
+            return self._bind_name("context", value)
+        if root := _lookup(self.injector.roots, parameter.annotation):
             return t.cast(str, root)
-        if component := self._found(parameter, function):
+        if component := self._find_component(parameter, function):
             return self._component_value(component, parameter, function, path)
         if not parameter.required:
-            return self._named("default", parameter.default)
+            return self._bind_name("default", parameter.default)
         raise exceptions.ComponentNotFound(
-            f"No component able to handle parameter '{parameter.name}' for function '{_title(function)}'"
+            f"No component able to handle parameter '{parameter.name}' for function '{_function_name(function)}'"
         )
 
-    def _found(self, parameter: Parameter, function: collections.abc.Callable[..., t.Any]) -> Component | None:
+    def _find_component(self, parameter: Parameter, function: collections.abc.Callable[..., t.Any]) -> Component | None:
         try:
             return self.injector.components.find(parameter)
         except exceptions.ComponentError as error:
-            raise exceptions.ComponentError(f"{error}, in function '{_title(function)}'") from None
+            raise exceptions.ComponentError(f"{error}, in function '{_function_name(function)}'") from None
 
     def _provider(
         self, component: Component, parameter: Parameter, function: collections.abc.Callable[..., t.Any]
@@ -165,7 +166,7 @@ class _Lines:
         try:
             return component.provider(parameter)
         except exceptions.ComponentError as error:
-            raise type(error)(f"{error}, in function '{_title(function)}'") from error.__cause__
+            raise type(error)(f"{error}, in function '{_function_name(function)}'") from error.__cause__
 
     def _component_value(
         self,
@@ -178,41 +179,43 @@ class _Lines:
             circle = " → ".join(type(c).__name__ for c in (*path, component))
             raise exceptions.ComponentError(f"Components need one another in a circle: {circle}")
         make = self._provider(component, parameter, function)
-        key = _key(component, make, parameter)
+        key = _cache_key(component, make, parameter)
         if key not in self._made or not component.cacheable:
-            self._made[key] = self._line(make, self.arguments(make, (*path, component), parameter))
+            self._made[key] = self._add_line(make, self.arguments(make, (*path, component), parameter))
         return self._made[key]
 
-    def _returned(self, depends: Depends, path: tuple[Component, ...]) -> str:
-        key = depends, path[-1:]  # a component is passed other values than a handler, such as another application
+    def _depends_value(self, depends: Depends, path: tuple[Component, ...]) -> str:
+        key = depends, path[-1:]  # a component may receive other values than a handler, such as another application
         if key not in self._made:
-            self._made[key] = self._line(depends.function, self.arguments(depends.function, path))
+            self._made[key] = self._add_line(depends.function, self.arguments(depends.function, path))
         return self._made[key]
 
-    def _line(self, make: collections.abc.Callable[..., t.Any], arguments: str) -> str:
-        form, make = self._form(make)
+    def _add_line(self, make: collections.abc.Callable[..., t.Any], arguments: str) -> str:
+        form, make = self._call_form(make)
         value = f"v{len(self.lines)}"
-        call = f"{self._named('make', make)}({arguments})"
+        call = f"{self._bind_name('make', make)}({arguments})"
         self.lines.append(f"{value} = {form.format(call)}")
         return value
 
-    def _form(self, make: collections.abc.Callable[..., t.Any]) -> tuple[str, collections.abc.Callable[..., t.Any]]:
+    def _call_form(
+        self, make: collections.abc.Callable[..., t.Any]
+    ) -> tuple[str, collections.abc.Callable[..., t.Any]]:
         if concurrency.is_async_generator(make):
-            self.stacked = True
-            return f"await {_STACK}.enter_async_context({{}})", _managed(contextlib.asynccontextmanager(make))
+            self.needs_exit_stack = True
+            return f"await {_STACK}.enter_async_context({{}})", _wrap_manager(contextlib.asynccontextmanager(make))
         if concurrency.is_generator(make):
-            self.stacked = True
-            return f"await {_STACK}.enter_async_context({{}})", _managed(contextlib.contextmanager(make))
+            self.needs_exit_stack = True
+            return f"await {_STACK}.enter_async_context({{}})", _wrap_manager(contextlib.contextmanager(make))
         return ("await {}" if concurrency.is_async(make) else "{}"), make
 
-    def _named(self, prefix: str, value: t.Any) -> str:
+    def _bind_name(self, prefix: str, value: t.Any) -> str:
         name = f"{prefix}{len(self.names)}"
         self.names[name] = value
         return name
 
 
-def _managed(manage: collections.abc.Callable[..., t.Any]) -> collections.abc.Callable[..., t.Any]:
-    """What makes the context of a generator that learns of an exception, but can't make it go away."""
+def _wrap_manager(manage: collections.abc.Callable[..., t.Any]) -> collections.abc.Callable[..., t.Any]:
+    """Wrap a context manager factory so that exceptions are thrown in, but can't be suppressed."""
 
     @contextlib.asynccontextmanager
     async def context(*args: t.Any, **kwargs: t.Any) -> collections.abc.AsyncGenerator[t.Any, None]:
@@ -232,21 +235,21 @@ def _managed(manage: collections.abc.Callable[..., t.Any]) -> collections.abc.Ca
     return context
 
 
-def _key(component: Component, make: collections.abc.Callable[..., t.Any], parameter: Parameter) -> t.Any:
-    """What two parameters have in common when one value serves both."""
+def _cache_key(component: Component, make: collections.abc.Callable[..., t.Any], parameter: Parameter) -> t.Any:
+    """Return the cache key of a value: equal for parameters that share it."""
     if any(p.annotation is Parameter for p in signature(make)[0]):
         return component, make, parameter.name, repr(parameter.annotation)
     return component, make
 
 
-def _get(roots: collections.abc.Mapping[t.Any, t.Any], annotation: t.Any) -> t.Any:
+def _lookup(roots: collections.abc.Mapping[t.Any, t.Any], annotation: t.Any) -> t.Any:
     try:
         return roots.get(annotation)
-    except TypeError:  # an unhashable annotation is none of the roots
+    except TypeError:  # an unhashable annotation can't be a root
         return None
 
 
-def _title(function: t.Any) -> str:
+def _function_name(function: t.Any) -> str:
     if isinstance(getattr(function, "__self__", None), Component):
         return type(function.__self__).__name__ + ".resolve"
     return str(getattr(function, "__name__", function))

@@ -1,9 +1,9 @@
-"""A store in memory that does what a database does: commit, roll back, refuse what its constraints forbid."""
+"""An in-memory store that behaves like a database: transactions, savepoints and constraints."""
 
-from flama.memory.definitions import Check, Column, ForeignKey, Kind, Table, Unique
+from flama.memory._store import Session, Store, Transaction
+from flama.memory._table_data import Rows
 from flama.memory.module import MemoryModule
-from flama.memory.rows import Rows
-from flama.memory.store import Session, Store, Transaction
+from flama.memory.schema import Check, Column, ForeignKey, Kind, Table, Unique
 
 __all__ = [
     "Check",

@@ -1,13 +1,13 @@
 """The module that owns an application's store."""
 
-from flama.memory.store import Store
+from flama.memory._store import Store
 from flama.modules import Module
 
 __all__ = ["MemoryModule"]
 
 
 class MemoryModule(Module):
-    """Gives the application a store, ``app.memory.store``, for as long as the application is."""
+    """A module that provides a store, ``app.memory.store``, for as long as the application exists."""
 
     name = "memory"
 

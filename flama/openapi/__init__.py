@@ -1,7 +1,7 @@
-"""OpenAPI: the document that describes an application's routes, the page that shows it."""
+"""OpenAPI: the document of an application's routes, served with Swagger UI."""
 
-from flama.openapi.docs import Documentation
-from flama.openapi.document import VERSION, document
-from flama.openapi.operations import Served
+from flama.openapi._document import VERSION, document
+from flama.openapi._operations import Served
+from flama.openapi._swagger_ui import Documentation
 
 __all__ = ["Documentation", "Served", "VERSION", "document"]

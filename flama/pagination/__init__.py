@@ -1,9 +1,9 @@
-"""Pages: a handler's records, answered one page at a time."""
+"""Pagination: handlers whose responses are pages of records."""
 
-from flama.pagination.answers import answer, refused, requested
-from flama.pagination.handlers import element, paginated
+from flama.pagination._decorator import element, paginated
+from flama.pagination._fetch import Slice, of_query
+from flama.pagination._responses import answer, refused, requested
 from flama.pagination.paginator import Paginator, paginator, style_of
-from flama.pagination.slices import Slice, of_query
 
 __all__ = [
     "Paginator",

@@ -1,10 +1,10 @@
-"""Pagination by decorator: a handler that says itself how it is answered in pages."""
+"""Pagination by decorator: a handler that declares its page style."""
 
 import collections.abc
 import typing as t
 
 from flama import types
-from flama.rest.pages import Style
+from flama.rest.paging import Style
 
 __all__ = ["Paginator", "paginator", "style_of"]
 
@@ -14,13 +14,13 @@ _MARK: t.Final = "__pagination__"
 
 
 class Paginator:
-    """What marks handlers; there is one, :data:`paginator`."""
+    """A decorator of handlers; use the instance :data:`paginator`."""
 
     @staticmethod
     def paginated(pagination: Style) -> collections.abc.Callable[[H], H]:
-        """Have the decorated handler be answered in pages of this style, wherever it is served.
+        """Paginate the decorated handler in this style, on every route.
 
-        It is as if its route had ``pagination=``, which comes first where it has.
+        A route's own ``pagination=`` takes precedence.
         """
 
         def decorate(handler: H) -> H:
@@ -34,5 +34,5 @@ paginator: t.Final = Paginator()
 
 
 def style_of(handler: types.Handler) -> str | None:
-    """Give the style of pages that a handler is marked with, if it is."""
+    """Return the page style of a decorated handler, or None."""
     return t.cast("str | None", getattr(handler, _MARK, None))

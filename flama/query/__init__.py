@@ -1,11 +1,11 @@
-"""Which records, in what order: plain values that every backend reads in its own way."""
+"""Queries as plain values: conditions, orders and keyset positions, which each backend compiles."""
 
 from flama.query.conditions import And, Comparison, Condition, Not, Or, compare, equal_fields
 from flama.query.fields import F, Field, Fields
+from flama.query.keyset import Beyond, after, before
 from flama.query.operators import OPERATORS, Operator
-from flama.query.orders import Order, in_order, orders, reverse
-from flama.query.positions import Beyond, after, before
-from flama.query.slices import Query, Remote, Stretch
+from flama.query.ordering import Order, in_order, orders, reverse
+from flama.query.protocols import Query, Remote, Stretch
 
 __all__ = [
     "And",

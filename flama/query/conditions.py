@@ -18,29 +18,29 @@ __all__ = [
     "compare",
     "equal_fields",
     "field",
-    "named",
+    "field_repr",
 ]
 
 _Record: t.TypeAlias = collections.abc.Mapping[str, t.Any]
-# of a record: true, false, or unknown, which is None
+# true, false or unknown (None) of a record
 Predicate: t.TypeAlias = collections.abc.Callable[[_Record], bool | None]
 
 
 class Condition:
-    """What holds on some records and not on others: made by ``F``, joined by ``&``, ``|`` and ``~``.
+    """A condition on a record: a comparison made by ``F``, or conditions joined by ``&``, ``|`` and ``~``.
 
-    It is frozen, hashable and picklable. Its logic has three values: what compares null with anything is unknown, so
-    is the negation of that, and a record matches only when the whole is true.
+    Conditions are frozen, hashable and picklable. Their logic is three-valued, as in SQL: comparing null with anything
+    is unknown, and so is the negation of that. A record matches only when the whole condition is true.
     """
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names that it is about, each once."""
+        """The names of the fields that it compares, each once."""
         raise NotImplementedError
 
     @property
     def shape(self) -> collections.abc.Hashable:
-        """What it has in common with conditions that say the same of other values of the same types."""
+        """A key that is equal for conditions which differ only in values of the same types."""
         raise NotImplementedError
 
     @property
@@ -50,25 +50,25 @@ class Condition:
 
     @functools.cached_property
     def predicate(self) -> Predicate:
-        """What tells whether it is true, false or unknown (None) of a mapping that has all its fields."""
-        return self._compiled()
+        """A function from a mapping with all its fields to true, false, or None where the condition is unknown."""
+        return self._compile()
 
     def matches(self, record: t.Any) -> bool:
-        """Tell whether it is true of a record: a mapping, or an object with the fields as attributes.
+        """Return whether the condition is true of a record: a mapping, or an object with the fields as attributes.
 
         :raises LookupError: the record lacks a field.
         :raises TypeError: a value can't be compared with the record's.
         """
         return self.predicate(as_mapping(record)) is True
 
-    def _compiled(self) -> Predicate:
+    def _compile(self) -> Predicate:
         raise NotImplementedError
 
     def __and__(self, other: object) -> "Condition":
-        return And(_joined(And, self, other)) if isinstance(other, Condition) else NotImplemented
+        return And(_flatten(And, self, other)) if isinstance(other, Condition) else NotImplemented
 
     def __or__(self, other: object) -> "Condition":
-        return Or(_joined(Or, self, other)) if isinstance(other, Condition) else NotImplemented
+        return Or(_flatten(Or, self, other)) if isinstance(other, Condition) else NotImplemented
 
     def __invert__(self) -> "Condition":
         return Not(self)
@@ -83,7 +83,7 @@ class Condition:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Comparison(Condition):
-    """One field, compared by one operator; :func:`compare` checks the operand."""
+    """A comparison of one field by one operator; :func:`compare` checks the operand."""
 
     field: str
     operator: str
@@ -103,12 +103,12 @@ class Comparison(Condition):
             case "isnull":
                 return ()
             case "in":
-                return (*self.operand, *self.operand[-1:] * _missing(len(self.operand)))
+                return (*self.operand, *self.operand[-1:] * _padding(len(self.operand)))
             case _:
                 return (self.operand,)
 
-    def _compiled(self) -> Predicate:
-        name, holds = self.field, OPERATORS[self.operator].holds(self.operand)
+    def _compile(self) -> Predicate:
+        name, holds = self.field, OPERATORS[self.operator].make_predicate(self.operand)
         if self.operator == "isnull":
             return lambda record: field(record, name) is None
         if self.operator == "in" and not self.operand:
@@ -118,8 +118,8 @@ class Comparison(Condition):
     def __repr__(self) -> str:
         python = OPERATORS[self.operator].python
         if not python.isidentifier():
-            return f"({named(self.field)} {python} {self.operand!r})"
-        return f"{named(self.field)}.{python}({'' if self.operator == 'isnull' else repr(self.operand)})"
+            return f"({field_repr(self.field)} {python} {self.operand!r})"
+        return f"{field_repr(self.field)}.{python}({'' if self.operator == 'isnull' else repr(self.operand)})"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -140,20 +140,20 @@ class _Joined(Condition):
 
 
 class And(_Joined):
-    """All of the conditions."""
+    """A condition that holds where all its parts do."""
 
-    def _compiled(self) -> Predicate:
-        return _deciding([part.predicate for part in self.parts], decisive=False)
+    def _compile(self) -> Predicate:
+        return _fold_three_valued([part.predicate for part in self.parts], decisive=False)
 
     def __repr__(self) -> str:
         return f"({' & '.join(map(repr, self.parts))})"
 
 
 class Or(_Joined):
-    """At least one of the conditions."""
+    """A condition that holds where at least one of its parts does."""
 
-    def _compiled(self) -> Predicate:
-        return _deciding([part.predicate for part in self.parts], decisive=True)
+    def _compile(self) -> Predicate:
+        return _fold_three_valued([part.predicate for part in self.parts], decisive=True)
 
     def __repr__(self) -> str:
         return f"({' | '.join(map(repr, self.parts))})"
@@ -161,7 +161,7 @@ class Or(_Joined):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Not(Condition):
-    """The opposite of a condition; unknown where that is."""
+    """The negation of a condition; unknown where that is."""
 
     part: Condition
 
@@ -177,7 +177,7 @@ class Not(Condition):
     def values(self) -> tuple[t.Any, ...]:
         return self.part.values
 
-    def _compiled(self) -> Predicate:
+    def _compile(self) -> Predicate:
         test = self.part.predicate
         return lambda record: None if (true := test(record)) is None else not true
 
@@ -189,22 +189,22 @@ class Not(Condition):
 
 
 def compare(name: str, operator: str, operand: t.Any = None) -> Condition:
-    """Give the condition that compares a field by an operator, under the name that it has on the wire.
+    """Return the condition that compares a field by an operator, which is called by its name on the wire.
 
-    :raises TypeError: the operand is none for this operator.
-    :raises ValueError: there is no such operator, or its operand means nothing, as NaN and null do.
+    :raises TypeError: the operator doesn't take an operand of this type.
+    :raises ValueError: there is no such operator, or the operand compares with nothing, as NaN and null do.
     """
     if operator not in OPERATORS:
         raise ValueError(f"there is no operator {operator!r}: there are {', '.join(OPERATORS)}")
     row = OPERATORS[operator]
     try:
-        return Comparison(name, operator, row.frozen(operand))
+        return Comparison(name, operator, row.validate_operand(operand))
     except (TypeError, ValueError) as error:
-        raise type(error)(f"{named(name)} {row.python}: {error}") from None
+        raise type(error)(f"{field_repr(name)} {row.python}: {error}") from None
 
 
 def equal_fields(condition: Condition) -> frozenset[str]:
-    """Return the fields of which a condition says what they are equal to, null included."""
+    """Return the fields that a condition requires to equal a single value, null included."""
     match condition:
         case And(parts):
             return frozenset(name for part in parts for name in equal_fields(part))
@@ -213,18 +213,18 @@ def equal_fields(condition: Condition) -> frozenset[str]:
     return frozenset()
 
 
-def named(name: str) -> str:
-    """Give a field as a program names it."""
+def field_repr(name: str) -> str:
+    """Return the expression for a field in Python: ``F.name``, or ``F['e-mail']``."""
     return f"F.{name}" if name.isidentifier() else f"F[{name!r}]"
 
 
 def as_mapping(record: t.Any) -> _Record:
-    """Give a record as a mapping, be it one already or an object with the fields as attributes."""
+    """Return a record as a mapping: itself if it is one, otherwise a view of its attributes."""
     return record if isinstance(record, collections.abc.Mapping) else _Attributes(record)
 
 
 def field(record: _Record, name: str) -> t.Any:
-    """Give a field of a record.
+    """Return a field of a record.
 
     :raises LookupError: the record lacks it.
     """
@@ -252,17 +252,17 @@ class _Attributes(collections.abc.Mapping[str, t.Any]):
         return len(list(iter(self)))
 
 
-def _joined(kind: type[_Joined], *conditions: Condition) -> tuple[Condition, ...]:
+def _flatten(kind: type[_Joined], *conditions: Condition) -> tuple[Condition, ...]:
     # (a & b) & c is the same value as a & (b & c)
     return tuple(part for each in conditions for part in (each.parts if isinstance(each, kind) else (each,)))
 
 
-def _missing(count: int) -> int:
-    # Lists of many lengths make few shapes: each is filled up to the next power of two.
+def _padding(count: int) -> int:
+    # Lists of many lengths have few shapes: each is padded to the next power of two.
     return (1 << (count - 1).bit_length()) - count if count else 0
 
 
-def _deciding(tests: list[Predicate], *, decisive: bool) -> Predicate:
+def _fold_three_valued(tests: list[Predicate], *, decisive: bool) -> Predicate:
     def decide(record: _Record) -> bool | None:
         whole: bool | None = not decisive
         for test in tests:

@@ -3,8 +3,8 @@
 import collections.abc
 import typing as t
 
-from flama.query.conditions import Condition, compare, named
-from flama.query.orders import Nulls, Order
+from flama.query.conditions import Condition, compare, field_repr
+from flama.query.ordering import Nulls, Order
 
 __all__ = ["F", "Field", "Fields"]
 
@@ -12,8 +12,8 @@ __all__ = ["F", "Field", "Fields"]
 class Field:
     """A field of a record, by name. Each comparison is a :class:`~flama.query.Condition`.
 
-    Texts are compared by their characters, upper and lower case apart, whatever the database is set to; the methods
-    with an ``i`` take A to Z for a to z. Null and NaN compare with nothing and are refused; :meth:`is_` asks for null.
+    Texts are compared by their characters, case-sensitively, whatever the database's collation. The methods with an
+    ``i`` ignore the case of A to Z. Null and NaN compare with nothing and are refused; :meth:`is_` matches null.
     """
 
     _name: str
@@ -25,95 +25,95 @@ class Field:
         object.__setattr__(self, "_name", name)
 
     def __eq__(self, other: object) -> Condition:  # type: ignore[override]
-        return self._test("eq", other)
+        return self._compare("eq", other)
 
     def __ne__(self, other: object) -> Condition:  # type: ignore[override]
-        return ~self._test("eq", other)
+        return ~self._compare("eq", other)
 
     def __lt__(self, other: t.Any) -> Condition:
-        return self._test("lt", other)
+        return self._compare("lt", other)
 
     def __le__(self, other: t.Any) -> Condition:
-        return self._test("lte", other)
+        return self._compare("lte", other)
 
     def __gt__(self, other: t.Any) -> Condition:
-        return self._test("gt", other)
+        return self._compare("gt", other)
 
     def __ge__(self, other: t.Any) -> Condition:
-        return self._test("gte", other)
+        return self._compare("gte", other)
 
     def in_(self, values: collections.abc.Iterable[t.Any]) -> Condition:
-        """Be one of the values; of none, when there are none."""
-        return self._test("in", values)
+        """Match any of the values, and no record if there are none."""
+        return self._compare("in", values)
 
     def not_in(self, values: collections.abc.Iterable[t.Any]) -> Condition:
-        """Be none of the values; unknown of null, unless there are no values."""
-        return ~self._test("in", values)
+        """Match none of the values. It is unknown of null, unless there are no values."""
+        return ~self._compare("in", values)
 
     def between(self, low: t.Any, high: t.Any) -> Condition:
-        """Be no less than the one and no more than the other."""
-        return self._test("gte", low) & self._test("lte", high)
+        """Match values from ``low`` to ``high``, both included."""
+        return self._compare("gte", low) & self._compare("lte", high)
 
     def is_(self, value: bool | None) -> Condition:
-        """Be null, or be true or false; true or false of every record, never unknown."""
+        """Match null, true or false. It is true or false of every record, never unknown."""
         if value is None:
             return self.isnull()
-        return self._test("eq", self._truth(value)) & ~self.isnull()
+        return self._compare("eq", self._check_bool(value)) & ~self.isnull()
 
     def is_not(self, value: bool | None) -> Condition:
-        """Be not null, or be null or the other; the opposite of :meth:`is_`."""
+        """Match the records that :meth:`is_` doesn't: not null, or null or the other truth value."""
         return ~self.is_(value)
 
     def isnull(self) -> Condition:
-        """Be null."""
-        return self._test("isnull")
+        """Match null."""
+        return self._compare("isnull")
 
     def contains(self, text: str) -> Condition:
-        """Have the text in it."""
-        return self._test("contains", text)
+        """Match texts that contain this one."""
+        return self._compare("contains", text)
 
     def startswith(self, text: str) -> Condition:
-        """Begin with the text."""
-        return self._test("startswith", text)
+        """Match texts that begin with this one."""
+        return self._compare("startswith", text)
 
     def endswith(self, text: str) -> Condition:
-        """End with the text."""
-        return self._test("endswith", text)
+        """Match texts that end with this one."""
+        return self._compare("endswith", text)
 
     def icontains(self, text: str) -> Condition:
-        """Have the text in it, A to Z being a to z."""
-        return self._test("icontains", text)
+        """Match texts that contain this one, ignoring the case of A to Z."""
+        return self._compare("icontains", text)
 
     def istartswith(self, text: str) -> Condition:
-        """Begin with the text, A to Z being a to z."""
-        return self._test("istartswith", text)
+        """Match texts that begin with this one, ignoring the case of A to Z."""
+        return self._compare("istartswith", text)
 
     def iendswith(self, text: str) -> Condition:
-        """End with the text, A to Z being a to z."""
-        return self._test("iendswith", text)
+        """Match texts that end with this one, ignoring the case of A to Z."""
+        return self._compare("iendswith", text)
 
     def like(self, pattern: str) -> Condition:
-        r"""Look like the pattern: ``%`` is any text, ``_`` any character, ``\`` takes the next one literally."""
-        return self._test("like", pattern)
+        r"""Match a pattern: ``%`` is any text, ``_`` any character, ``\`` makes the next one literal."""
+        return self._compare("like", pattern)
 
     def ilike(self, pattern: str) -> Condition:
-        """Look like the pattern, as :meth:`like` reads it, A to Z being a to z."""
-        return self._test("ilike", pattern)
+        """Match a pattern as :meth:`like` does, ignoring the case of A to Z."""
+        return self._compare("ilike", pattern)
 
     def asc(self, *, nulls: Nulls = "last") -> Order:
-        """Order by it, the least first."""
+        """Return the ascending order by this field."""
         return Order(self._name, nulls=nulls)
 
     def desc(self, *, nulls: Nulls = "last") -> Order:
-        """Order by it, the greatest first."""
+        """Return the descending order by this field."""
         return Order(self._name, descending=True, nulls=nulls)
 
-    def _test(self, operator: str, operand: t.Any = None) -> Condition:
+    def _compare(self, operator: str, operand: t.Any = None) -> Condition:
         if isinstance(operand, Field | Condition):
             raise TypeError(f"{self!r} compares with a value, not with {operand!r}")
         return compare(self._name, operator, operand)
 
-    def _truth(self, value: t.Any) -> bool:
+    def _check_bool(self, value: t.Any) -> bool:
         if not isinstance(value, bool):
             raise TypeError(f"{self!r}.is_ takes None, True or False, not {value!r}")
         return value
@@ -128,11 +128,11 @@ class Field:
         return Field, (self._name,)
 
     def __repr__(self) -> str:
-        return named(self._name)
+        return field_repr(self._name)
 
 
 class Fields:
-    """Every field there could be, as an attribute, or as an item where its name is no identifier: ``F["e-mail"]``."""
+    """The fields of records: ``F.name``, or ``F["e-mail"]`` where the name is no identifier."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What a condition can ask of a field, one row an operator."""
+"""Operators that conditions compare by, one row each."""
 
 import collections.abc
 import decimal
@@ -11,98 +11,103 @@ from flama.query import patterns
 
 __all__ = ["OPERATORS", "Operator"]
 
-# What every database takes as a pattern: SQLite no more than 50,000 bytes, PCRE no more than 64 kB of its own code.
-_LONGEST: t.Final = 4_000
+# Every database accepts patterns of this length: SQLite at most 50,000 bytes, PCRE at most 64 kB of its own code.
+_MAX_LENGTH: t.Final = 4_000
 
 
 class Operator(t.NamedTuple):
-    """One operator.
+    """A comparison operator.
 
-    ``name`` is what it's called on the wire, ``python`` what it's called on a field. ``frozen`` gives an operand as a
-    condition keeps it, or says what is wrong with it by a TypeError or ValueError. ``holds`` gives, for an operand, the
-    test of a value that isn't null. Those about text have a ``pattern``, and ``fold`` when A to Z are a to z to them.
+    ``name`` is its name on the wire, ``python`` its name on a field. ``validate_operand`` returns an operand as a
+    condition stores it, and raises TypeError or ValueError for an invalid one. ``make_predicate`` returns, for an
+    operand, the predicate of a value that isn't null. Text operators have a ``pattern``; with ``fold``, they ignore the
+    case of A to Z.
     """
 
     name: str
     python: str
-    frozen: collections.abc.Callable[[t.Any], t.Any]
-    holds: collections.abc.Callable[[t.Any], collections.abc.Callable[[t.Any], bool]]
+    validate_operand: collections.abc.Callable[[t.Any], t.Any]
+    make_predicate: collections.abc.Callable[[t.Any], collections.abc.Callable[[t.Any], bool]]
     pattern: collections.abc.Callable[[str], patterns.Pattern] | None = None
     fold: bool = False
 
 
-def _value(value: t.Any) -> t.Any:
+def _check_value(value: t.Any) -> t.Any:
     if value is None:
         raise ValueError("null compares with nothing: say is_(None)")
     if isinstance(value, float | decimal.Decimal) and math.isnan(value):
         raise ValueError("NaN compares with nothing")
     if not isinstance(value, collections.abc.Hashable):
         raise TypeError(f"a {type(value).__name__} can change, and a condition can't")
-    hash(value)  # a tuple says here that it holds a list
+    hash(value)  # raises for a tuple that contains a list
     return value
 
 
-def _values(values: t.Any) -> tuple[t.Any, ...]:
+def _check_values(values: t.Any) -> tuple[t.Any, ...]:
     if isinstance(values, str | bytes) or not isinstance(values, collections.abc.Iterable):
         raise TypeError(f"it takes a collection of values, not {values!r}")
-    return tuple(_value(value) for value in values)
+    return tuple(_check_value(value) for value in values)
 
 
-def _text(value: t.Any) -> str:
+def _check_text(value: t.Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"it takes a text, not {value!r}")
-    if len(value) > _LONGEST:
-        raise ValueError(f"it takes a text of at most {_LONGEST} characters, not {len(value)}")
+    if len(value) > _MAX_LENGTH:
+        raise ValueError(f"it takes a text of at most {_MAX_LENGTH} characters, not {len(value)}")
     return value
 
 
-def _pattern(value: t.Any) -> str:
-    patterns.parsed(_text(value))
+def _check_pattern(value: t.Any) -> str:
+    patterns.parse_like(_check_text(value))
     return t.cast("str", value)
 
 
-def _nothing(value: t.Any) -> None:
+def _check_no_operand(value: t.Any) -> None:
     if value is not None:
         raise TypeError("it takes no value")
 
 
-def _among(values: tuple[t.Any, ...]) -> collections.abc.Callable[[t.Any], bool]:
+def _membership_test(values: tuple[t.Any, ...]) -> collections.abc.Callable[[t.Any], bool]:
     known = frozenset(values)
-    # what can't be hashed is none of those that were
+    # what can't be hashed equals none of those that can
     return lambda value: isinstance(value, collections.abc.Hashable) and value in known
 
 
-def _comparison(
+def _comparison_operator(
     name: str, python: str, compare: collections.abc.Callable[[t.Any, t.Any], bool]
 ) -> tuple[str, Operator]:
-    return name, Operator(name, python, _value, lambda operand: lambda value: compare(value, operand))
+    return name, Operator(name, python, _check_value, lambda operand: lambda value: compare(value, operand))
 
 
-def _textual(name: str, pattern: collections.abc.Callable[[str], patterns.Pattern], fold: bool) -> tuple[str, Operator]:
-    def holds(operand: str) -> collections.abc.Callable[[t.Any], bool]:
+def _text_operator(
+    name: str, pattern: collections.abc.Callable[[str], patterns.Pattern], fold: bool
+) -> tuple[str, Operator]:
+    def make_predicate(operand: str) -> collections.abc.Callable[[t.Any], bool]:
         search = re.compile(patterns.expression(pattern(operand), fold=fold)).search
         return lambda value: search(value) is not None
 
-    return name, Operator(name, name, _pattern if pattern is patterns.parsed else _text, holds, pattern, fold)
+    return name, Operator(
+        name, name, _check_pattern if pattern is patterns.parse_like else _check_text, make_predicate, pattern, fold
+    )
 
 
 OPERATORS: t.Final[collections.abc.Mapping[str, Operator]] = dict(
     (
-        _comparison("eq", "==", operator.eq),
-        _comparison("gt", ">", operator.gt),
-        _comparison("gte", ">=", operator.ge),
-        _comparison("lt", "<", operator.lt),
-        _comparison("lte", "<=", operator.le),
-        ("in", Operator("in", "in_", _values, _among)),
-        # a value that isn't null
-        ("isnull", Operator("isnull", "isnull", _nothing, lambda _: lambda _: False)),
-        _textual("contains", patterns.contains, fold=False),
-        _textual("startswith", patterns.startswith, fold=False),
-        _textual("endswith", patterns.endswith, fold=False),
-        _textual("icontains", patterns.contains, fold=True),
-        _textual("istartswith", patterns.startswith, fold=True),
-        _textual("iendswith", patterns.endswith, fold=True),
-        _textual("like", patterns.parsed, fold=False),
-        _textual("ilike", patterns.parsed, fold=True),
+        _comparison_operator("eq", "==", operator.eq),
+        _comparison_operator("gt", ">", operator.gt),
+        _comparison_operator("gte", ">=", operator.ge),
+        _comparison_operator("lt", "<", operator.lt),
+        _comparison_operator("lte", "<=", operator.le),
+        ("in", Operator("in", "in_", _check_values, _membership_test)),
+        # the predicate is only called with a value that isn't null
+        ("isnull", Operator("isnull", "isnull", _check_no_operand, lambda _: lambda _: False)),
+        _text_operator("contains", patterns.contains, fold=False),
+        _text_operator("startswith", patterns.startswith, fold=False),
+        _text_operator("endswith", patterns.endswith, fold=False),
+        _text_operator("icontains", patterns.contains, fold=True),
+        _text_operator("istartswith", patterns.startswith, fold=True),
+        _text_operator("iendswith", patterns.endswith, fold=True),
+        _text_operator("like", patterns.parse_like, fold=False),
+        _text_operator("ilike", patterns.parse_like, fold=True),
     )
 )

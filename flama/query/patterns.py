@@ -1,14 +1,14 @@
-"""What a text has to look like: literal parts with wildcards between them."""
+"""Patterns of texts: literal parts with wildcards between them."""
 
 import enum
 import re
 import typing as t
 
-__all__ = ["Pattern", "Wildcard", "contains", "endswith", "expression", "folded", "parsed", "startswith"]
+__all__ = ["Pattern", "Wildcard", "contains", "endswith", "expression", "folded", "parse_like", "startswith"]
 
 
 class Wildcard(enum.Enum):
-    """What stands for characters that aren't said."""
+    """A part of a pattern that matches any text, or any one character."""
 
     ANY = "%"
     ONE = "_"
@@ -21,8 +21,8 @@ _LOWER: t.Final = str.maketrans({chr(code): chr(code + 32) for code in range(ord
 _LETTER: t.Final = re.compile(r"[A-Za-z]")
 
 
-def parsed(pattern: str) -> Pattern:
-    r"""Read a pattern of LIKE: ``%`` is any text, ``_`` any character, ``\`` makes the next one literal.
+def parse_like(pattern: str) -> Pattern:
+    r"""Parse a pattern of LIKE: ``%`` is any text, ``_`` any character, ``\`` makes the next one literal.
 
     :raises ValueError: it ends with an escape.
     """
@@ -38,30 +38,30 @@ def parsed(pattern: str) -> Pattern:
 
 
 def contains(text: str) -> Pattern:
-    """Give what every text that has this one in it looks like."""
+    """Return the pattern of texts that contain this one."""
     return (Wildcard.ANY, text, Wildcard.ANY)
 
 
 def startswith(text: str) -> Pattern:
-    """Give what every text that begins with this one looks like."""
+    """Return the pattern of texts that begin with this one."""
     return (text, Wildcard.ANY)
 
 
 def endswith(text: str) -> Pattern:
-    """Give what every text that ends with this one looks like."""
+    """Return the pattern of texts that end with this one."""
     return (Wildcard.ANY, text)
 
 
 def folded(text: str) -> str:
-    """Give a text with the letters A to Z in lower case, and all others as they are: what every database can do."""
+    """Return a text with A to Z in lower case and all other letters unchanged, which every database can do."""
     return text.translate(_LOWER)
 
 
 def expression(pattern: Pattern, *, fold: bool) -> str:
-    r"""Give the regular expression of a whole text that looks so, as Python, PCRE and ICU all read it.
+    """Return the regular expression of whole texts that match a pattern, as Python, PCRE and ICU all read it.
 
-    With ``fold``, A to Z stand for a to z, too. It never goes back over what it has found, so that its time is no
-    more than the product of the text's length and the pattern's.
+    With ``fold``, it ignores the case of A to Z. It never backtracks into what it has matched, so that its time is at
+    most proportional to the product of the text's length and the pattern's.
     """
     segments = _segments(pattern)
     texts = ["".join(_literal(part, fold) for part in segment) for segment in segments]
@@ -96,9 +96,9 @@ def _literal(part: str | Wildcard, fold: bool) -> str:
         return "."
     if not fold:
         return re.escape(part)
-    return "".join(_either(character) for character in part)
+    return "".join(_match_either_case(character) for character in part)
 
 
-def _either(character: str) -> str:
-    # PCRE takes a third of the space for this that it takes for a set
+def _match_either_case(character: str) -> str:
+    # PCRE needs a third of the space that it needs for a set
     return f"(?:{character.lower()}|{character.upper()})" if _LETTER.fullmatch(character) else re.escape(character)

@@ -2,14 +2,14 @@
 
 import typing as t
 
-from flama import facade
+from flama import _lazy
 
 if t.TYPE_CHECKING:
     from flama.resources.crud import CRUDResource
+    from flama.resources.flama_worker import FlamaWorker
     from flama.resources.module import ResourcesModule
     from flama.resources.resource import Resource, ResourceRoute, resource_method
     from flama.resources.rest import RESTResource
-    from flama.resources.workers import FlamaWorker
 
 __all__ = [
     "CRUDResource",
@@ -21,11 +21,11 @@ __all__ = [
     "resource_method",
 ]
 
-__getattr__, __dir__ = facade.lazy(
+__getattr__, __dir__ = _lazy.lazy(
     __name__,
     {
         "CRUDResource": "flama.resources.crud",
-        "FlamaWorker": "flama.resources.workers",
+        "FlamaWorker": "flama.resources.flama_worker",
         "RESTResource": "flama.resources.rest",
         "Resource": "flama.resources.resource",
         "ResourceRoute": "flama.resources.resource",

@@ -1,4 +1,4 @@
-"""Scalar values over HTTP: how columns of moments and floats are sent, answered and filtered by."""
+"""Dates, times, floats over HTTP: request and response annotations of columns, and their filters."""
 
 import datetime
 import typing as t
@@ -8,26 +8,26 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
 
 from flama._numbers import SPELLED
-from flama.rest import filters, moments, values
+from flama.rest import filters, moments, value_codecs
 from flama.sqlalchemy._dialects import has_zone, kept_type
 
-__all__ = ["ANSWERED_FLOAT", "answered_float", "may_be_infinite", "moment", "moment_filter"]
+__all__ = ["OUTPUT_FLOAT", "may_be_infinite", "moment", "moment_filter", "output_float"]
 
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
 
-_MYSQL: t.Final = (mysql.DOUBLE, mysql.FLOAT, mysql.REAL)  # which hold no infinity
+_MYSQL: t.Final = (mysql.DOUBLE, mysql.FLOAT, mysql.REAL)  # can't hold NaN or infinities
 _FINITE: t.Final = (
     *(sa.String, sa.Integer, sa.Boolean, sa.DateTime, sa.Date, sa.Time, sa.Interval),
     *(sa.LargeBinary, sa.Uuid, *_MYSQL),
 )
 
 _number_or_text: t.Final = {"anyOf": [{"type": "number"}, {"type": "string", "enum": [*SPELLED]}]}
-ANSWERED_FLOAT: t.Final = t.Annotated[float, pydantic.WithJsonSchema(_number_or_text, mode="serialization")]
-"""A float in a response: a number, or the text that stands for one that JSON has no form for."""
+OUTPUT_FLOAT: t.Final = t.Annotated[float, pydantic.WithJsonSchema(_number_or_text, mode="serialization")]
+"""A float in a response: a number, or the text for NaN or an infinity."""
 
 
 def moment(kind: _Type) -> t.Any:
-    """Return the annotation of moments, or times of the day, as a column of this type takes and gives them."""
+    """Return the annotation of dates or times in requests and responses of a column of this type."""
     python, zone = _python_type(kind), has_zone(kind)
 
     def read(value: t.Any) -> t.Any:
@@ -39,26 +39,28 @@ def moment(kind: _Type) -> t.Any:
 
 
 def moment_filter(kind: _Type) -> filters.Filterable:
-    """Return what a column of moments, or times of the day, can be filtered by."""
+    """Return the filter of a column of dates or times."""
     python, zone = _python_type(kind), has_zone(kind)
     made, end = filters.filterable(python), "with" if zone else "without"
 
     def read(text: str) -> t.Any:
-        value = made.read(text.upper())  # "z", too, is an offset
+        value = made.read(text.upper())  # a lower-case "z" is an offset, too
         if (value.utcoffset() is not None) is not zone:
             raise ValueError(f"{text[:40]!r} has to be {end} an offset")
         return value
 
-    return made._replace(read=read, pattern=f"{values.pattern(python)}Z" if zone else values.pattern(python))
+    return made._replace(
+        read=read, pattern=f"{value_codecs.pattern(python)}Z" if zone else value_codecs.pattern(python)
+    )
 
 
-def answered_float(kind: _Type) -> t.Any:
-    """Return the annotation of floats as a column of this type gives them."""
-    return pydantic.FiniteFloat if isinstance(kept_type(kind), _MYSQL) else ANSWERED_FLOAT
+def output_float(kind: _Type) -> t.Any:
+    """Return the annotation of floats in responses of a column of this type."""
+    return pydantic.FiniteFloat if isinstance(kept_type(kind), _MYSQL) else OUTPUT_FLOAT
 
 
 def may_be_infinite(kind: _Type) -> bool:
-    """Return whether a value that a column of this type gives may hold a number that JSON has no form for."""
+    """Whether values of a column of this type may contain NaN or an infinity, which JSON can't represent."""
     match kind:
         case sa.Numeric() | sa.Float():
             return not kind.asdecimal and not isinstance(kind, _MYSQL)

@@ -1,4 +1,4 @@
-"""Streams of a resource's records, which hold no transaction while a client takes its time, where that can be."""
+"""NDJSON streams of a resource's records, in batches where the backend allows."""
 
 import collections.abc
 import contextlib
@@ -7,9 +7,9 @@ import typing as t
 
 from flama import exceptions
 from flama.query import Condition, Order
-from flama.resources.asked import Asked
-from flama.rest import streams
-from flama.rest.pages import Page
+from flama.resources._request import ResourceRequest
+from flama.rest import ndjson
+from flama.rest.paging import Page
 
 __all__ = ["lines"]
 
@@ -17,50 +17,55 @@ _Conditions: t.TypeAlias = tuple[Condition, ...]
 _Orders: t.TypeAlias = tuple[Order, ...]
 _Pieces: t.TypeAlias = collections.abc.AsyncGenerator[bytes]
 
-_LINES: t.Final = 100  # in one message, or in the first batch: the first byte is soon there
+_LINES: t.Final = 100  # in one message, or in the first batch: small, so that the first byte is sent soon
 _BATCH: t.Final = 2_000  # records in a batch at most
-_BATCH_SIZE: t.Final = 2**18  # bytes that a batch aims at: that is what a reader who sleeps has of the memory
+_BATCH_SIZE: t.Final = 2**18  # bytes that a batch aims at: the memory that a stalled client takes
 
 
-async def lines(asked: Asked, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Pieces:
-    """Yield the lines of the records, many in a piece; an error after the first piece is the last line."""
+async def lines(request: ResourceRequest, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Pieces:
+    """Yield the lines of the records in pieces; an error after the first piece becomes the last line."""
     is_sent = False
     try:
-        async with contextlib.aclosing(_reader(asked, orders)(asked, conditions, orders, page)) as pieces:
+        async with contextlib.aclosing(_reader(request, orders)(request, conditions, orders, page)) as pieces:
             async for piece in pieces:
                 yield piece
                 is_sent = True
     except exceptions.ResourceException as error:
         if not is_sent:
             raise
-        yield streams.encode(error)
+        yield ndjson.encode(error)
 
 
-def _reader(asked: Asked, orders: _Orders) -> collections.abc.Callable[..., _Pieces]:
-    resource, backend = asked.resource, asked.backend
+def _reader(request: ResourceRequest, orders: _Orders) -> collections.abc.Callable[..., _Pieces]:
+    resource, backend = request.resource, request.backend
     mode = "unit" if backend is None else backend.stream_mode
     if mode == "batches":
         fields = [order.field for order in orders]
         served = tuple(fields[: fields.index(resource._id.name)] if resource._id.name in fields else fields)
-        return _in_batches if served in resource._keysets else _in_one_unit
-    return _whole if mode == "whole" else _in_one_unit
+        return _stream_batches if served in resource._keysets else _stream_one_unit
+    return _stream_all if mode == "whole" else _stream_one_unit
 
 
-async def _in_batches(asked: Asked, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Pieces:
-    """Read a batch after the other, each in a unit of its own that has ended when the client gets it."""
-    encode = asked.resource._output.one
+async def _stream_batches(
+    request: ResourceRequest, conditions: _Conditions, orders: _Orders, page: Page | None
+) -> _Pieces:
+    """Read batch by batch, each in a unit of work that ends before the client gets it.
+
+    No transaction is open while a slow client reads.
+    """
+    encode = request.resource._output.one
     left, offset = (math.inf, 0) if page is None else (page.limit, page.offset)
     size, last = _LINES, None
     while left > 0:
         size = int(min(size, left))
-        async with asked.stream_unit() as found:
+        async with request.stream_unit() as found:
             batch = found.list(conditions, orders).sliced(size, offset, after=last)
             records = [record async for record in batch]
         if not records:
             return
-        piece = b"".join([streams.encode(record, encode) for record in records])
+        piece = b"".join([ndjson.encode(record, encode) for record in records])
         number, last, offset = len(records), records[-1], 0
-        del records  # while the client takes them
+        del records  # frees them while the client reads
         yield piece
         if number < size:
             return
@@ -68,13 +73,15 @@ async def _in_batches(asked: Asked, conditions: _Conditions, orders: _Orders, pa
         size = max(1, min(_BATCH, _BATCH_SIZE * number // len(piece)))
 
 
-async def _in_one_unit(asked: Asked, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Pieces:
-    """Read while the client takes what was read, within a unit that has a connection meanwhile."""
-    encode, ready, is_sent = asked.resource._output.one, list[bytes](), False
+async def _stream_one_unit(
+    request: ResourceRequest, conditions: _Conditions, orders: _Orders, page: Page | None
+) -> _Pieces:
+    """Read while the client reads, in one unit of work that holds a connection meanwhile."""
+    encode, ready, is_sent = request.resource._output.one, list[bytes](), False
     try:
-        async with asked.stream_unit() as found:
-            async for record in found.every(conditions, orders, page):
-                ready.append(streams.encode(record, encode))
+        async with request.stream_unit() as found:
+            async for record in found.stream(conditions, orders, page):
+                ready.append(ndjson.encode(record, encode))
                 if len(ready) == _LINES:
                     yield b"".join(ready)
                     is_sent = True
@@ -87,10 +94,10 @@ async def _in_one_unit(asked: Asked, conditions: _Conditions, orders: _Orders, p
         yield b"".join(ready)
 
 
-async def _whole(asked: Asked, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Pieces:
-    """Read all there is, which is in memory anyway, and end the unit before the client gets any of it."""
-    encode = asked.resource._output.one
-    async with asked.stream_unit() as found:
-        records = [record async for record in found.every(conditions, orders, page)]
+async def _stream_all(request: ResourceRequest, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Pieces:
+    """Read all records, which are in memory anyway, and end the unit of work before the client gets any."""
+    encode = request.resource._output.one
+    async with request.stream_unit() as found:
+        records = [record async for record in found.stream(conditions, orders, page)]
     for start in range(0, len(records), _LINES):
-        yield b"".join([streams.encode(record, encode) for record in records[start : start + _LINES]])
+        yield b"".join([ndjson.encode(record, encode) for record in records[start : start + _LINES]])

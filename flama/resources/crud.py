@@ -1,4 +1,4 @@
-"""CRUD resources: the table of operations, served from a repository."""
+"""CRUD resources: an endpoint for each operation on a repository."""
 
 import codecs
 import collections.abc
@@ -10,9 +10,9 @@ import typing as t
 from flama import exceptions, http, schemas, types
 from flama.ddd.components import WorkerComponent
 from flama.http.request import JSON, content_type, query_pairs, read_body
-from flama.resources import descriptions, elements, listing, many
-from flama.resources.asked import Asked, Serve
-from flama.resources.callers import worker_for
+from flama.resources import _bulk_endpoints, _item_endpoints, _list_endpoint, _openapi
+from flama.resources._callers import worker_for
+from flama.resources._request import Endpoint, ResourceRequest
 from flama.resources.resource import ResourceRoute
 from flama.resources.rest import RESTResource, workers_of
 from flama.rest.operations import OPERATIONS, REQUESTED_WITH, Operation
@@ -20,22 +20,22 @@ from flama.routing import Route
 
 __all__ = ["CRUDResource"]
 
-_SERVED: t.Final[dict[str, Serve]] = {
-    "create": elements.create,
-    "list": listing.records,
-    "retrieve": elements.retrieve,
-    "update": elements.update,
-    "partial_update": elements.partial_update,
-    "delete": elements.delete,
-    "replace": many.replace,
-    "partial_replace": many.partial_replace,
-    "drop": many.drop,
-    "get_or_create": elements.get_or_create,
-    "upsert": many.upsert,
-    "update_where": many.update_where,
-    "drop_where": many.drop,
+_ENDPOINTS: t.Final[dict[str, Endpoint]] = {
+    "create": _item_endpoints.create,
+    "list": _list_endpoint.list_records,
+    "retrieve": _item_endpoints.retrieve,
+    "update": _item_endpoints.update,
+    "partial_update": _item_endpoints.partial_update,
+    "delete": _item_endpoints.delete,
+    "replace": _bulk_endpoints.replace,
+    "partial_replace": _bulk_endpoints.partial_replace,
+    "drop": _bulk_endpoints.drop,
+    "get_or_create": _item_endpoints.get_or_create,
+    "upsert": _bulk_endpoints.upsert,
+    "update_where": _bulk_endpoints.update_where,
+    "drop_where": _bulk_endpoints.drop,
 }
-"""What does each operation; that on many records which has the path of one on a single is done by the same."""
+"""The endpoint of each operation. ``drop_where`` is ``drop`` with filters."""
 
 _ID: t.Final = "resource_id"
 
@@ -43,8 +43,8 @@ _ID: t.Final = "resource_id"
 class CRUDResource(RESTResource, abstract=True):
     """A REST resource with an endpoint for each operation of :data:`flama.rest.operations.OPERATIONS`.
 
-    A method of an operation's name is a handler that serves it instead; those that are named in ``without`` are not
-    served at all, nor those that the repository has no method for. ::
+    A method with the name of an operation replaces its endpoint. Operations in ``without`` have no endpoint, nor have
+    those that the repository doesn't support. ::
 
         class Users(CRUDResource):
             model = user_table
@@ -68,10 +68,10 @@ class CRUDResource(RESTResource, abstract=True):
             )
 
     def routes(self, app: types.App) -> list[Route]:
-        """Give what an application serves of it: its own methods, and the operations that it has no method for."""
+        """Return the resource's routes for an application: its decorated methods, and the operations."""
         own = super().routes(app)
         marked = {method for method in dir(self) if ResourceRoute.of(getattr(self, method, None)) is not None}
-        names = [name for name in _SERVED if name not in self.without and name not in marked]
+        names = [name for name in _ENDPOINTS if name not in self.without and name not in marked]
         return [*own, *self._operations(app, names)]
 
     def _operations(self, app: t.Any, names: list[str]) -> collections.abc.Iterator[Route]:
@@ -81,10 +81,10 @@ class CRUDResource(RESTResource, abstract=True):
             app.add_component(WorkerComponent(t.cast(t.Any, worker)()))
         for name in names:
             operation, overriding = OPERATIONS[name], getattr(self, name, None)
-            if overriding is None and not self.can(name):
+            if overriding is None and not self.supports(name):
                 continue
             if overriding is not None:
-                self._check_own(overriding)
+                self._check_worker_parameters(overriding)
             made = overriding or self._handler(operation, worker, repository, limit, app.max_body_size)
             yield Route(
                 self._path(operation),
@@ -92,10 +92,10 @@ class CRUDResource(RESTResource, abstract=True):
                 name.replace("_", "-"),
                 (operation.method,),
                 tags=(self.name,),
-                description=None if overriding else descriptions.of(type(self), operation, limit.most),
+                description=None if overriding else _openapi.describe_operation(type(self), operation, limit.most),
             )
-            if operation.verb and self._id.type is not str:  # else it may be a record's
-                yield _refusing(self._path(operation), operation.method)
+            if operation.verb and self._id.type is not str:  # a text could be a record's key
+                yield _method_not_allowed_route(self._path(operation), operation.method)
 
     def _path(self, operation: Operation) -> str:
         if operation.kind == "element":
@@ -110,16 +110,16 @@ class CRUDResource(RESTResource, abstract=True):
         limit: schemas.RecordLimit,
         max_body_size: int | None,
     ) -> types.Handler:
-        resource, serve = type(self), self._served(operation)
+        resource, endpoint = type(self), self._endpoint(operation)
 
-        def asked(scope: types.Scope, worker: t.Any, body: bytes = b"", id: t.Any = None) -> Asked:
-            body = body.removeprefix(codecs.BOM_UTF8)  # which may precede JSON
-            return Asked(resource, operation, scope, body, id, worker, repository, query_pairs(scope), limit)
+        def make_request(scope: types.Scope, worker: t.Any, body: bytes = b"", id: t.Any = None) -> ResourceRequest:
+            body = body.removeprefix(codecs.BOM_UTF8)  # some clients put it before JSON
+            return ResourceRequest(resource, operation, scope, body, id, worker, repository, query_pairs(scope), limit)
 
         async def read(scope: types.Scope, receive: types.Receive) -> bytes:
             return await read_body(scope, receive, max_body_size, limit.check_start)
 
-        handler = _handlers(operation, serve, asked, read)
+        handler = _make_handler(operation, endpoint, make_request, read)
         annotations = {
             "scope": types.Scope,
             "receive": types.Receive,
@@ -130,30 +130,30 @@ class CRUDResource(RESTResource, abstract=True):
         names = code.co_varnames[: code.co_argcount]
         handler.__annotations__ = {name: annotations[name] for name in names} | {"return": http.Response}
         handler.__name__ = handler.__qualname__ = operation.name
-        handler.__doc__ = serve.__doc__
+        handler.__doc__ = endpoint.__doc__
         return t.cast(types.Handler, handler)
 
-    def _served(self, operation: Operation) -> Serve:
-        serve = _SERVED[operation.name]
+    def _endpoint(self, operation: Operation) -> Endpoint:
+        endpoint = _ENDPOINTS[operation.name]
         if operation.is_forgeable and not self.simple_requests:
-            serve = _unforgeable(serve)
+            endpoint = _refuse_forgeable(endpoint)
         if not self.idempotency or not operation.writes:
-            return serve
-        once = importlib.import_module("flama.resources.idempotency").once(serve)
-        once.__doc__ = serve.__doc__
-        return t.cast(Serve, once)
+            return endpoint
+        idempotent = importlib.import_module("flama.resources._idempotency").idempotent(endpoint)
+        idempotent.__doc__ = endpoint.__doc__
+        return t.cast(Endpoint, idempotent)
 
 
-def _unforgeable(serve: Serve) -> Serve:
-    """Return what serves only requests that the pages of other sites can't have a browser send."""
+def _refuse_forgeable(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint that refuses requests which forms of other sites could send (CSRF)."""
 
-    @functools.wraps(serve)
-    async def served(asked: Asked) -> http.Response:
-        if asked.header(REQUESTED_WITH) is None and not _is_json(asked.scope):
+    @functools.wraps(endpoint)
+    async def serve(request: ResourceRequest) -> http.Response:
+        if request.header(REQUESTED_WITH) is None and not _is_json(request.scope):
             raise exceptions.HTTPException(415, _SIMPLE)
-        return await serve(asked)
+        return await endpoint(request)
 
-    return served
+    return serve
 
 
 def _is_json(scope: types.Scope) -> bool:
@@ -168,39 +168,39 @@ _SIMPLE: t.Final = (
 )
 
 
-def _refusing(path: str, method: str) -> Route:
-    """Give the route that answers for all other methods, where a record's path would otherwise."""
+def _method_not_allowed_route(path: str, method: str) -> Route:
+    """Return a route that refuses all other methods, which otherwise match the path of a record."""
     refused = exceptions.MethodNotAllowedException("", (method, "OPTIONS"))
 
-    async def others(scope: types.Scope) -> http.Response:
+    async def refuse(scope: types.Scope) -> http.Response:
         if scope["method"] == "OPTIONS":
             return http.Response(None, 204, refused.headers)
         raise exceptions.MethodNotAllowedException(scope["method"], (method, "OPTIONS"))
 
-    return Route(path, others, "", ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"), include_in_schema=False)
+    return Route(path, refuse, "", ("GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"), include_in_schema=False)
 
 
-def _handlers(
+def _make_handler(
     operation: Operation,
-    serve: Serve,
-    asked: collections.abc.Callable[..., Asked],
+    endpoint: Endpoint,
+    make_request: collections.abc.Callable[..., ResourceRequest],
     read: collections.abc.Callable[..., collections.abc.Awaitable[bytes]],
 ) -> t.Any:
-    """Give the handler that asks for what the operation needs."""
+    """Return the handler of an operation, with only the parameters that it needs."""
 
-    async def of_all(scope: t.Any, worker: t.Any) -> http.Response:
-        return await serve(asked(scope, worker))
+    async def handle_collection(scope: t.Any, worker: t.Any) -> http.Response:
+        return await endpoint(make_request(scope, worker))
 
-    async def of_all_with_body(scope: t.Any, receive: t.Any, worker: t.Any) -> http.Response:
-        return await serve(asked(scope, worker, await read(scope, receive)))
+    async def handle_collection_with_body(scope: t.Any, receive: t.Any, worker: t.Any) -> http.Response:
+        return await endpoint(make_request(scope, worker, await read(scope, receive)))
 
-    async def of_one(scope: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
-        return await serve(asked(scope, worker, b"", resource_id))
+    async def handle_item(scope: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
+        return await endpoint(make_request(scope, worker, b"", resource_id))
 
-    async def of_one_with_body(scope: t.Any, receive: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
-        return await serve(asked(scope, worker, await read(scope, receive), resource_id))
+    async def handle_item_with_body(scope: t.Any, receive: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
+        return await endpoint(make_request(scope, worker, await read(scope, receive), resource_id))
 
     has_body = operation.request is not None
     if operation.kind == "element":
-        return of_one_with_body if has_body else of_one
-    return of_all_with_body if has_body else of_all
+        return handle_item_with_body if has_body else handle_item
+    return handle_collection_with_body if has_body else handle_collection

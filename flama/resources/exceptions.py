@@ -1,4 +1,4 @@
-"""What is wrong with a resource's declaration."""
+"""Errors in the declaration of a resource."""
 
 from flama.exceptions import (
     ResourceAttributeNotFound,

@@ -1,4 +1,4 @@
-"""The resources of an application, added by path."""
+"""The resources of an application: ``app.resources``."""
 
 import collections.abc
 import importlib
@@ -25,15 +25,15 @@ class ResourcesModule:
     def add_resource(self, path: str, resource: type[Resource] | Resource) -> None:
         """Serve a resource under a path.
 
-        :raises ResourceError: it can't be served by this application.
+        :raises ResourceError: this application can't serve the resource.
         """
         made = resource() if isinstance(resource, type) else resource
-        if (repository := made.shared(t.cast(types.App, self._app))) is not None:
+        if (repository := made.shared_repository(t.cast(types.App, self._app))) is not None:
             self.add_repository(made.name, repository)
-        self._app.mount(mount=made.mounted(path, t.cast(types.App, self._app)))
+        self._app.mount(mount=made.as_mount(path, t.cast(types.App, self._app)))
 
     def resource(self, path: str) -> collections.abc.Callable[[R], R]:
-        """Serve the decorated class of a resource under a path."""
+        """Serve the decorated resource class under a path."""
 
         def decorate(resource: R) -> R:
             self.add_resource(path, resource)
@@ -43,8 +43,8 @@ class ResourcesModule:
 
     @property
     def worker(self) -> t.Any:
-        """The application's :class:`~flama.resources.workers.FlamaWorker`, of which each request has a copy."""
-        workers = importlib.import_module("flama.resources.workers")
+        """The application's :class:`~flama.resources.flama_worker.FlamaWorker`; each request gets a copy."""
+        workers = importlib.import_module("flama.resources.flama_worker")
         own = [each.worker for each in self._app._components if isinstance(each, WorkerComponent)]
         if (found := next((each for each in own if isinstance(each, workers.FlamaWorker)), None)) is not None:
             return found
@@ -53,12 +53,15 @@ class ResourcesModule:
         return component.worker
 
     def add_repository(self, name: str, repository: type[AbstractRepository]) -> None:
-        """Have the application's ``FlamaWorker`` give a repository of this class by this name.
+        """Register a repository class with the application's ``FlamaWorker`` under a name.
 
-        :raises ApplicationError: it gives another by it.
+        :raises ApplicationError: the name belongs to another class.
         """
         self.worker.add_repository(name, repository)
 
     def remove_repository(self, name: str) -> None:
-        """Have it give none by this name any more."""
+        """Remove the repository class of this name from the application's ``FlamaWorker``.
+
+        :raises KeyError: there is none.
+        """
         self.worker.remove_repository(name)

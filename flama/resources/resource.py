@@ -1,4 +1,4 @@
-"""Resources: classes whose methods serve paths below one of their own."""
+"""Resources: classes whose methods handle the routes below a common path."""
 
 import collections.abc
 import dataclasses
@@ -21,7 +21,7 @@ _MARK: t.Final = "__resource_route__"
 
 @dataclasses.dataclass(frozen=True)
 class ResourceRoute:
-    """How a method of a resource is served: by which path below the resource's, for which methods of HTTP."""
+    """The route of a resource's method: its path below the resource's, and its HTTP methods."""
 
     path: str
     methods: collections.abc.Collection[str] = ("GET",)
@@ -41,7 +41,7 @@ class ResourceRoute:
         include_in_schema: bool = True,
         tags: collections.abc.Sequence[str] = (),
     ) -> collections.abc.Callable[[H], H]:
-        """Serve a path by the decorated method of a resource, for GET unless methods are given."""
+        """Route a path to the decorated method of a resource, for GET by default."""
         route = cls(path, tuple(methods), name, pagination, include_in_schema, tuple(tags))
 
         def decorate(method: H) -> H:
@@ -52,31 +52,32 @@ class ResourceRoute:
 
     @staticmethod
     def of(method: t.Any) -> "ResourceRoute | None":
-        """Give how a method is served; None when it isn't decorated."""
+        """Return the route of a method; None if it isn't decorated."""
         return t.cast("ResourceRoute | None", getattr(method, _MARK, None))
 
 
 def resource_method(*args: t.Any, **options: t.Any) -> collections.abc.Callable[[H], H]:
-    """Do what :meth:`ResourceRoute.method` does, which it is an older name of."""
+    """Do the same as :meth:`ResourceRoute.method`: a deprecated alias."""
     warnings.warn("resource_method is called ResourceRoute.method now", DeprecationWarning, stacklevel=2)
     return ResourceRoute.method(*args, **options)
 
 
 class Metadata(t.NamedTuple):
-    """What a resource is called, for code that is written for any."""
+    """The names of a resource."""
 
     name: str
     verbose_name: str
 
 
 class Resource:
-    """Something that is served under a path: ``app.resources.add_resource("/puppy/", PuppyResource)``.
+    """A group of handlers under a path: ``app.resources.add_resource("/puppy/", PuppyResource)``.
 
-    Each method that is decorated with :meth:`ResourceRoute.method` is a handler, which can ask for what any handler
-    can. ``name`` begins the names of the routes, as in ``puppy:create``, by default the class's own in lower case;
-    ``verbose_name`` is what people call it.
+    Each method that is decorated with :meth:`ResourceRoute.method` is a handler, with injected parameters as in any
+    handler. ``name`` is the prefix of route names, as in ``puppy:create``; the default is the class's name in lower
+    case. ``verbose_name`` is its name for people.
 
-    :raises ResourceNameInvalid: the name isn't made of letters, digits, ``_`` and ``-``.
+    :raises ResourceNameInvalid: the name doesn't start with a letter, or has other characters than letters, digits,
+        ``_`` and ``-``.
     """
 
     name: t.ClassVar[str]
@@ -94,7 +95,7 @@ class Resource:
         cls._meta = Metadata(cls.name, cls.verbose_name)
 
     def routes(self, app: types.App) -> list[Route]:
-        """Give what an application serves of it, below the path at which it is added."""
+        """Return the resource's routes for an application, relative to the path at which it is added."""
         methods = {name: getattr(self, name) for name in dir(type(self)) if not name.startswith("__")}
         marked = [(name, method, route) for name, method in methods.items() if (route := ResourceRoute.of(method))]
         return [
@@ -110,10 +111,10 @@ class Resource:
             for name, method, route in marked
         ]
 
-    def shared(self, app: types.App) -> type[AbstractRepository] | None:
-        """Give the repository that handlers can have of the application's ``FlamaWorker``; None when there is none."""
+    def shared_repository(self, app: types.App) -> type[AbstractRepository] | None:
+        """Return the repository class to register with the application's ``FlamaWorker``; None if there is none."""
         return None
 
-    def mounted(self, path: str, app: types.App) -> Mount:
-        """Give its routes under the path."""
+    def as_mount(self, path: str, app: types.App) -> Mount:
+        """Return a mount of the resource's routes under the path."""
         return Mount(path, name=self.name, routes=self.routes(app))

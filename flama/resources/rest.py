@@ -1,4 +1,4 @@
-"""REST resources: what a class says of the records that it serves, checked when it is defined."""
+"""REST resources: declarations that are checked when their class is defined."""
 
 import collections.abc
 import importlib
@@ -9,15 +9,22 @@ from flama import exceptions, schemas, types
 from flama._annotations import unwrap
 from flama.ddd.components import WorkerComponent
 from flama.ddd.repositories.base import AbstractRepository
+from flama.ddd.workers._scopes import can_be_scoped
 from flama.ddd.workers.base import AbstractWorker, BaseWorker
-from flama.ddd.workers.scopes import can_be_scoped
 from flama.injection.component import signature
 from flama.query import OPERATORS, Order, orders
-from flama.resources.keys import IDS, Key
-from flama.resources.records import PortableRecords, Records, TableRecords, has_locks, has_places, is_sliceable
+from flama.resources._adapters import (
+    GenericAdapter,
+    RecordStore,
+    TableAdapter,
+    supports_keyset,
+    supports_locks,
+    supports_slicing,
+)
+from flama.resources._keys import IDS, PrimaryKey
+from flama.resources._schemas import RequestSchema, ResponseSchema, TableRequestSchema
 from flama.resources.resource import Resource
-from flama.resources.schemas import Input, Output, TableInput
-from flama.rest import pages, values
+from flama.rest import paging, value_codecs
 from flama.rest.filters import NULLABLE, Allowed, filterable
 from flama.routing import Route
 
@@ -30,48 +37,47 @@ class RESTResource(Resource):
     """A collection of records that is served as a REST resource.
 
     ``model``
-        the SQLAlchemy table that has them; or instead of it
+        the SQLAlchemy table of the records; or instead of it
     ``repository``
-        the class of the repository that gives them: of a table, of a remote service, in memory, or one of your own
+        the class of their repository: of a table, of a remote service, in memory, or one of your own
     ``worker``
-        the class of the worker in whose units it is; by default that which the application has for the repository, or
-        one on the application's database
+        the class of the worker that has the repository; by default the application's own worker with it, or a new one
+        on the application's database
     ``schema``
-        the model of records, as they are sent and answered; or ``input_schema``, ``output_schema``; without any, of a
-        table, models are made that say what its columns do, and elsewhere it's what the repository's records are
+        the model of records in requests and responses; or ``input_schema`` and ``output_schema``. Without any, schemas
+        are derived from the table, or are the record class of the repository
     ``filters``
-        the fields that records can be asked for by: their names, or their names with the operators that are granted;
-        by default all that are answered, with all operators that mean something there
+        the fields that records can be filtered by: a list of names, or a mapping of names to allowed operators; by
+        default all fields of the response, with all operators of their types
     ``ordering``
-        the fields that they can be ordered by, by default the same; ``order_by`` is their order when none is asked for
+        the fields that records can be ordered by; by default all fields of the response that can be compared.
+        ``order_by`` is the order of requests without one
     ``max_page_size``
-        how many records a page has at most
+        the largest size of a page
     ``max_records``
-        how many records a body may bring at most; by default as many as the application takes
+        the largest number of records in a request's body; by default the application's
     ``key``
-        the field that tells records apart, where no table says so; by default ``id``
+        the field that identifies a record, where there is no table; by default ``id``
     ``stream_snapshot``
-        whether a stream is read in one transaction, with the records as they are when it begins, which has a connection
-        for as long as the client takes; by default it is read in batches, each as the records are by then
+        whether a stream is read in one transaction, as of its beginning. It then holds a connection until the client
+        has read everything. By default it is read in batches, each as of the moment when it is read
     ``preconditions``
-        whether a change of a record has to say by ``If-Match`` of which state of it, and a change of many by
-        ``If-Match: *`` that it is one of whatever states
+        whether changes of records require ``If-Match``: a record's ETag to change one, ``*`` to change many
     ``idempotency``
-        whether answers are kept by their ``Idempotency-Key``, in the table of :mod:`flama.resources.idempotency`
+        whether responses are stored by their ``Idempotency-Key``, in the table of :mod:`flama.resources._idempotency`
 
     ``scope``
-        a function that returns the condition, made by ``F``, which holds on every record that a request reads or writes
-        here, whatever it asks for; its parameters are injected as a handler's are. A request for which it returns None
-        is refused with 403
+        a function with injected parameters that returns a condition, made with ``F``. Requests only read and write
+        records that match it. A request is refused with 403 if it returns None
     ``idempotency_headers``
-        the names of headers that tell callers apart, beside those that bring credentials, so that none is answered with
-        what another did by the same ``Idempotency-Key``; where the application has a principal, that alone tells it
+        the names of headers that identify callers, in addition to those of credentials. A stored response is only
+        replayed to the same caller. If the application has a principal, it alone identifies the caller
     ``simple_requests``
-        whether ``:drop`` is served without a header that the forms of other sites can't send
+        whether ``:drop`` is allowed without a header that the forms of other sites can't send
 
-    A base for other resources that has nothing of this itself is declared with ``abstract=True`` behind its bases.
+    A base class of other resources that lacks these attributes is declared with ``abstract=True`` after its bases.
 
-    :raises ResourceError: the class lacks something, or says what can't be.
+    :raises ResourceError: an attribute is missing or invalid.
     """
 
     model: t.ClassVar[t.Any] = None
@@ -83,7 +89,7 @@ class RESTResource(Resource):
     filters: t.ClassVar[_Names | collections.abc.Mapping[str, _Names] | None] = None
     ordering: t.ClassVar[_Names | None] = None
     order_by: t.ClassVar[t.Any] = None
-    max_page_size: t.ClassVar[int] = pages.MOST
+    max_page_size: t.ClassVar[int] = paging.MOST
     max_records: t.ClassVar[int | None] = None
     key: t.ClassVar[str] = "id"
     stream_snapshot: t.ClassVar[bool] = False
@@ -95,21 +101,21 @@ class RESTResource(Resource):
 
     _table: t.ClassVar[t.Any] = None
     _repository: t.ClassVar[t.Any]
-    _called: t.ClassVar[str]  # what errors call its records: as the repository does, so that all are of one name
-    _id: t.ClassVar[Key]
-    _input: t.ClassVar[Input]
-    _output: t.ClassVar[Output]
+    _called: t.ClassVar[str]  # the name of its records in errors: the repository's, so that all errors have one name
+    _id: t.ClassVar[PrimaryKey]
+    _input: t.ClassVar[RequestSchema]
+    _output: t.ClassVar[ResponseSchema]
     _filters: t.ClassVar[Allowed]
     _ordering: t.ClassVar[tuple[str, ...]]
     _order: t.ClassVar[tuple[Order, ...]]
-    _floats: t.ClassVar[tuple[str, ...]] = ()  # columns whose numbers may be spelled in responses of a made schema
-    _keysets: t.ClassVar[collections.abc.Container[tuple[str, ...]]] = ()  # orders in which streams go batch by batch
+    _floats: t.ClassVar[tuple[str, ...]] = ()  # float columns of a derived schema: NaN and infinities are text
+    _keysets: t.ClassVar[collections.abc.Container[tuple[str, ...]]] = ()  # orders in which streams are read in batches
     _sliceable: t.ClassVar[bool] = True
     _locks: t.ClassVar[bool] = False
-    _kinds: t.ClassVar[collections.abc.Mapping[str, t.Any]] = {}  # by which places are told, where no table does
-    _unique: t.ClassVar[tuple[frozenset[str], ...] | None] = None  # what none can be alike in, where it is known
-    _generated: t.ClassVar[frozenset[str]] = frozenset()  # what the database alone sets
-    _settable: t.ClassVar[tuple[str, ...]]  # what changes in a record that is there
+    _kinds: t.ClassVar[collections.abc.Mapping[str, t.Any]] = {}  # types of keyset fields, where there is no table
+    _unique: t.ClassVar[tuple[frozenset[str], ...] | None] = None  # unique sets of fields; None: unknown
+    _generated: t.ClassVar[frozenset[str]] = frozenset()  # set by the database only
+    _settable: t.ClassVar[tuple[str, ...]]  # what an update can change
 
     def __init_subclass__(cls, *, abstract: bool = False, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -121,7 +127,7 @@ class RESTResource(Resource):
         cls._table = cls.model if cls.model is not None else getattr(cls.repository, "_table", None)
         if cls._table is None and cls.repository is None:
             raise exceptions.ResourceAttributeNotFound(f"{cls.__name__} has neither a 'model' nor a 'repository'")
-        _of_table(cls) if cls._table is not None else _of_schema(cls)
+        _declare_from_table(cls) if cls._table is not None else _declare_from_schemas(cls)
         if cls.max_records is not None and cls.max_records < 1:
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__} has max_records = {cls.max_records!r}: a number from 1 would do, or None for the "
@@ -134,14 +140,14 @@ class RESTResource(Resource):
         cls._check_scope()
         fields = cls._filters
         cls._settable = tuple(name for name in _annotations(cls._input.schema) if name not in cls._generated)
-        cls._filters = _granted(cls.__name__, fields, cls.filters)
+        cls._filters = _allowed_filters(cls.__name__, fields, cls.filters)
         orderable = [name for name, field in fields.items() if field is not NULLABLE]
         cls._ordering = tuple(orderable if cls.ordering is None else cls.ordering)
         cls._order = orders(cls.order_by)
         if unknown := [
             name for name in (*cls._ordering, *(each.field for each in cls._order)) if name not in orderable
         ]:
-            raise _unknown(cls.__name__, "is ordered by", unknown, orderable)
+            raise _unknown_fields_error(cls.__name__, "is ordered by", unknown, orderable)
 
     @classmethod
     def _check_scope(cls) -> None:
@@ -158,34 +164,34 @@ class RESTResource(Resource):
             )
 
     def routes(self, app: types.App) -> list[Route]:
-        """Give what an application serves of it.
+        """Return the resource's routes for an application.
 
-        :raises ResourceError: it has a scope, and a method of its own asks for a worker, whose records that isn't of.
+        :raises ResourceError: the resource has a scope, and a method takes a worker that the scope doesn't apply to.
         """
         routes = super().routes(app)
         for route in routes:
-            self._check_own(route.handler)
+            self._check_worker_parameters(route.handler)
         return routes
 
-    def _check_own(self, handler: types.Handler) -> None:
+    def _check_worker_parameters(self, handler: types.Handler) -> None:
         kinds = [parameter.annotation for parameter in signature(handler)[0]] if type(self).scope else []
-        if asked := [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, AbstractWorker)]:
-            worker, name = asked[0].__name__, getattr(handler, "__name__", str(handler))
+        if workers := [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, AbstractWorker)]:
+            worker, name = workers[0].__name__, getattr(handler, "__name__", str(handler))
             raise exceptions.ResourceError(
                 f"{type(self).__name__}.{name} asks for {worker}, whose records the scope of the resource isn't of: "
                 f"declare the scope there, WorkerComponent({worker}(), scope=…)"
             )
 
     @classmethod
-    def records(cls, repository: t.Any) -> Records:
-        """Give what the resource asks of its repository."""
+    def records(cls, repository: t.Any) -> RecordStore:
+        """Return an adapter of the repository to the verbs of a resource."""
         if cls._is_table():
-            return TableRecords(repository, cls._id.name, cls._kinds, cls._generated)
-        return PortableRecords(repository, cls._id.name, cls._called, cls._sliceable, cls._kinds, cls._locks)
+            return TableAdapter(repository, cls._id.name, cls._kinds, cls._generated)
+        return GenericAdapter(repository, cls._id.name, cls._called, cls._sliceable, cls._kinds, cls._locks)
 
     @classmethod
-    def can(cls, operation: str) -> bool:
-        """Tell whether the repository can do what an operation asks of it: one of a table can do all of them."""
+    def supports(cls, operation: str) -> bool:
+        """Whether the repository supports an operation; a table's repository supports all."""
         if cls._is_table():
             return True
         needs_conditions = operation in ("update_where", "drop_where")
@@ -195,20 +201,22 @@ class RESTResource(Resource):
     def _is_table(cls) -> bool:
         return cls._table is not None or hasattr(cls._repository, "_key")
 
-    def shared(self, app: types.App) -> type[AbstractRepository] | None:
-        """Give the repository, if it is one of the application's database which none of the workers there has."""
+    def shared_repository(self, app: types.App) -> type[AbstractRepository] | None:
+        """Return the repository class if it is on the application's database, and none of its workers has it."""
         is_of_sql = getattr(self._repository._backend, "__name__", "") == "SQLAlchemyWorker"
-        if not is_of_sql or self.worker is not None or self.scope is not None or any(self._having(workers_of(app))):
+        if not is_of_sql or self.worker is not None or self.scope is not None:
+            return None
+        if any(self._workers_with_repository(workers_of(app))):
             return None
         return t.cast("type[AbstractRepository]", self._repository)
 
     @classmethod
     def worker_for(cls, workers: collections.abc.Iterable[AbstractWorker]) -> tuple[type[AbstractWorker], str, bool]:
-        """Give the class of workers in whose units the repository is, its name there, and whether it was made here.
+        """Return the worker class that has the repository, the repository's name there, and whether the class is new.
 
-        :raises ResourceAttributeNotFound: nobody says where the repository's session comes from.
+        :raises ResourceAttributeNotFound: no worker has the repository, and none can be derived.
         """
-        for worker, name in cls._having(workers):
+        for worker, name in cls._workers_with_repository(workers):
             return worker, name, False
         backend = cls._repository._backend
         if cls.worker is not None or getattr(backend, "__name__", "") == "HTTPWorker":
@@ -216,15 +224,15 @@ class RESTResource(Resource):
                 f"{cls.__name__}: no worker has the repository {cls._repository.__name__}: annotate one with it, and "
                 "give the application WorkerComponent(…)"
             )
-        base = backend or importlib.import_module("flama.ddd.workers.mixed").Worker
-        body = {"__annotations__": {"records": cls._repository}, "__module__": cls.__module__}
-        return type(f"{cls.__name__}Worker", (base,), body), "records", True
+        base = backend or importlib.import_module("flama.ddd.workers.composite").Worker
+        namespace = {"__annotations__": {"records": cls._repository}, "__module__": cls.__module__}
+        return type(f"{cls.__name__}Worker", (base,), namespace), "records", True
 
     @classmethod
-    def _having(
+    def _workers_with_repository(
         cls, workers: collections.abc.Iterable[AbstractWorker]
     ) -> collections.abc.Iterator[tuple[type[AbstractWorker], str]]:
-        """Give the classes of workers that declare the repository, and by which name."""
+        """Yield the worker classes that declare the repository, and its name in each."""
         known: list[t.Any] = [cls.worker] if cls.worker is not None else [type(worker) for worker in workers]
         for worker in known:
             declared = worker._declarations.resolved() if issubclass(worker, BaseWorker) else {}
@@ -234,58 +242,59 @@ class RESTResource(Resource):
 
 
 def workers_of(app: t.Any) -> list[AbstractWorker]:
-    """Give the workers that an application has."""
+    """Return the workers of an application."""
     return [each.worker for each in app.components if isinstance(each, WorkerComponent)]
 
 
-def _of_table(cls: t.Any) -> None:
-    """Set what a table tells of its resource."""
-    tables = importlib.import_module("flama.resources.tables")
+def _declare_from_table(cls: t.Any) -> None:
+    """Set the attributes of a resource that are derived from its table."""
+    tables = importlib.import_module("flama.resources._table_schemas")
     cls._id, cls._called = tables.key(cls.__name__, cls._table), cls._table.name
     cls._repository = cls.repository or _table_repository(cls)
-    given, answered = _schemas(cls)
-    if answered is None:
-        answered = tables.output_schema(cls.__name__, cls._table)
-        cls._output = Output(answered, tables.encoders(cls._table), is_finite=tables.is_finite(cls._table))
-        cls._floats = tables.floats(cls._table)
+    request_schema, response_schema = _schemas(cls)
+    if response_schema is None:
+        response_schema = tables.output_schema(cls.__name__, cls._table)
+        is_finite = tables.is_finite(cls._table)
+        cls._output = ResponseSchema(response_schema, tables.encoders(cls._table), is_finite=is_finite)
+        cls._floats = tables.float_columns(cls._table)
     else:
-        cls._output = Output(answered)
+        cls._output = ResponseSchema(response_schema)
     cls._generated = tables.generated_columns(cls._table)
     cls._input = (
         _table_input(cls, tables)
-        if given is None
-        else Input(given, cls._called, _names(cls), tables.check_offsets(cls._table))
+        if request_schema is None
+        else RequestSchema(request_schema, cls._called, _names(cls), tables.check_offsets(cls._table))
     )
-    cls._filters, cls._kinds = tables.fields(cls._table, _answered(answered)), {}
+    cls._filters, cls._kinds = tables.filterable_fields(cls._table, _response_annotations(response_schema)), {}
     cls._unique = tables.unique_columns(cls._table)
     cls._keysets = tables.keysets(cls._table) if _streams_in_batches(cls) else ()
 
 
 def _streams_in_batches(cls: t.Any) -> bool:
-    """Whether a stream may be read in batches: a list can be asked for what comes after a record, which has its key."""
+    """Whether a stream may be read in batches: records must have their key, and lists must accept a start."""
     record = getattr(cls._repository, "_record", dict)
     has_key = not schemas.is_model(record) or cls._id.name in _annotations(record)
     return not cls.stream_snapshot and has_key and not inspect.isasyncgenfunction(cls._repository.list)
 
 
-def _table_input(cls: t.Any, tables: t.Any) -> TableInput:
-    kept = {getattr(cls._repository, name, None) for name in _KEPT} - {None} | cls._generated
-    described = tables.input_schema(f"{cls.__name__}Input", cls._table, kept)
-    # a key that the database generates tells all the same which record is meant
-    taken = tables.input_schema(f"{cls.__name__}Input", cls._table, kept - {cls._id.name}, nulls=True)
-    return TableInput(
+def _table_input(cls: t.Any, tables: t.Any) -> TableRequestSchema:
+    managed = {getattr(cls._repository, name, None) for name in _MANAGED_COLUMNS} - {None} | cls._generated
+    described = tables.input_schema(f"{cls.__name__}Input", cls._table, managed)
+    # a generated key is accepted: it identifies an existing record
+    taken = tables.input_schema(f"{cls.__name__}Input", cls._table, managed - {cls._id.name}, nulls=True)
+    return TableRequestSchema(
         described,
         taken,
         cls._called,
         _names(cls),
         key=cls._id.name,
-        resets=tables.resets(cls._table, kept),
-        required=tables.required(cls._table, kept),
+        resets=tables.reset_values(cls._table, managed),
+        required=tables.required_fields(cls._table, managed),
     )
 
 
 def _names(cls: t.Any) -> tuple[str, ...]:
-    """The names by which a resource answers what its records have."""
+    """Return the field names of a resource's records in responses."""
     return (*cls._output.names, cls._id.name)
 
 
@@ -295,40 +304,41 @@ _METHODS: t.Final = {
     "update_where": "update",
     "drop_where": "drop",
 }
-"""The methods of repositories that do operations of another name."""
+"""The repository's method of each operation with another name."""
 
-_KEPT: t.Final = ("_version", "_created_at", "_updated_at", "_deleted_at")
-"""What names the fields that a repository sets by itself."""
+_MANAGED_COLUMNS: t.Final = ("_version", "_created_at", "_updated_at", "_deleted_at")
+"""The attributes that name the columns a repository sets by itself."""
 
 
-def _of_schema(cls: t.Any) -> None:
-    """Set what the schemas tell of a resource."""
+def _declare_from_schemas(cls: t.Any) -> None:
+    """Set the attributes of a resource that are derived from its schemas."""
     record = getattr(cls.repository, "_record", dict)
     typed = record if schemas.is_model(record) else None
-    given, answered = (each or typed for each in _schemas(cls))
-    if given is None or answered is None:
+    request_schema, response_schema = (each or typed for each in _schemas(cls))
+    if request_schema is None or response_schema is None:
         raise exceptions.ResourceSchemaNotFound(
             f"{cls.__name__} has no 'schema', nor 'input_schema' with 'output_schema', and no table to make them from"
         )
-    cls._repository, cls._output = cls.repository, Output(answered)
+    cls._repository, cls._output = cls.repository, ResponseSchema(response_schema)
     cls._called = getattr(cls.repository, "_resource_name", cls.name)
-    cls._sliceable = is_sliceable(cls.repository) if hasattr(cls.repository, "list") else False
-    kinds = {name: schemas.without_none(kind) for name, kind in _answered(answered).items()}
-    cls._filters = {name: filterable(kind) for name, kind in kinds.items() if values.has_text(kind)}
-    cls._kinds = {name: kinds[name] for name in cls._filters} if cls._sliceable and has_places(cls.repository) else {}
-    cls._locks = has_locks(cls.repository)
+    cls._sliceable = supports_slicing(cls.repository) if hasattr(cls.repository, "list") else False
+    kinds = {name: schemas.without_none(kind) for name, kind in _response_annotations(response_schema).items()}
+    cls._filters = {name: filterable(kind) for name, kind in kinds.items() if value_codecs.has_text(kind)}
+    has_keyset = cls._sliceable and supports_keyset(cls.repository)
+    cls._kinds = {name: kinds[name] for name in cls._filters} if has_keyset else {}
+    cls._locks = supports_locks(cls.repository)
     name = getattr(cls.repository, "_key", cls.key)
     cls._unique = (frozenset([name]),) if hasattr(cls.repository, "_key") else None
-    cls._id = Key(name, kinds[name] if kinds.get(name) in IDS else str)
-    cls._input = Input(given, cls._called, _names(cls))
+    cls._id = PrimaryKey(name, kinds[name] if kinds.get(name) in IDS else str)
+    cls._input = RequestSchema(request_schema, cls._called, _names(cls))
 
 
 def _schemas(cls: t.Any) -> tuple[t.Any, t.Any]:
     return unwrap(cls.input_schema or cls.schema), unwrap(cls.output_schema or cls.schema)
 
 
-def _answered(schema: t.Any) -> dict[str, t.Any]:
-    """Return the annotations of the fields that records are answered with."""
+def _response_annotations(schema: t.Any) -> dict[str, t.Any]:
+    """Return the annotations of the fields in responses."""
     return {name: kind for name, kind in _annotations(schema).items() if schemas.answers(schema, name)}
 
 
@@ -341,13 +351,17 @@ def _table_repository(cls: t.Any) -> t.Any:
     return type(f"{cls.__name__}Repository", (base,), {"_table": cls._table, "__module__": cls.__module__})
 
 
-def _granted(owner: str, fields: Allowed, granted: t.Any) -> Allowed:
-    """Give the fields that records can be asked for by, of those there are."""
-    if granted is None:
+def _allowed_filters(owner: str, fields: Allowed, declared: t.Any) -> Allowed:
+    """Return the fields that requests may filter by.
+
+    :raises ResourceFilterInvalid: there is no such field or operator.
+    """
+    if declared is None:
         return fields
-    names: dict[str, t.Any] = dict(granted) if isinstance(granted, collections.abc.Mapping) else dict.fromkeys(granted)
+    is_mapping = isinstance(declared, collections.abc.Mapping)
+    names: dict[str, t.Any] = dict(declared) if is_mapping else dict.fromkeys(declared)
     if unknown := [name for name in names if name not in fields]:
-        raise _unknown(owner, "is filtered by", unknown, fields)
+        raise _unknown_fields_error(owner, "is filtered by", unknown, fields)
     for name, operators in names.items():
         if wrong := [each for each in operators or () if each not in fields[name].operators]:
             has = ", ".join(each for each in OPERATORS if each in fields[name].operators)
@@ -358,7 +372,7 @@ def _granted(owner: str, fields: Allowed, granted: t.Any) -> Allowed:
     }
 
 
-def _unknown(
+def _unknown_fields_error(
     owner: str, what: str, names: list[str], fields: collections.abc.Iterable[str]
 ) -> exceptions.ResourceFilterInvalid:
     return exceptions.ResourceFilterInvalid(f"{owner} {what} {names}: there are {', '.join(fields)}")

@@ -1,3 +1,3 @@
-"""The wire: what a REST resource and its client agree on, each fact once with both its directions."""
+"""The wire format of REST: each part is encoded and decoded in one module, for resources and their clients."""
 
 __all__: list[str] = []

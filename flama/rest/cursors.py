@@ -1,7 +1,7 @@
-"""Cursors: positions in an ordered collection, as texts that clients send back.
+"""Cursors: positions in an ordered collection, as opaque strings that clients send back.
 
-A cursor is bound to the query that it came with. With a secret of the application it is encrypted and authenticated.
-Without one it is readable, and anybody can make one: it may only hold what the page's records hold as well.
+A cursor is bound to the query whose response contained it. With a secret of the application it is encrypted and
+authenticated. Without one, anybody can read and forge it: it may only contain values that the page's records contain.
 """
 
 import base64
@@ -17,13 +17,13 @@ import typing as t
 import msgspec
 
 from flama.exceptions import ApplicationError, DependencyNotInstalled
-from flama.rest.names import CURSOR
-from flama.rest.values import Reader, text
+from flama.rest.query_parameters import CURSOR
+from flama.rest.value_codecs import Reader, text
 
 __all__ = ["Codec", "InvalidCursorError", "Place", "QueryCursors", "Secret", "codec"]
 
 Secret: t.TypeAlias = str | bytes | collections.abc.Sequence[str | bytes]
-"""A secret of an application, or several: the first encrypts, all decrypt."""
+"""One or several secrets of an application: the first encrypts, all decrypt."""
 
 _Readers: t.TypeAlias = collections.abc.Sequence[Reader]
 
@@ -33,36 +33,38 @@ class InvalidCursorError(ValueError):
 
 
 class Place(t.NamedTuple):
-    """What the fields of an order are at a place, and whether one goes ``backward`` from there."""
+    """The values of an order's fields at a position, and whether the page goes ``backward`` from there."""
 
     position: tuple[t.Any, ...]
     backward: bool = False
 
 
 class Codec:
-    """Cursors that anybody can read and make: their checksum finds mistakes, not attacks."""
+    """A codec of cursors that anybody can read and forge: their checksum detects mistakes, not attacks."""
 
     is_secret: bool = False
 
     def encode(self, place: Place, binding: str) -> str:
-        """Return the cursor of a place among the records of a query; ``binding`` tells it from other queries.
+        """Return the cursor of a position in a query's records; ``binding`` identifies the query.
 
-        :raises TypeError: what a field holds has no form in a query.
+        :raises TypeError: a value has no form in a query.
         """
         texts = [None if value is None else text(value) for value in place.position]
         content = msgspec.json.encode((place.backward, texts))
-        return base64.urlsafe_b64encode(self._seal(content, _bytes(binding))).decode().rstrip("=")
+        return base64.urlsafe_b64encode(self._seal(content, _encode_binding(binding))).decode().rstrip("=")
 
     def decode(self, cursor: str, readers: _Readers, binding: str) -> Place:
-        """Return the place of a cursor, the inverse of :meth:`encode`; ``readers`` has one for each field of the order.
+        """Return the position of a cursor, the inverse of :meth:`encode`.
 
-        :raises InvalidCursorError: :meth:`encode` didn't make it for this binding.
+        ``readers`` decode the values, one for each field of the order.
+
+        :raises InvalidCursorError: the cursor isn't one that :meth:`encode` returned for this binding.
         """
         try:
-            whole = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-            content = self._open(whole, _bytes(binding))
+            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+            content = self._open(sealed, _encode_binding(binding))
             if content is not None:
-                return _read(content, readers)
+                return _decode_content(content, readers)
         except (binascii.Error, ValueError, OverflowError, msgspec.DecodeError, RecursionError):
             pass
         raise InvalidCursorError(f"{CURSOR} is none that this query was answered with: leave it empty to begin anew")
@@ -70,9 +72,9 @@ class Codec:
     def _seal(self, content: bytes, binding: bytes) -> bytes:
         return _digest(content, binding) + content
 
-    def _open(self, whole: bytes, binding: bytes) -> bytes | None:
-        content = whole[_DIGEST:]
-        return content if whole[:_DIGEST] == _digest(content, binding) else None
+    def _open(self, sealed: bytes, binding: bytes) -> bytes | None:
+        content = sealed[_DIGEST_SIZE:]
+        return content if sealed[:_DIGEST_SIZE] == _digest(content, binding) else None
 
 
 class _Cipher(t.Protocol):
@@ -82,7 +84,7 @@ class _Cipher(t.Protocol):
 
 
 class _EncryptingCodec(Codec):
-    """Cursors by AES-GCM-SIV (RFC 8452), with a random nonce; a binding is the associated data."""
+    """A codec of cursors encrypted by AES-GCM-SIV (RFC 8452); a binding is the associated data."""
 
     is_secret = True
 
@@ -91,21 +93,24 @@ class _EncryptingCodec(Codec):
         self._invalid = invalid
 
     def _seal(self, content: bytes, binding: bytes) -> bytes:
-        nonce = os.urandom(_NONCE)
-        # JSON may end with spaces, so that the length says little about what is in it
-        padded = content.ljust(-(-len(content) // _BLOCK) * _BLOCK)
+        nonce = os.urandom(_NONCE_SIZE)
+        # padded with spaces, which JSON permits, so that the length reveals little about the content
+        padded = content.ljust(-(-len(content) // _BLOCK_SIZE) * _BLOCK_SIZE)
         return nonce + self._ciphers[0].encrypt(nonce, padded, binding)
 
-    def _open(self, whole: bytes, binding: bytes) -> bytes | None:
+    def _open(self, sealed: bytes, binding: bytes) -> bytes | None:
         for cipher in self._ciphers:
             with contextlib.suppress(self._invalid):
-                return cipher.decrypt(whole[:_NONCE], whole[_NONCE:], binding)
+                return cipher.decrypt(sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:], binding)
         return None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class QueryCursors:
-    """The cursors of one query: of the ``others`` of its parameters, on a ``path``, for a caller of a ``scope``."""
+    """The cursors of one query.
+
+    They are bound to its ``path``, to the caller's ``scope``, and to ``others``, its parameters apart from the page's.
+    """
 
     codec: Codec
     path: str
@@ -113,16 +118,16 @@ class QueryCursors:
     others: collections.abc.Sequence[tuple[str, str]]
 
     def encode(self, place: Place, order: str = "") -> str:
-        """Return the cursor of a place in an order.
+        """Return the cursor of a position in an order.
 
-        :raises TypeError: what a field holds has no form in a query.
+        :raises TypeError: a value has no form in a query.
         """
         return self.codec.encode(place, self._binding(order))
 
     def decode(self, cursor: str, readers: _Readers, order: str = "") -> Place:
-        """Return the place of a cursor, the inverse of :meth:`encode`.
+        """Return the position of a cursor, the inverse of :meth:`encode`.
 
-        :raises InvalidCursorError: it is none of this query in this order.
+        :raises InvalidCursorError: the cursor isn't one of this query in this order.
         """
         return self.codec.decode(cursor, readers, self._binding(order))
 
@@ -131,61 +136,61 @@ class QueryCursors:
 
 
 def codec(secret: Secret | None) -> Codec:
-    """Return what makes and reads the cursors of an application with this secret, or without any.
+    """Return the codec of an application's cursors, which encrypts if there is a secret.
 
-    :raises ApplicationError: it is neither text nor bytes, of 32 bytes at least, nor a sequence of such.
-    :raises DependencyNotInstalled: there is a secret, and no ``cryptography``.
+    :raises ApplicationError: the secret isn't a string or bytes of at least 32 bytes, or a sequence of these.
+    :raises DependencyNotInstalled: there is a secret, but ``cryptography`` is not installed.
     """
     if secret is None:
         return Codec()
-    secrets = [_check_secret(each) for each in _listed(secret)]
+    secrets = [_check_secret(each) for each in _as_list(secret)]
     try:
         aead = importlib.import_module("cryptography.hazmat.primitives.ciphers.aead")
         invalid = importlib.import_module("cryptography.exceptions").InvalidTag
     except ImportError as error:
         raise DependencyNotInstalled(dependency="cryptography", dependant="Flama(secret=…)", extra="secrets") from error
-    return _EncryptingCodec([aead.AESGCMSIV(_key(each)) for each in secrets], invalid)
+    return _EncryptingCodec([aead.AESGCMSIV(_derive_key(each)) for each in secrets], invalid)
 
 
-def _listed(secret: t.Any) -> list[t.Any]:
-    """Return the secrets that are given, of which there is one at least."""
+def _as_list(secret: t.Any) -> list[t.Any]:
+    """Return one or several secrets as a list, which isn't empty."""
     is_list = isinstance(secret, collections.abc.Sequence) and not isinstance(secret, str | bytes)
     return [*secret] if is_list and secret else [secret]
 
 
 def _check_secret(secret: t.Any) -> bytes:
     found = secret.encode() if isinstance(secret, str) else secret
-    if isinstance(found, bytes) and len(found) >= _SHORTEST:
+    if isinstance(found, bytes) and len(found) >= _MIN_SECRET:
         return found
     kind = f"{len(found)} bytes" if isinstance(found, bytes) else type(found).__name__
     raise ApplicationError(
-        f"A secret of the application is text or bytes, of {_SHORTEST} bytes at least, not {kind}: "
+        f"A secret of the application is text or bytes, of {_MIN_SECRET} bytes at least, not {kind}: "
         "python -c 'import secrets; print(secrets.token_urlsafe(32))' makes one"
     )
 
 
-_SHORTEST: t.Final = 32  # bytes
-_DIGEST: t.Final = 8
-_NONCE: t.Final = 12
-_BLOCK: t.Final = 64
+_MIN_SECRET: t.Final = 32  # bytes
+_DIGEST_SIZE: t.Final = 8
+_NONCE_SIZE: t.Final = 12
+_BLOCK_SIZE: t.Final = 64
 _CONTENT: t.Final = msgspec.json.Decoder(tuple[bool, list[str | None]])
 
 
-def _key(secret: bytes) -> bytes:
-    """Return the key of cursors, which says nothing about the secret, nor about its keys for other purposes."""
+def _derive_key(secret: bytes) -> bytes:
+    """Derive the key of cursors, which reveals neither the secret nor keys derived from it for other purposes."""
     return hashlib.blake2b(secret, digest_size=32, person=b"flama.cursors").digest()
 
 
-def _read(content: bytes, readers: _Readers) -> Place:
+def _decode_content(content: bytes, readers: _Readers) -> Place:
     backward, texts = _CONTENT.decode(content)
     values = (None if each is None else read(each) for read, each in zip(readers, texts, strict=True))
     return Place(tuple(values), backward)
 
 
-def _bytes(binding: str) -> bytes:
+def _encode_binding(binding: str) -> bytes:
     return binding.encode("utf-8", "backslashreplace")
 
 
 def _digest(content: bytes, binding: bytes) -> bytes:
     key = hashlib.blake2b(binding, digest_size=32).digest()
-    return hashlib.blake2b(content, digest_size=_DIGEST, key=key).digest()
+    return hashlib.blake2b(content, digest_size=_DIGEST_SIZE, key=key).digest()

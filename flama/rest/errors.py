@@ -1,4 +1,4 @@
-"""Errors on the wire: a repository's error as status, body and headers."""
+"""Errors on the wire: a repository's error as a status, a body and headers."""
 
 import codecs
 import collections.abc
@@ -14,11 +14,11 @@ import msgspec
 
 from flama import exceptions
 from flama.exceptions import ResourceException
-from flama.rest import problems
+from flama.rest import problem_details
 
 __all__ = ["STATUS", "decode", "encode", "is_page"]
 
-#: The status of each error. Of those that share one, the first is what a status alone is taken for.
+#: The status of each error. A status without an error's name is decoded to the first error that has it.
 STATUS: t.Final[collections.abc.Mapping[type[ResourceException], int]] = {
     exceptions.IntegrityError: 400,
     exceptions.UnauthenticatedError: 401,
@@ -52,7 +52,7 @@ _BY_STATUS: dict[int, type[ResourceException]] = {
 
 _Seconds: t.Any = t.Annotated[float, msgspec.Meta(ge=0)]
 
-#: What of an error travels, and as what.
+#: The attributes of errors that are sent, with their types.
 _FIELDS: dict[str, t.Any] = {
     "resource": str,
     "id": str | int | float | bool | None,
@@ -69,10 +69,10 @@ _FIELDS: dict[str, t.Any] = {
 
 _SEQUENCES = {"fields", "names", "columns"}
 
-# The body's "detail" is the whole sentence, as in every other answer that is an error.
+# The body's "detail" is the whole message, as in every other error response.
 _KEYS = {"detail": "reason"}
 
-# Answers of 400 that tell of a request which couldn't be understood, rather than of a constraint.
+# Errors of status 400 that mean a malformed request, rather than a violated constraint.
 _NO_CONSTRAINT = {exceptions.ValidationError.__name__, exceptions.DecodeError.__name__}
 
 _PAGE: t.Final = re.compile(rb"[ \t\r\n\xef\xbb\xbf]*<")
@@ -81,35 +81,35 @@ _STATUSES = {status.value for status in http.HTTPStatus}
 _MAX_DETAIL = 1_000
 _MAX_NAMES = 100
 _MAX_NAME = 200
-_FOREVER = 1e9
-_LONGEST_DATE = 64
+_MAX_WAIT = 1e9
+_MAX_DATE = 64
 
 
 def encode(error: BaseException) -> tuple[int, dict[str, t.Any], dict[str, str]] | None:
-    """Give the status, the JSON body and the headers that answer a resource's error; None for any other.
+    """Return the status, the JSON body and the headers of the response to a resource's error; None for any other.
 
-    ``detail`` is the sentence for people; the error's own detail travels as ``reason``. An id that JSON has no type
-    for travels as a string.
+    The body's ``detail`` is the message for people; the error's own detail is sent as ``reason``. An id of a type that
+    JSON doesn't have is sent as a string.
     """
     if not isinstance(error, ResourceException):
         return None
-    known = next(cls for cls in type(error).__mro__ if issubclass(cls, ResourceException) and cls in STATUS)
-    status = STATUS[known]
-    body: dict[str, t.Any] = {"status_code": status, "detail": _unicode(str(error)), "error": known.__name__}
+    base = next(cls for cls in type(error).__mro__ if issubclass(cls, ResourceException) and cls in STATUS)
+    status = STATUS[base]
+    body: dict[str, t.Any] = {"status_code": status, "detail": _escape_surrogates(str(error)), "error": base.__name__}
     for name, value in vars(error).items():
         if name in _FIELDS:
-            body[_KEYS.get(name, name)] = [_plain(item) for item in value] if name in _SEQUENCES else _plain(value)
+            body[_KEYS.get(name, name)] = [_to_json(item) for item in value] if name in _SEQUENCES else _to_json(value)
     return status, body, _headers(error, body.get("retry_after"))
 
 
 def _headers(error: ResourceException, retry_after: float | None) -> dict[str, str]:
     if isinstance(error, exceptions.UnauthenticatedError):
-        return {"www-authenticate": "Bearer"}  # without one, it is no 401 (RFC 9110, section 15.5.2)
+        return {"www-authenticate": "Bearer"}  # required for status 401 (RFC 9110, section 15.5.2)
     return {} if retry_after is None else {"retry-after": str(math.ceil(retry_after))}
 
 
 def is_page(body: bytes) -> bool:
-    """Whether a body is a page of HTML or XML, which something that stands before a service answered."""
+    """Whether a body is a page of HTML or XML, such as a proxy sends in place of the service."""
     return _PAGE.match(body) is not None
 
 
@@ -122,14 +122,14 @@ def decode(
     id: t.Any = None,
     write: bool,
 ) -> ResourceException:
-    """Return the error that a response means which isn't a success, or is a page instead of one.
+    """Return the error of a response that isn't a success, or that is a page of HTML or XML.
 
-    The inverse of :func:`encode`, where the body is ours; else what the status says, for this ``resource`` and
-    ``id``. ``write`` tells that the request may have changed something. The body is not trusted: what isn't of its
-    field's type is left out. Header names are lower-case, or their mapping doesn't care.
+    It is the inverse of :func:`encode` for bodies that :func:`encode` made. For others, the status determines the
+    error, which is about this ``resource`` and ``id``. ``write`` is true if the request may have changed records. The
+    body isn't trusted: values of a wrong type are left out. Header names are lower-case, or the mapping ignores case.
     """
-    content = _content(body)
-    error = _class(status, content, write=write)
+    content = _decode_body(body)
+    error = _find_class(status, content, write=write)
     fields: dict[str, t.Any]
     if content.get("error") == error.__name__ and "resource" in content:
         decoded = error(resource=resource)
@@ -137,23 +137,23 @@ def decode(
     else:
         decoded = error(resource=resource, id=id, detail=_detail(status, content))
         if 300 <= status < 400 and "location" in headers:
-            decoded.add_note(f"It redirects to {headers['location'][:_MAX_DETAIL]}")  # which isn't for every caller
+            decoded.add_note(f"It redirects to {headers['location'][:_MAX_DETAIL]}")  # a note isn't sent to callers
         fields = {"maybe_applied": write and (status >= 500 or _is_success(status))}
-    fields.setdefault("retry_after", _retry_after(headers))
-    vars(decoded).update(_checked(fields, vars(decoded).keys()))
+    fields.setdefault("retry_after", _parse_retry_after(headers))
+    vars(decoded).update(_convert_fields(fields, vars(decoded).keys()))
     return decoded
 
 
-def _checked(fields: dict[str, t.Any], names: collections.abc.Collection[str]) -> dict[str, t.Any]:
+def _convert_fields(fields: dict[str, t.Any], names: collections.abc.Collection[str]) -> dict[str, t.Any]:
     checked = {}
     for name in fields.keys() & names:
         with contextlib.suppress(msgspec.ValidationError):
-            checked[name] = _cut(msgspec.convert(fields[name], _FIELDS[name]))
+            checked[name] = _truncate(msgspec.convert(fields[name], _FIELDS[name]))
     return checked
 
 
-def _cut(value: t.Any) -> t.Any:
-    """Return a field's value no longer than a detail may be: a service of somebody else's may send megabytes."""
+def _truncate(value: t.Any) -> t.Any:
+    """Return a field's value, truncated: a foreign service may send megabytes."""
     match value:
         case str():
             return value[:_MAX_DETAIL]
@@ -162,9 +162,9 @@ def _cut(value: t.Any) -> t.Any:
     return value
 
 
-def _class(status: int, content: dict[str, t.Any], *, write: bool) -> type[ResourceException]:
-    said = content.get("error")
-    name = said if isinstance(said, str) else ""
+def _find_class(status: int, content: dict[str, t.Any], *, write: bool) -> type[ResourceException]:
+    reported = content.get("error")
+    name = reported if isinstance(reported, str) else ""
     named = _BY_NAME.get(name)
     if named is not None and STATUS[named] == status:
         return named
@@ -175,14 +175,14 @@ def _class(status: int, content: dict[str, t.Any], *, write: bool) -> type[Resou
     return _BY_STATUS.get(status, ResourceException if 400 <= status < 500 else exceptions.InvalidResponseError)
 
 
-def _content(body: bytes) -> dict[str, t.Any]:
+def _decode_body(body: bytes) -> dict[str, t.Any]:
     try:
         content = msgspec.json.decode(body.removeprefix(codecs.BOM_UTF8))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return {}
     if not isinstance(content, dict):
         return {}
-    return problems.decode(content) if problems.is_problem(content) else content
+    return problem_details.decode(content) if problem_details.is_problem(content) else content
 
 
 def _detail(status: int, content: dict[str, t.Any]) -> str:
@@ -206,27 +206,27 @@ def _is_success(status: int) -> bool:
     return 200 <= status < 300
 
 
-def _retry_after(headers: collections.abc.Mapping[str, str]) -> float | None:
-    """Give the seconds of a ``Retry-After`` (RFC 9110, section 10.2.3), which may also be a date."""
+def _parse_retry_after(headers: collections.abc.Mapping[str, str]) -> float | None:
+    """Return the seconds of ``Retry-After`` (RFC 9110, section 10.2.3), which may also be a date."""
     value = headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
-        return min(float(value[:_LONGEST_DATE]), _FOREVER)
+        return min(float(value[:_MAX_DATE]), _MAX_WAIT)
     try:
-        moment = email.utils.parsedate_to_datetime(value[:_LONGEST_DATE])
+        moment = email.utils.parsedate_to_datetime(value[:_MAX_DATE])
         wait = (
             moment.replace(tzinfo=moment.tzinfo or datetime.UTC) - datetime.datetime.now(datetime.UTC)
         ).total_seconds()
     except (ValueError, OverflowError, TypeError, IndexError):
         return None
-    return min(max(0.0, wait), _FOREVER)
+    return min(max(0.0, wait), _MAX_WAIT)
 
 
-def _plain(value: t.Any) -> t.Any:
+def _to_json(value: t.Any) -> t.Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    return value if value is None or isinstance(value, bool | int | float) else _unicode(str(value))
+    return value if value is None or isinstance(value, bool | int | float) else _escape_surrogates(str(value))
 
 
-def _unicode(text: str) -> str:
-    """Give the text with what UTF-8 can't hold, lone surrogates, escaped."""
+def _escape_surrogates(text: str) -> str:
+    """Return the text with lone surrogates escaped, which UTF-8 can't encode."""
     return text.encode("utf-8", "backslashreplace").decode()

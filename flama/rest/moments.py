@@ -1,7 +1,7 @@
-"""Moments on the wire: as texts of RFC 3339, with an offset where their field keeps a time zone, else without.
+"""Moments on the wire: datetimes and times in the format of RFC 3339, with an offset if the field has a time zone.
 
-The JSON Schema formats ``date-time`` and ``time`` demand an offset. Those without one are ``date-time-local`` and
-``time-local`` in the registry of OpenAPI's formats; each has a pattern of exactly what is read.
+The JSON Schema formats ``date-time`` and ``time`` require an offset. Values without one are ``date-time-local`` and
+``time-local`` in the registry of OpenAPI's formats; each has a pattern of exactly the accepted strings.
 """
 
 import collections.abc
@@ -27,9 +27,9 @@ class _Form(t.NamedTuple):
 
 
 def read(kind: Kind, value: t.Any, *, zone: bool) -> t.Any:
-    """Return the moment, or time of the day, that a text of JSON stands for; with ``zone``, it has an offset.
+    """Return the datetime or time of a JSON string; with ``zone``, the string has an offset, otherwise none.
 
-    :raises ValueError: it stands for none.
+    :raises ValueError: the string isn't of that format.
     """
     form = _FORMS[kind, zone]
     if isinstance(value, str) and re.fullmatch(form.pattern, value, re.ASCII):
@@ -42,7 +42,7 @@ def read(kind: Kind, value: t.Any, *, zone: bool) -> t.Any:
 
 
 def schema(kind: Kind, *, zone: bool) -> dict[str, t.Any]:
-    """Return the JSON Schema of what :func:`read` reads."""
+    """Return the JSON Schema of the strings that :func:`read` accepts."""
     return _FORMS[kind, zone].schema
 
 
@@ -50,9 +50,7 @@ _NAMES: t.Final[dict[Kind, str]] = {datetime.datetime: "moment", datetime.time: 
 _STANDARD: t.Final = ("date-time", "time")
 
 _YEAR: t.Final = "(000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
-_LEAP_YEAR: t.Final = (
-    "([0-9]{2}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)"  # 0000 isn't among them
-)
+_LEAP_YEAR: t.Final = "([0-9]{2}(0[48]|[2468][048]|[13579][26])|(0[48]|[2468][048]|[13579][26])00)"  # without 0000
 _DAY: t.Final = (
     "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))"
 )

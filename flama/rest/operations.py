@@ -1,4 +1,4 @@
-"""The verbs of a REST resource: method, path, status, and the shapes of what is sent and answered."""
+"""The operations of a REST resource: their methods, paths, statuses, and types of request and response bodies."""
 
 import collections.abc
 import dataclasses
@@ -15,17 +15,17 @@ Records: t.TypeAlias = list[dict[str, t.Any]]
 
 
 REQUESTED_WITH: t.Final = "x-requested-with"
-"""A header that a POST without a body may have instead of a content type: no other site's form can send either."""
+"""A header that a POST without a body may have instead of a content type: another site's form can send neither."""
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """How many records were deleted."""
+    """The number of deleted records."""
 
     deleted: int
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """One page of a collection; ``meta`` tells which, in the terms of its pagination."""
+    """One page of a collection; ``meta`` describes the page in the terms of its pagination style."""
 
     data: Records
     meta: t.Any = None
@@ -36,12 +36,12 @@ _CREATED: t.Final = 201
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Operation:
-    """One verb on a path of a resource.
+    """One operation on a path of a resource.
 
-    ``request`` and ``response`` are the types of the JSON bodies, None where there is no body. ``partial`` tells that
-    a record may be sent without some of its fields. What not every service knows has a ``verb`` of its own behind the
-    collection's path, so that one which doesn't know it refuses rather than does something else. ``found`` is the
-    status instead of ``status`` where the record was there already, and nothing was done.
+    ``request`` and ``response`` are the types of the JSON bodies, None if there is no body. With ``partial``, records
+    may be sent without some of their fields. Operations that not every service supports have a ``verb`` after the
+    collection's path, so that other services refuse them rather than do something else. ``found`` is the status in
+    place of ``status`` if the record existed already and nothing was done.
     """
 
     name: str
@@ -60,18 +60,17 @@ class Operation:
 
     @property
     def is_forgeable(self) -> bool:
-        """Whether browsers send it for the pages of any site, with cookies: a POST without a body has no preflight."""
+        """Whether browsers send it with cookies for the pages of any site: a POST without a body needs no preflight."""
         return self.method == "POST" and self.request is None
 
     @property
     def changes(self) -> bool:
-        """Whether it may change records that are there."""
+        """Whether it may change existing records."""
         return self.writes and self.status != _CREATED
 
 
-#: Every operation by its name. The first nine are the repository's methods and the resource's as well; the others are
-#: what these do with many records at once, all that are sent, or all that a query asks for, as lists are; and with one
-#: that may be there.
+#: Every operation by its name. The first nine are methods of both the repository and the resource. The others process
+#: many records at once, those that are sent or those that a query selects, or a record that may exist already.
 OPERATIONS: t.Final[collections.abc.Mapping[str, Operation]] = types.MappingProxyType(
     {
         operation.name: operation
@@ -96,9 +95,9 @@ OPERATIONS: t.Final[collections.abc.Mapping[str, Operation]] = types.MappingProx
 
 
 def path(operation: Operation, id: t.Any = None) -> str:
-    """Give the operation's path, relative to its resource's.
+    """Return the operation's path, relative to its resource's.
 
-    :raises ValueError: no segment of a path can hold the id.
+    :raises ValueError: the id can't be a segment of a path.
     """
     if operation.kind == "element":
         return f"/{segment(id)}/"
@@ -106,7 +105,7 @@ def path(operation: Operation, id: t.Any = None) -> str:
 
 
 def segment(id: t.Any) -> str:
-    """Give an id as one percent-encoded segment of a path, whatever it holds.
+    """Return an id as one percent-encoded segment of a path.
 
     :raises ValueError: it is None, empty, ``.`` or ``..``, which would name another path, or not valid Unicode.
     """

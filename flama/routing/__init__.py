@@ -1,4 +1,4 @@
-"""Routes: from a path to the handler that serves it."""
+"""Routing: routes, mounts, and the router that finds the handler for a path."""
 
 from flama.routing.path import Path
 from flama.routing.route import BaseRoute, Route, WebSocketRoute

@@ -1,4 +1,4 @@
-"""What a handler can ask for of its request: the built-in components."""
+"""The built-in components, which provide the parts of a request to handlers."""
 
 import collections.abc
 import datetime
@@ -27,8 +27,8 @@ __all__ = [
     "has_form",
     "is_file",
     "is_optional",
+    "is_parameter_type",
     "is_query_model",
-    "is_textual",
     "marker",
     "needed",
 ]
@@ -37,7 +37,7 @@ _Reader: t.TypeAlias = collections.abc.Callable[..., t.Any]
 
 
 class ConnectionComponent(Component):
-    """Gives what a connection is made of: its URL, headers, body, and the objects that stand for all of it."""
+    """A component for the parts of a connection: its URL, headers, body, and the request or web socket itself."""
 
     def __init__(self, limit: int | None, max_records: int | None = None) -> None:
         self.max_records = max_records
@@ -47,25 +47,25 @@ class ConnectionComponent(Component):
             return await request.read_body(scope, receive, limit)
 
         async def data(scope: types.Scope, receive: types.Receive) -> t.Any:
-            return await request.data(scope, receive, limit, records)
+            return await request.read_data(scope, receive, limit, records)
 
-        def whole(scope: types.Scope, receive: types.Receive, send: types.Send) -> http.Request:
+        def make_request(scope: types.Scope, receive: types.Receive, send: types.Send) -> http.Request:
             return http.Request(scope, receive, send, limit)
 
         self._readers: dict[t.Any, _Reader] = {
             **_READERS,
             types.Body: body,
             types.RequestData: data,
-            http.Request: whole,
-            starlette.requests.Request: whole,
+            http.Request: make_request,
+            starlette.requests.Request: make_request,
         }
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
-        """Tell whether the annotation is one of those things."""
-        return _hashable(parameter.annotation) and parameter.annotation in self._readers
+        """Whether the annotation is the type of such a part."""
+        return _is_hashable(parameter.annotation) and parameter.annotation in self._readers
 
     def provider(self, parameter: Parameter) -> _Reader:
-        """Give the function that reads it."""
+        """Return the function that reads it."""
         return self._readers[parameter.annotation]
 
 
@@ -114,8 +114,8 @@ def _web_socket(scope: types.Scope, receive: types.Receive, send: types.Send) ->
     return http.WebSocket(scope, receive, send)
 
 
-def _member(decoder: msgspec.json.Decoder[t.Any], body: bytes) -> bytes | None:
-    """Return the JSON of a body's member; None where there is no such."""
+def _decode_member(decoder: msgspec.json.Decoder[t.Any], body: bytes) -> bytes | None:
+    """Return the JSON of a body's member; None if the member is missing."""
     try:
         (member,) = msgspec.structs.astuple(decoder.decode(body or b"{}"))
         return None if member is None else bytes(member)
@@ -126,11 +126,11 @@ def _member(decoder: msgspec.json.Decoder[t.Any], body: bytes) -> bytes | None:
         raise exceptions.DecodeError(f"Invalid JSON: {error}") from error
 
 
-_Query = t.NewType("_Query", dict[str, list[str]])  # parsed once for all the parameters that are read from it
+_Query = t.NewType("_Query", dict[str, list[str]])  # parsed once per request
 
 
 def _query(scope: types.Scope) -> _Query:
-    return _Query(request.query(scope))
+    return _Query(request.parse_query(scope))
 
 
 _READERS: t.Final[dict[t.Any, _Reader]] = {
@@ -151,10 +151,10 @@ _READERS: t.Final[dict[t.Any, _Reader]] = {
 
 
 class BodyComponent(Component):
-    """Passes what a schema makes of a request's body: JSON, or a form.
+    """A component that provides the body of a request, JSON or a form, validated by a schema.
 
-    With ``by_name``, a body of JSON is an object that has a member for each parameter, of the parameter's name. Its
-    lists of models have ``max_records`` at most.
+    With ``by_name``, a JSON body is an object with a member per parameter, of the parameter's name. Its lists of models
+    may have at most ``max_records`` items.
     """
 
     def __init__(self, limit: int | None, max_records: int | None = None, *, by_name: bool = False) -> None:
@@ -163,16 +163,16 @@ class BodyComponent(Component):
         self._by_name = by_name
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
-        """Whether the annotation is of a schema, or of an uploaded file or several."""
+        """Whether the annotation is a schema, an uploaded file, or a list of files."""
         annotation = schemas.without_none(parameter.annotation)
         if is_file(annotation):
             return True
         return schemas.is_structured(annotation) and marker(annotation) is None
 
     def provider(self, parameter: Parameter) -> _Reader:
-        """Return the function that reads the body, and validates it.
+        """Return the function that reads and validates the body.
 
-        :raises ComponentError: there is no schema for the annotation.
+        :raises ComponentError: the annotation has no schema.
         """
         annotation = schemas.without_none(parameter.annotation)
         if is_file(annotation):
@@ -183,7 +183,7 @@ class BodyComponent(Component):
         read_form = self._form_reader(adapter, is_taken=has_form(annotation))
         if self._by_name:
             return self._member_reader(parameter, decode, read_form)
-        return self._whole_reader(parameter, decode, read_form, records)
+        return self._body_reader(parameter, decode, read_form, records)
 
     def _form_reader(self, adapter: schemas.Adapter, *, is_taken: bool) -> _Reader:
         limit = self._limit
@@ -196,10 +196,10 @@ class BodyComponent(Component):
 
         return read
 
-    def _whole_reader(
+    def _body_reader(
         self, parameter: Parameter, decode: _Reader, read_form: _Reader, records: schemas.RecordLimit
     ) -> _Reader:
-        limit, absent = self._limit, _absent(parameter)
+        limit, absent = self._limit, _default_when_missing(parameter)
 
         async def read(scope: types.Scope, receive: types.Receive) -> t.Any:
             body = await request.read_json(scope, receive, limit, records.check_start)
@@ -210,8 +210,8 @@ class BodyComponent(Component):
         return read
 
     def _member_reader(self, parameter: Parameter, decode: _Reader, read_form: _Reader) -> _Reader:
-        name, limit, absent = parameter.name, self._limit, _absent(parameter)
-        # of a struct alone, the other members of a body are passed over, however many there are
+        name, limit, absent = parameter.name, self._limit, _default_when_missing(parameter)
+        # a struct skips the other members of a body, at no cost in memory
         fields = [("member", msgspec.Raw, None)]
         members = msgspec.json.Decoder(msgspec.defstruct("Members", fields, rename={"member": name}))
 
@@ -219,10 +219,10 @@ class BodyComponent(Component):
             body = await request.read_json(scope, receive, limit)
             if body is None:
                 return await read_form(scope, receive)
-            member = _member(members, body)
+            member = _decode_member(members, body)
             if member is None:
                 if absent is Parameter.empty:
-                    raise _missing(name)
+                    raise _missing_error(name)
                 return absent
             try:
                 return await decode(member)
@@ -233,14 +233,14 @@ class BodyComponent(Component):
         return read
 
     def _file_reader(self, parameter: Parameter, *, many: bool) -> _Reader:
-        name, limit, absent = parameter.name, self._limit, _absent(parameter)
+        name, limit, absent = parameter.name, self._limit, _default_when_missing(parameter)
 
         async def read(scope: types.Scope, receive: types.Receive) -> t.Any:
             files = (await request.read_form(scope, receive, limit)).getlist(name)
             if not files and absent is not Parameter.empty:
                 return absent
             if not files or any(isinstance(file, str) for file in files):
-                raise _missing(name)
+                raise _missing_error(name)
             return files if many else files[-1]
 
         return read
@@ -249,7 +249,7 @@ class BodyComponent(Component):
 def asked(
     injector: Injector, function: types.Handler, path: tuple[Component, ...] = ()
 ) -> collections.abc.Iterator[tuple[Parameter, Component]]:
-    """Yield what a function asks for of a request, also through the components that make its arguments."""
+    """Yield the parameters that built-in components provide to a function, directly or through other components."""
     for parameter, component in needed(injector, function, path):
         if isinstance(component, _BUILT_IN):
             yield parameter, component
@@ -258,7 +258,7 @@ def asked(
 def needed(
     injector: Injector, function: types.Handler, path: tuple[Component, ...] = ()
 ) -> collections.abc.Iterator[tuple[Parameter, Component | Depends]]:
-    """Yield what makes a function's arguments, and what that needs in turn, with the parameter that each is for."""
+    """Yield the providers of a function's arguments and their own dependencies, each with the parameter it provides."""
     for parameter in signature(function)[0]:
         if isinstance(parameter.annotation, Depends):
             yield parameter, parameter.annotation
@@ -277,9 +277,9 @@ def _is_root(parameter: Parameter, injector: Injector) -> bool:
 
 
 def body_parameters(injector: Injector, handler: types.Handler) -> list[str]:
-    """Return the names of the parameters that a handler reads from a body: with two, each is a member of it.
+    """Return the names of the parameters that a handler reads from a body; two or more are members of a JSON object.
 
-    :raises ComponentError: files are read beside what no form can hold.
+    :raises ComponentError: the handler reads files as well as a value that a form can't contain.
     """
     found = [parameter for parameter, component in asked(injector, handler) if isinstance(component, BodyComponent)]
     kinds = {parameter.name: schemas.without_none(parameter.annotation) for parameter in found}
@@ -304,7 +304,7 @@ def _adapter(parameter: Parameter, annotation: t.Any) -> schemas.Adapter:
 
 
 def _decoder(parameter: Parameter, adapter: schemas.Adapter, records: schemas.RecordLimit) -> _Reader:
-    """Return what decodes JSON; null is None where the parameter may be that."""
+    """Return the decoder of a JSON body; null becomes None if the parameter is optional."""
     is_nullable = is_optional(parameter)
 
     async def decode(body: bytes) -> t.Any:
@@ -320,17 +320,20 @@ def _decoder(parameter: Parameter, adapter: schemas.Adapter, records: schemas.Re
 
 
 def is_file(annotation: t.Any) -> bool:
-    """Whether a type is that of an uploaded file, or of a list of them."""
+    """Whether a type is an uploaded file, or a list of files."""
     return annotation in (http.UploadFile, list[http.UploadFile])
 
 
 def is_optional(parameter: Parameter) -> bool:
-    """Whether a parameter may be None by its annotation."""
+    """Whether a parameter's annotation allows None."""
     return schemas.without_none(parameter.annotation) is not parameter.annotation
 
 
 def has_form(annotation: t.Any) -> bool:
-    """Whether a form can hold a type's values: those of a schema, or of one of several; lists are refused by these."""
+    """Whether a form can contain values of a type: of a schema, or of a union of schemas.
+
+    Lists of schemas count, so that validation refuses a form for them.
+    """
     if types.is_schema(annotation):
         return True
     element = t.get_args(annotation)[0] if t.get_origin(annotation) is list else annotation
@@ -338,19 +341,20 @@ def has_form(annotation: t.Any) -> bool:
 
 
 class ParameterComponent(Component):
-    """Passes parameters by name: from the path, else from the query; from a header or a cookie when annotated so.
+    """A component that provides parameters by name: from the path, or else from the query.
 
-    A schema that is annotated with :class:`~flama.types.QueryParam` is made of all the query's parameters.
+    Annotations choose a header or a cookie instead. A schema annotated with :class:`~flama.types.QueryParam` is created
+    from all the parameters of the query.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
-        """Whether the path has a parameter of this name, or the annotation is of a type that strings can be."""
+        """Whether the path has a parameter of this name, or strings convert to the annotation's type."""
         named_by_path = parameter.name in self._path.parameters
         return (
-            is_textual(parameter.annotation)
+            is_parameter_type(parameter.annotation)
             or is_query_model(parameter.annotation)
             or (named_by_path and parameter.annotation is Parameter.empty)
         )
@@ -358,29 +362,29 @@ class ParameterComponent(Component):
     def provider(self, parameter: Parameter) -> _Reader:
         """Return the function that reads the parameter.
 
-        :raises ComponentError: strings can't be made into its type.
+        :raises ComponentError: strings don't convert to its type.
         """
         if is_query_model(parameter.annotation):
             return _query_model_reader(parameter)
         match marker(parameter.annotation):
             case types.Header(name):
-                return _converted(parameter, _header_values(name or parameter.name.replace("_", "-")))
+                return _parameter_reader(parameter, _header_values(name or parameter.name.replace("_", "-")))
             case types.Cookie(name):
-                return _converted(parameter, _cookie_values(name or parameter.name))
+                return _parameter_reader(parameter, _cookie_values(name or parameter.name))
             case types.PathParam(name):
                 return self._path_reader(parameter, name or parameter.name)
             case types.QueryParam(name):
-                return _converted(parameter, _query_values(name or parameter.name), _Query)
+                return _parameter_reader(parameter, _query_values(name or parameter.name), _Query)
         if parameter.name in self._path.parameters:
             return self._path_reader(parameter, parameter.name)
-        return _converted(parameter, _query_values(parameter.name), _Query)
+        return _parameter_reader(parameter, _query_values(parameter.name), _Query)
 
     def _path_reader(self, parameter: Parameter, name: str) -> _Reader:
         if name not in self._path.parameters:
             raise exceptions.ComponentNotFound(f"Path '{self._path.template}' has no parameter '{name}'")
         converter = self._path.parameters[name]
         if parameter.annotation not in (converter.type, Parameter.empty):
-            return _converted(parameter, lambda scope: [str(scope["path_params"][name])])
+            return _parameter_reader(parameter, lambda scope: [str(scope["path_params"][name])])
 
         def read(scope: types.Scope) -> t.Any:
             return scope["path_params"][name]
@@ -391,8 +395,8 @@ class ParameterComponent(Component):
 _BUILT_IN: t.Final = (ParameterComponent, BodyComponent, ConnectionComponent)
 
 
-def is_textual(annotation: t.Any) -> bool:
-    """Whether a type's values are written as text: numbers, dates, enums …, and collections of them."""
+def is_parameter_type(annotation: t.Any) -> bool:
+    """Whether values of a type are written as text: numbers, dates, enums and so on, and collections of them."""
     kinds = [kind for kind in schemas.members(annotation) if kind is not type(None)]
     return bool(kinds) and all(_is_scalar(kind) or _is_collection(kind) for kind in kinds)
 
@@ -407,28 +411,28 @@ def _is_scalar(annotation: t.Any) -> bool:
     if len(kinds) != 1:
         return bool(kinds) and all(map(_is_scalar, kinds))
     kind = getattr(kinds[0], "__supertype__", kinds[0])  # a NewType's own
-    is_text = isinstance(kind, type) and not t.get_args(kind) and issubclass(kind, _TEXTUAL)
+    is_text = isinstance(kind, type) and not t.get_args(kind) and issubclass(kind, _PARAMETER_TYPES)
     return t.get_origin(kind) is t.Literal or is_text
 
 
 def is_query_model(annotation: t.Any) -> bool:
-    """Whether a type is a schema whose fields are the query's parameters."""
-    return isinstance(marker(annotation), types.QueryParam) and schemas.is_model(_model(annotation))
+    """Whether a type is a schema whose fields are parameters of the query."""
+    return isinstance(marker(annotation), types.QueryParam) and schemas.is_model(_query_model(annotation))
 
 
-def _model(annotation: t.Any) -> t.Any:
+def _query_model(annotation: t.Any) -> t.Any:
     kinds = schemas.members(schemas.without_none(annotation))
     return kinds[0] if len(kinds) == 1 else None
 
 
-_TEXTUAL: t.Final = (
+_PARAMETER_TYPES: t.Final = (
     str, int, float, bool, bytes, uuid.UUID, decimal.Decimal, enum.Enum,
     datetime.date, datetime.time, datetime.timedelta,
 )  # fmt: skip
 
 
 def marker(annotation: t.Any) -> t.Any:
-    """Return what an annotation says of the place that a parameter is read from; None where it says nothing."""
+    """Return the marker in an annotation that names a parameter's source, such as ``Header``; None without one."""
     kinds = (types.Header, types.Cookie, types.PathParam, types.QueryParam)
     own = [each for each in getattr(annotation, "__metadata__", ()) if isinstance(each, kinds)]
     inner = [found for each in t.get_args(annotation) if (found := marker(each)) is not None]
@@ -436,10 +440,10 @@ def marker(annotation: t.Any) -> t.Any:
 
 
 def _query_model_reader(parameter: Parameter) -> _Reader:
-    model = _model(parameter.annotation)
-    adapter, absent = _adapter(parameter, model), _absent(parameter)
+    model = _query_model(parameter.annotation)
+    adapter, absent = _adapter(parameter, model), _default_when_missing(parameter)
     fields = {name: unwrap(annotation) for name, annotation in schemas.annotations(model).items()}
-    if wrong := [name for name, annotation in fields.items() if not is_textual(annotation)]:
+    if wrong := [name for name, annotation in fields.items() if not is_parameter_type(annotation)]:
         raise exceptions.ComponentError(
             f"Parameter '{parameter.name}' can't be read from a query, which has no objects as in {model.__name__}: "
             f"{', '.join(wrong)}"
@@ -466,17 +470,17 @@ def _query_values(name: str) -> _Reader:
     return lambda query: query.get(name, ())
 
 
-def _converted(parameter: Parameter, values: _Reader, source: t.Any = types.Scope) -> _Reader:
-    """The function that makes the parameter's value from the strings that ``values`` finds for it in a source."""
+def _parameter_reader(parameter: Parameter, values: _Reader, source: t.Any = types.Scope) -> _Reader:
+    """Return the function that converts the strings which ``values`` finds in a source to the parameter's value."""
     many = schemas.is_many(parameter.annotation)
     convert = _converter(parameter, many=many)
-    name, absent = parameter.name, [] if many and parameter.required else _absent(parameter)
+    name, absent = parameter.name, [] if many and parameter.required else _default_when_missing(parameter)
 
     def read(source: t.Any) -> t.Any:
         sent = values(source)
         if not sent:
             if absent is Parameter.empty:
-                raise _missing(name)
+                raise _missing_error(name)
             return absent
         try:
             return convert(sent)
@@ -488,7 +492,7 @@ def _converted(parameter: Parameter, values: _Reader, source: t.Any = types.Scop
 
 
 def _converter(parameter: Parameter, *, many: bool) -> _Reader:
-    """The function that makes a value of all strings, or of the last; their number decides where it may be either."""
+    """Return the converter of all strings, or of the last one; for a union of both, their number decides."""
     try:
         one, all_ = (schemas.parameter_reader(parameter.annotation, many=each) for each in (False, True))
     except exceptions.ApplicationError as error:
@@ -502,20 +506,20 @@ def _converter(parameter: Parameter, *, many: bool) -> _Reader:
     return lambda sent: one(sent[-1])
 
 
-def _absent(parameter: Parameter) -> t.Any:
-    """What the parameter is when nothing was sent for it: its default, or None when that is allowed."""
+def _default_when_missing(parameter: Parameter) -> t.Any:
+    """Return the value of a parameter that was not sent: its default, or None if it is optional."""
     if parameter.required and is_optional(parameter):
         return None
     return parameter.default
 
 
-def _missing(name: str) -> exceptions.ValidationError:
+def _missing_error(name: str) -> exceptions.ValidationError:
     return exceptions.ValidationError(
         {name: {"type": "missing", "loc": [name], "msg": "Field required", "input": None}}
     )
 
 
-def _hashable(annotation: t.Any) -> bool:
+def _is_hashable(annotation: t.Any) -> bool:
     try:
         hash(annotation)
     except TypeError:

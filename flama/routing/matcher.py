@@ -1,11 +1,11 @@
-"""The matcher: from a path to what serves it, at a cost that doesn't grow with the number of routes.
+"""The matcher: finds the target for a path, at a cost independent of the number of routes.
 
-A path without parameters is found in a dictionary. The others are grouped by *shape*: how many segments they have, and
-which of them are literal. All routes of one shape share one dictionary, keyed by their literal segments, so that a
-lookup costs one probe a shape, and an application has a handful of shapes however many routes it has.
+Paths without parameters are found in a dictionary. The others are grouped by pattern: how many segments they have, and
+which of those are literal. All routes with the same pattern share one dictionary, keyed by their literal segments. A
+lookup takes one probe per pattern, and an application has only a few patterns.
 
-Of several routes that match one is taken by comparing them segment by segment: a literal comes before a parameter, and
-a parameter before one that takes all the rest. Of those that are alike it is the one declared first.
+If several routes match, precedence is decided segment by segment: a literal comes before a parameter, and a parameter
+before one that matches the rest of the path. Among equal routes, the one declared first is taken.
 """
 
 import collections.abc
@@ -17,10 +17,10 @@ import urllib.parse
 from flama import types
 from flama.routing.path import Path, Reader
 
-__all__ = ["Matcher", "PERCENT", "WEBSOCKET", "split"]
+__all__ = ["Matcher", "PERCENT", "WEBSOCKET", "split_path"]
 
 WEBSOCKET: t.Final = "WEBSOCKET"
-"""The method under which a web socket's target is kept."""
+"""The method under which the target for web sockets is stored."""
 
 PERCENT: t.Final = ord("%")  # as a number: CPython finds one in bytes eight times faster than b"%"
 
@@ -28,85 +28,85 @@ T = t.TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Shape:
-    """Which segments of a path are literal, and whether its end is open."""
+class _SegmentPattern:
+    """Which segments of a template are literal, and whether the last one matches the rest of a path."""
 
     literals: tuple[bool, ...]
     is_open: bool
 
     @property
     def order(self) -> tuple[int, ...]:
-        """Sorts the shapes that are to be tried first to the front."""
+        """The sort key: patterns with precedence come first."""
         *before, last = (int(not literal) for literal in self.literals)
         return *before, 2 if self.is_open else last
 
-    def fits(self, length: int) -> bool:
-        """Tell whether a path of this many segments can have this shape."""
+    def can_match(self, length: int) -> bool:
+        """Whether a path of ``length`` segments can match."""
         return len(self.literals) <= length if self.is_open else len(self.literals) == length
 
     def key(self) -> collections.abc.Callable[[t.Any], t.Any]:
-        """The function that gives the literal segments among all."""
-        places = [index for index, literal in enumerate(self.literals) if literal and index]
-        return operator.itemgetter(*places) if places else lambda _: ()
+        """Return the function that selects the literal segments of a path."""
+        indexes = [index for index, literal in enumerate(self.literals) if literal and index]
+        return operator.itemgetter(*indexes) if indexes else lambda _: ()
 
 
 class _Entry(t.NamedTuple, t.Generic[T]):
-    """What one template leads to, by method."""
+    """The targets of one template, by method."""
 
     read: Reader
     targets: dict[str, T]
 
 
 class _Table(t.NamedTuple, t.Generic[T]):
-    """The entries of one shape, by the key that their literal segments are."""
+    """The entries of one pattern, by their literal segments."""
 
     key: collections.abc.Callable[[t.Any], t.Any]
     entries: dict[t.Any, list[_Entry[T]]]
 
     def add(self, path: Path, targets: dict[str, T]) -> None:
-        """Add what a template leads to."""
+        """Add the targets of a template."""
         key = self.key([segment.text for segment in path.segments])
-        self.entries.setdefault(key, []).append(_Entry(_reader(path), targets))
+        self.entries.setdefault(key, []).append(_Entry(_path_reader(path), targets))
 
 
 class Matcher(t.Generic[T]):
-    """Finds the target for a path and a method.
+    """A mapping from a path and a method to a target.
 
-    ``static`` holds those of the paths without parameters: for who has made sure that nothing in a path is quoted, and
-    that the application isn't mounted.
+    ``static`` holds the targets of paths without parameters. A caller may use it directly if the path has no
+    percent-encoded characters and the application isn't mounted.
     """
 
     def __init__(self) -> None:
         self.static: dict[str, dict[str, T]] = {}
-        self._tables: dict[_Shape, _Table[T]] = {}
+        self._tables: dict[_SegmentPattern, _Table[T]] = {}
         self._by_length: dict[int, list[_Table[T]]] = {}
-        self._longer: list[_Table[T]] = []
+        self._open_tables: list[_Table[T]] = []
 
     def add(self, path: Path, targets: dict[str, T]) -> None:
-        """Let a template lead to targets, by method; of two templates that are alike the first stays."""
+        """Add the targets of a template, by method; of equal templates, the first takes precedence."""
         if not path.parameters:
             self.static[path.template] = {**targets, **self.static.get(path.template, {})}
             return
-        shape = _Shape(tuple(not segment.parameters for segment in path.segments), path.is_open)
-        if shape not in self._tables:
-            self._tables[shape] = _Table(shape.key(), {})
-            self._order()
-        self._tables[shape].add(path, targets)
+        pattern = _SegmentPattern(tuple(not segment.parameters for segment in path.segments), path.is_open)
+        if pattern not in self._tables:
+            self._tables[pattern] = _Table(pattern.key(), {})
+            self._sort_tables()
+        self._tables[pattern].add(path, targets)
 
     def find(self, scope: types.Scope) -> T:
-        """Give the target for a connection, and put the path's parameters into its scope.
+        """Return the target for a connection, and store the path parameters in its scope.
 
-        Where the path as it was sent, ``raw_path``, quotes a slash, that slash belongs to its segment.
+        A slash that is percent-encoded in ``raw_path`` belongs to its segment.
         """
         if scope.get("root_path") or PERCENT in (scope.get("raw_path") or b""):
-            path, segments = split(scope)
+            path, segments = split_path(scope)
         else:
             path = scope["path"]
             segments = path.split("/")
         method: str = scope.get("method", WEBSOCKET)
         if (targets := self.static.get(path)) is not None and method in targets:
             return targets[method]
-        for key, entries in self._by_length.get(len(segments), self._longer):
+        for key, entries in self._by_length.get(len(segments), self._open_tables):
             for read, found in entries.get(key(segments), ()):
                 if method in found:
                     try:
@@ -114,39 +114,39 @@ class Matcher(t.Generic[T]):
                     except ValueError:
                         continue
                     return found[method]
-        return self.missing(scope)
+        return self.not_found(scope)
 
-    def missing(self, scope: types.Scope) -> T:
-        """Give the target for a connection that nothing else serves.
+    def not_found(self, scope: types.Scope) -> T:
+        """Return the target for a connection that no template matches.
 
-        :raises LookupError: always; a subclass knows better.
+        :raises LookupError: always; subclasses override it.
         """
         raise LookupError(scope["path"])
 
     def methods(self, scope: types.Scope) -> set[str]:
-        """Give the methods for which the path of a connection has a target."""
-        path, segments = split(scope)
+        """Return the methods for which the path of a connection has a target."""
+        path, segments = split_path(scope)
         methods = set(self.static.get(path, ()))
-        for key, entries in self._by_length.get(len(segments), self._longer):
-            methods.update(*(targets for read, targets in entries.get(key(segments), ()) if _reads(read, segments)))
+        for key, entries in self._by_length.get(len(segments), self._open_tables):
+            methods.update(*(targets for read, targets in entries.get(key(segments), ()) if _can_read(read, segments)))
         return methods
 
-    def _order(self) -> None:
-        """Say which tables to try, in which order, for each number of segments up to the longest template's."""
-        shapes = sorted(self._tables, key=operator.attrgetter("order"))
-        longest = max(len(shape.literals) for shape in shapes)
+    def _sort_tables(self) -> None:
+        """Compute the tables to try, in order, for each number of segments up to the longest template's."""
+        patterns = sorted(self._tables, key=operator.attrgetter("order"))
+        longest = max(len(pattern.literals) for pattern in patterns)
         self._by_length = {
-            length: [self._tables[shape] for shape in shapes if shape.fits(length)] for length in range(longest + 1)
+            length: [self._tables[pattern] for pattern in patterns if pattern.can_match(length)]
+            for length in range(longest + 1)
         }
-        self._longer = [self._tables[shape] for shape in shapes if shape.is_open]
+        self._open_tables = [self._tables[pattern] for pattern in patterns if pattern.is_open]
 
 
-def split(scope: types.Scope) -> tuple[str, list[str]]:
-    """Give a connection's path below where the application is mounted, and its segments.
+def split_path(scope: types.Scope) -> tuple[str, list[str]]:
+    """Return the path of a connection without the application's ``root_path``, and its segments.
 
-    Where the path as it was sent quotes a slash, that slash belongs to its segment; no literal path is this one then,
-    and the path is given as an empty string. A ``raw_path`` that isn't the path any more, since somebody has rewritten
-    that, says nothing.
+    A slash that is percent-encoded in ``raw_path`` belongs to its segment; the returned path is then empty, since no
+    literal path can equal it. A ``raw_path`` that differs from a rewritten path is ignored.
     """
     path: str = scope["path"]
     raw: bytes = scope.get("raw_path") or b""
@@ -158,7 +158,7 @@ def split(scope: types.Scope) -> tuple[str, list[str]]:
     return "", ["", *sent[root.count("/") + 1 if mounted else 1 :]]
 
 
-def _reads(read: Reader, segments: list[str]) -> bool:
+def _can_read(read: Reader, segments: list[str]) -> bool:
     try:
         read(segments)
     except ValueError:
@@ -166,15 +166,15 @@ def _reads(read: Reader, segments: list[str]) -> bool:
     return True
 
 
-def _reader(path: Path) -> Reader:
+def _path_reader(path: Path) -> Reader:
     readers = [segment.reader(index) for index, segment in enumerate(path.segments) if segment.parameters]
     if path.is_open:
-        readers[-1] = _rest(path.segments[-1].reader(0), len(path.segments) - 1)
+        readers[-1] = _rest_reader(path.segments[-1].reader(0), len(path.segments) - 1)
     if len(readers) == 1:
         return readers[0]
     return lambda segments: {name: value for read in readers for name, value in read(segments).items()}
 
 
-def _rest(read: Reader, start: int) -> Reader:
-    """The reader of a segment that takes all the segments from one on."""
+def _rest_reader(read: Reader, start: int) -> Reader:
+    """Return a reader of all segments from ``start`` on, joined."""
     return lambda segments: read(["/".join(segments[start:])])

@@ -1,4 +1,4 @@
-"""Path templates: ``/user/{id:int}/``, parsed once, matched by the router, filled in for a URL."""
+"""Path templates such as ``/user/{id:int}/``: parsed once, matched by the router, formatted for URLs."""
 
 import collections.abc
 import dataclasses
@@ -12,15 +12,15 @@ __all__ = ["CONVERTERS", "Converter", "Path", "Reader", "Segment"]
 
 Reader: t.TypeAlias = collections.abc.Callable[[collections.abc.Sequence[str]], dict[str, t.Any]]
 
-_LONGEST: t.Final = 1_000
-"""Characters of a segment in which several parameters may stand: to tell them apart takes the square of it."""
+_MAX_SEGMENT_LENGTH: t.Final = 1_000
+"""The maximum length of a segment with several parameters: matching it takes quadratic time."""
 
 _PARAMETER = re.compile(r"{([a-zA-Z_]\w*)(?::(\w+))?}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Converter:
-    """What a parameter of a path looks like, and how it becomes a value of its type."""
+    """The pattern of a path parameter, with the conversions from and to its type."""
 
     pattern: str
     type: collections.abc.Callable[[str], t.Any]
@@ -28,7 +28,7 @@ class Converter:
 
     @property
     def read(self) -> collections.abc.Callable[[str], t.Any]:
-        """The function that gives the value of a text; it raises :class:`ValueError` for one of another look."""
+        """The function that converts text to a value; it raises :class:`ValueError` if the text doesn't match."""
         match, convert = re.compile(self.pattern, re.DOTALL).fullmatch, self.type
 
         def read(text: str) -> t.Any:
@@ -36,30 +36,30 @@ class Converter:
                 raise ValueError(text)
             return convert(text)
 
-        return {str: _str, int: _int}.get(t.cast(type, convert), read) if self.pattern != ".*" else read
+        return {str: _parse_str, int: _parse_int}.get(t.cast(type, convert), read) if self.pattern != ".*" else read
 
 
-def _str(text: str) -> str:
+def _parse_str(text: str) -> str:
     if not text:
         raise ValueError(text)
     return text
 
 
-def _int(text: str) -> int:
-    if (text.isdecimal() and text.isascii()) or (text[:1] == "-" and _int(text[1:]) >= 0):
+def _parse_int(text: str) -> int:
+    if (text.isdecimal() and text.isascii()) or (text[:1] == "-" and _parse_int(text[1:]) >= 0):
         return int(text)
     raise ValueError(text)
 
 
-def _decimal(number: t.Any) -> str:
-    return format(decimal.Decimal(str(number)), "f")  # never with an exponent
+def _format_decimal(number: t.Any) -> str:
+    return format(decimal.Decimal(str(number)), "f")  # without an exponent
 
 
 CONVERTERS: t.Final[dict[str, Converter]] = {
     "str": Converter(r".+", str),
     "int": Converter(r"-?[0-9]+", int),
-    "float": Converter(r"-?[0-9]+(?:\.[0-9]+)?", float, _decimal),
-    "decimal": Converter(r"-?[0-9]+(?:\.[0-9]+)?", decimal.Decimal, _decimal),
+    "float": Converter(r"-?[0-9]+(?:\.[0-9]+)?", float, _format_decimal),
+    "decimal": Converter(r"-?[0-9]+(?:\.[0-9]+)?", decimal.Decimal, _format_decimal),
     "uuid": Converter(r"[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9a-fA-F]{12}", uuid.UUID),
     "path": Converter(r".*", str),
 }
@@ -67,29 +67,29 @@ CONVERTERS: t.Final[dict[str, Converter]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Segment:
-    """What stands between two slashes: literal text, or text with parameters in it."""
+    """The text between two slashes of a template: literal, or with parameters."""
 
     text: str
 
     @property
     def parameters(self) -> dict[str, Converter]:
-        """The parameters in the order in which they stand here."""
+        """The parameters, in order."""
         return {name: _converter(kind, self.text) for name, kind in _PARAMETER.findall(self.text)}
 
     def reader(self, index: int) -> Reader:
-        """Give the function that takes the parameters' values from this segment, the ``index``-th of a request's path.
+        """Return the function that reads the parameters from this segment, the one at ``index`` in a request's path.
 
-        It raises :class:`ValueError` when the segment doesn't match.
+        The function raises :class:`ValueError` if the segment doesn't match.
         """
         if _PARAMETER.fullmatch(self.text):
             [(name, converter)] = self.parameters.items()
-            return _whole(index, name, converter.read)
+            return _single_parameter_reader(index, name, converter.read)
         match = re.compile(self._pattern, re.DOTALL).fullmatch
         converters = tuple((name, converter.type) for name, converter in self.parameters.items())
 
         def read(segments: collections.abc.Sequence[str]) -> dict[str, t.Any]:
             segment = segments[index]
-            if len(segment) > _LONGEST or (found := match(segment)) is None:
+            if len(segment) > _MAX_SEGMENT_LENGTH or (found := match(segment)) is None:
                 raise ValueError(segment)
             return {name: convert(found[name]) for name, convert in converters}
 
@@ -105,7 +105,8 @@ class Segment:
 class Path:
     """A path template.
 
-    :raises ValueError: a converter is unknown, a parameter stands twice, or a ``path`` parameter isn't the end.
+    :raises ValueError: the template doesn't start with a slash, a converter is unknown, a parameter is repeated, or
+        a ``path`` parameter isn't at the end.
     """
 
     def __init__(self, template: str) -> None:
@@ -127,11 +128,11 @@ class Path:
 
     @property
     def is_open(self) -> bool:
-        """Whether the last parameter takes all the rest, slashes too."""
+        """Whether the last parameter matches the rest of a path, slashes included."""
         return CONVERTERS["path"] in self.parameters.values()
 
     def build(self, **parameters: t.Any) -> str:
-        """Give the path with its parameters filled in, percent-encoded; the inverse of a match."""
+        """Return the percent-encoded path for the parameters' values; the inverse of matching."""
         literal, *rest = _PARAMETER.split(self.template)
         built = [urllib.parse.quote(literal)]
         for name, kind, literal in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
@@ -147,6 +148,6 @@ def _converter(kind: str, text: str) -> Converter:
         raise ValueError(f"Unknown converter '{kind}' in '{text}': there are {', '.join(CONVERTERS)}") from None
 
 
-def _whole(index: int, name: str, read: collections.abc.Callable[[str], t.Any]) -> Reader:
-    """The reader of a segment that is one parameter and nothing else."""
+def _single_parameter_reader(index: int, name: str, read: collections.abc.Callable[[str], t.Any]) -> Reader:
+    """Return the reader of a segment that is a single parameter."""
     return lambda segments: {name: read(segments[index])}

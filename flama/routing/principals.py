@@ -1,4 +1,4 @@
-"""Whom a request is from: the principal, as an application's own function says."""
+"""The principal of a request, determined by a function of the application."""
 
 import collections.abc
 import typing as t
@@ -7,7 +7,7 @@ import uuid
 from flama import exceptions, schemas, types
 from flama.injection import Component, ComponentError, Parameter
 from flama.injection.component import Depends, signature
-from flama.routing.components import is_optional, is_textual
+from flama.routing.components import is_optional, is_parameter_type
 
 __all__ = ["PrincipalComponent", "PrincipalKey"]
 
@@ -15,48 +15,48 @@ _KEYS: t.Final = ("principal_key", "id", "sub")
 
 
 class PrincipalKey:
-    """The annotation of a parameter that receives a text which tells one principal from all others; None of nobody."""
+    """The annotation of a parameter that receives a string unique to the principal; None for an anonymous request."""
 
 
 class PrincipalComponent(Component):
-    """Passes what the application's function returns for a request, whose parameters are injected as a handler's are.
+    """A component that provides the result of the application's principal function, whose parameters are injected.
 
-    It serves parameters that are annotated with :data:`flama.types.Principal`, or with the class that the function is
-    annotated to return. The function is called at most once in a request, and only where its value is needed.
+    It provides parameters annotated :data:`flama.types.Principal`, or with the function's return class. The function
+    is called at most once per request, and only if its result is needed.
 
-    :raises UnauthenticatedError: in a request: the function returns None, and the annotation doesn't allow that.
+    :raises UnauthenticatedError: during a request, if the function returns None and the annotation doesn't allow it.
     """
 
     def __init__(self, function: types.Handler) -> None:
         returned = schemas.without_none(signature(function)[1])
-        self._class = returned if _is_distinct(returned) else None
+        self._class = returned if _is_principal_type(returned) else None
 
-        def required(found: t.Any) -> t.Any:
+        def require_principal(found: t.Any) -> t.Any:
             if found is None:
                 detail = "it brings no credentials, or none that are known"
                 raise exceptions.UnauthenticatedError(resource="request", detail=detail)
             return found
 
-        def optional(found: t.Any) -> t.Any:
+        def pass_principal(found: t.Any) -> t.Any:
             return found
 
-        def key(found: t.Any) -> str | None:
-            return None if found is None else _text_of(found)
+        def read_key(found: t.Any) -> str | None:
+            return None if found is None else _key_text(found)
 
-        for reader in (required, optional, key):
+        for reader in (require_principal, pass_principal, read_key):
             reader.__annotations__["found"] = Depends(function)
-        self._required, self._optional, self._key = required, optional, key
+        self._required, self._optional, self._key = require_principal, pass_principal, read_key
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
-        """Whether the annotation is that of a principal, or the class that the function returns."""
+        """Whether the annotation is that of a principal, or the function's return class."""
         kind = schemas.without_none(parameter.annotation)
         is_of_class = self._class is not None and bool(kind == self._class)
         return is_of_class or kind is PrincipalKey or bool(kind == types.Principal)
 
     def provider(self, parameter: Parameter) -> collections.abc.Callable[..., t.Any]:
-        """Return the function that passes the principal, or its key.
+        """Return the function that provides the principal, or its key.
 
-        :raises ComponentError: its class has nothing that tells one principal from another.
+        :raises ComponentError: the principal's class has no attribute that identifies a principal.
         """
         if parameter.annotation is PrincipalKey:
             self._check_key()
@@ -64,7 +64,7 @@ class PrincipalComponent(Component):
         return self._optional if is_optional(parameter) else self._required
 
     def refusals(self, parameter: Parameter) -> tuple[int, ...]:
-        """Return 401 where there has to be a principal."""
+        """Return 401 if the parameter requires a principal."""
         return (401,) if self.provider(parameter) is self._required else ()
 
     def _check_key(self) -> None:
@@ -75,9 +75,9 @@ class PrincipalComponent(Component):
             )
 
 
-def _is_distinct(returned: t.Any) -> bool:
-    """Whether parameters of this type mean the principal, rather than what a request has of any such type."""
-    if returned in (Parameter.empty, t.Any, None) or is_textual(returned):
+def _is_principal_type(returned: t.Any) -> bool:
+    """Whether a parameter of this type is the principal, rather than a parameter of the request."""
+    if returned in (Parameter.empty, t.Any, None) or is_parameter_type(returned):
         return False
     kinds = schemas.members(returned)
     return all(isinstance(kind, type) and kind.__module__ != "builtins" for kind in kinds)
@@ -88,12 +88,12 @@ def _may_have_key(cls: type) -> bool:
         return True
     declared = {name for base in cls.__mro__ for name in getattr(base, "__annotations__", ())}
     slots = {name for base in cls.__mro__ for name in getattr(base, "__slots__", ())}
-    # what __init__ sets is not to be seen in a class that declares nothing
+    # attributes set in __init__ can't be seen in a class that declares none
     return not declared | slots or any(hasattr(cls, name) or name in declared | slots for name in _KEYS)
 
 
-def _text_of(principal: t.Any) -> str:
-    value = principal if isinstance(principal, str | int | uuid.UUID) else _key_of(principal)
+def _key_text(principal: t.Any) -> str:
+    value = principal if isinstance(principal, str | int | uuid.UUID) else _find_key(principal)
     if not isinstance(value, str | int | uuid.UUID):
         raise exceptions.ApplicationError(
             f"The principal is a {type(principal).__name__}, which has no {', '.join(_KEYS)} that is a string, an "
@@ -102,7 +102,7 @@ def _text_of(principal: t.Any) -> str:
     return f"{type(value).__name__}:{value}"
 
 
-def _key_of(principal: t.Any) -> t.Any:
+def _find_key(principal: t.Any) -> t.Any:
     if isinstance(principal, collections.abc.Mapping):
         return next((principal[name] for name in _KEYS if principal.get(name) is not None), None)
     found = (getattr(principal, name, None) for name in _KEYS)

@@ -1,6 +1,6 @@
-"""A route: a path, its methods, a handler; compiled at start-up to one function that serves a request.
+"""Routes, compiled at start-up to one function each that serves a request.
 
-What is compiled for ``async def get(id: int) -> dict`` is, but for names::
+The function compiled for ``async def get(id: int) -> dict`` is, except for names::
 
     async def run(scope, receive, send):
         try:
@@ -8,9 +8,9 @@ What is compiled for ``async def get(id: int) -> dict`` is, but for names::
             result = await handler(v0)
             body = json(result) if type(result) is dict or type(result) in _PLAIN else None
             if body is None:
-                return await deliver(await answer(result), scope, receive, send)
+                return await send_response(await to_response(result), scope, receive, send)
         except Exception as error:
-            return await failed(scope, receive, send, error)
+            return await handle_error(scope, receive, send, error)
         await send({"type": "http.response.start", "status": 200, "headers": [CONTENT_TYPE, length]})
         await send({"type": "http.response.body", "body": body})
 """
@@ -24,9 +24,9 @@ import re
 import typing as t
 
 from flama import concurrency, exceptions, http, schemas, types
-from flama.http._send_timeout import timed
-from flama.http.request import FORM, STARTED
-from flama.http.response import answer, json
+from flama.http._send_timeout import add_send_timeout
+from flama.http.request import FORM, RESPONSE_STARTED
+from flama.http.response import json, to_response
 from flama.injection import Component, Components, Injector, Plan
 from flama.injection.component import signature
 from flama.pagination import paginated, style_of
@@ -34,25 +34,34 @@ from flama.routing.components import BodyComponent, ConnectionComponent, Paramet
 from flama.routing.matcher import WEBSOCKET
 from flama.routing.path import Path
 
-__all__ = ["BaseRoute", "Context", "Endpoint", "Failed", "Route", "WebSocketRoute", "guarded", "without_body"]
+__all__ = [
+    "BaseRoute",
+    "Context",
+    "Endpoint",
+    "ErrorHandler",
+    "Route",
+    "WebSocketRoute",
+    "handle_errors",
+    "head_endpoint",
+]
 
 Endpoint: t.TypeAlias = collections.abc.Callable[[types.Scope, types.Receive, types.Send], t.Awaitable[None]]
-Failed: t.TypeAlias = collections.abc.Callable[
+ErrorHandler: t.TypeAlias = collections.abc.Callable[
     [types.Scope, types.Receive, types.Send, Exception], collections.abc.Awaitable[None]
 ]
 
 _PLAIN: t.Final = frozenset({dict, list, str, int, float, bool})
-"""What a handler may return that JSON can be made of at once."""
-_IS_PLAIN: t.Final = "type(result) is dict or type(result) in PLAIN"  # the first for speed
+"""Return types that are encoded as JSON without further checks."""
+_IS_PLAIN: t.Final = "type(result) is dict or type(result) in PLAIN"  # dict first, for speed
 
 
 @dataclasses.dataclass(frozen=True)
 class Context:
-    """What a route needs of its application to be compiled."""
+    """The parts of an application that its routes need to be compiled."""
 
     app: types.App
     components: Components
-    failed: Failed
+    handle_error: ErrorHandler
     limit: int | None = None  # bytes of a body
     max_records: int | None = None
     roots: collections.abc.Mapping[t.Any, str] = dataclasses.field(default_factory=dict)
@@ -62,10 +71,10 @@ class Context:
     send_timeout: float = math.inf
 
     def plan(self, path: Path, handler: types.Handler) -> Plan:
-        """Return the plan that makes the arguments of a path's handler.
+        """Return the plan that creates the arguments of a path's handler.
 
-        :raises ComponentNotFound: nothing provides one of them.
-        :raises ComponentError: one can't be read from a request, or not together with another.
+        :raises ComponentNotFound: no component provides one of the parameters.
+        :raises ComponentError: a parameter can't be read from a request, or not together with another.
         """
         injector = self.injector(path)
         plan = injector.plan(handler)
@@ -73,9 +82,9 @@ class Context:
         return self.injector(path, by_name=True).plan(handler) if has_members else plan
 
     def injector(self, path: Path, *, by_name: bool = False) -> Injector:
-        """Return what makes the plans of a path's handlers: the application's components before the built-in ones.
+        """Return the injector for a path's handlers; the application's components come before the built-in ones.
 
-        With ``by_name``, bodies are read from the members of their parameters' names.
+        With ``by_name``, each parameter of the body is read from the member of its name.
         """
         built_in: tuple[Component, ...] = (
             ConnectionComponent(self.limit, self.max_records),
@@ -88,25 +97,25 @@ class Context:
 
 @dataclasses.dataclass(frozen=True)
 class BaseRoute:
-    """What all routes have: a path's template, a handler, a name; the handler's own when none is given."""
+    """The base of all routes: a path template, a handler, and a name, by default the handler's."""
 
     path: str
     handler: types.Handler
     name: str = ""
 
     @property
-    def title(self) -> str:
-        """The name under which a URL is built."""
+    def url_name(self) -> str:
+        """The name of the route for building URLs."""
         return self.name or getattr(self.handler, "__name__", type(self.handler).__name__)
 
 
 @dataclasses.dataclass(frozen=True)
 class Route(BaseRoute):
-    """Serves the requests of some methods for a path; GET brings HEAD along.
+    """A route for requests of some methods; GET includes HEAD.
 
-    With ``pagination``, ``page_number``, ``limit_offset`` or ``cursor``, it answers with one page of what the handler
-    gives; by default, as the handler is marked by ``paginator.paginated``. ``description`` gives what an OpenAPI
-    document has to say of it that its handler's signature doesn't.
+    With ``pagination`` (``page_number``, ``limit_offset`` or ``cursor``), responses contain one page of the handler's
+    result; the default is the style set by ``paginator.paginated``. ``description`` adds to the OpenAPI document what
+    the handler's signature doesn't express.
     """
 
     methods: collections.abc.Collection[str] = ("GET",)
@@ -120,32 +129,33 @@ class Route(BaseRoute):
             object.__setattr__(self, "pagination", style_of(self.handler))
 
     @property
-    def served(self) -> types.Handler:
-        """What serves a request: the handler, or what answers with one page of what that gives.
+    def effective_handler(self) -> types.Handler:
+        """The handler, wrapped to return one page if the route has pagination.
 
-        :raises ApplicationError: there is no such pagination.
+        :raises ApplicationError: the pagination style is unknown.
         """
         return self.handler if self.pagination is None else paginated(self.handler, self.pagination)
 
     def endpoints(self, context: Context) -> dict[str, Endpoint]:
-        """Give by method the function that serves it.
+        """Return the compiled endpoint for each method.
 
-        :raises ComponentNotFound: nothing provides one of the handler's parameters.
-        :raises ApplicationError: there is no such pagination.
+        :raises ComponentNotFound: no component provides one of the handler's parameters.
+        :raises ApplicationError: the pagination style is unknown.
         """
-        handler = self.served
+        handler = self.effective_handler
         plan = context.plan(Path(self.path), handler)
-        return dict.fromkeys(map(str.upper, self.methods), _compiled(plan, handler, context))
+        return dict.fromkeys(map(str.upper, self.methods), _compile(plan, handler, context))
 
 
 @dataclasses.dataclass(frozen=True)
 class WebSocketRoute(BaseRoute):
-    """Serves the web sockets of a path.
+    """A route for web sockets.
 
-    With ``allowed_origins``, such as ``["https://example.com"]``, a page of another site is answered with 403: browsers
-    open sockets, with cookies, for the pages of any. What isn't a browser says no ``Origin``, and is served.
+    With ``allowed_origins``, such as ``["https://example.com"]``, pages of other sites get a 403 response: browsers
+    open sockets, with cookies, for the pages of any site. Clients that send no ``Origin`` aren't browsers; they are
+    served.
 
-    :raises ApplicationError: one isn't a scheme and a host, with a port if it isn't the scheme's own.
+    :raises ApplicationError: an origin isn't a scheme and a host, with a port unless it is the scheme's default.
     """
 
     allowed_origins: collections.abc.Collection[str] | None = None
@@ -159,42 +169,46 @@ class WebSocketRoute(BaseRoute):
             )
 
     def endpoints(self, context: Context) -> dict[str, Endpoint]:
-        """Give the function that serves a socket, under the name that stands for its method."""
+        """Return the compiled endpoint, by the pseudo-method of web sockets.
+
+        :raises ComponentNotFound: no component provides one of the handler's parameters.
+        :raises ApplicationError: the handler isn't a coroutine function.
+        """
         if not concurrency.is_async(self.handler):
-            raise exceptions.ApplicationError(f"The handler '{self.title}' of a web socket must be 'async def'")
+            raise exceptions.ApplicationError(f"The handler '{self.url_name}' of a web socket must be 'async def'")
         plan = context.plan(Path(self.path), self.handler)
-        source = _function(plan, _stacked(plan, ["{lines}", "await handler({arguments})"]))
+        source = _function_source(plan, _add_exit_stack(plan, ["{lines}", "await handler({arguments})"]))
         serve = t.cast(Endpoint, plan.function(source, handler=self.handler, **_globals(context)))
-        return {WEBSOCKET: serve if self.allowed_origins is None else _of_origins(self.allowed_origins, serve)}
+        return {WEBSOCKET: serve if self.allowed_origins is None else _restrict_origins(self.allowed_origins, serve)}
 
 
 def _is_origin(text: t.Any) -> bool:
     return isinstance(text, str) and re.fullmatch(r"[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/?#@*]+", text) is not None
 
 
-def _of_origins(origins: collections.abc.Collection[str], serve: Endpoint) -> Endpoint:
-    """Return what serves the web sockets of pages of these origins alone."""
+def _restrict_origins(origins: collections.abc.Collection[str], serve: Endpoint) -> Endpoint:
+    """Return an endpoint that serves the web sockets of these origins' pages only."""
     allowed = frozenset(origin.lower().encode() for origin in origins)
 
-    async def served(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
+    async def serve_allowed(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
         if all(value.lower() in allowed for name, value in scope["headers"] if name == b"origin"):
             return await serve(scope, receive, send)
         await receive()
         return await send({"type": "websocket.close", "code": 1008, "reason": "another site's page"})
 
-    return served
+    return serve_allowed
 
 
-def _compiled(plan: Plan, handler: types.Handler, context: Context) -> Endpoint:
-    dump = _dump(handler)
-    source = _function(plan, _handling(plan, handler, dump is not None), _SENDING)
+def _compile(plan: Plan, handler: types.Handler, context: Context) -> Endpoint:
+    dump = _response_encoder(handler)
+    source = _function_source(plan, _handling_lines(plan, handler, dump is not None), _SENDING)
     return t.cast(Endpoint, plan.function(source, handler=handler, dump=dump, **_globals(context)))
 
 
-def _dump(handler: types.Handler) -> collections.abc.Callable[[t.Any], bytes] | None:
-    """What makes JSON of a returned value: the schema that the handler is annotated to return, if one.
+def _response_encoder(handler: types.Handler) -> collections.abc.Callable[[t.Any], bytes] | None:
+    """Return the encoder of the handler's return annotation, None if that has no schema.
 
-    :raises ApplicationError: there is no such schema.
+    :raises ApplicationError: no schema can be made for the annotation.
     """
     returned = schemas.without_none(signature(handler)[1])
     values = [kind for kind in schemas.members(returned) if not _is_response(kind)]
@@ -211,14 +225,14 @@ def _is_response(annotation: t.Any) -> bool:
     return isinstance(annotation, type) and issubclass(annotation, http.Response)
 
 
-def _handling(plan: Plan, handler: types.Handler, has_schema: bool) -> list[str]:
-    made = [f"result = {_call(handler)}", *(_ENCODED_BY_SCHEMA if has_schema else _ENCODED)]
-    if not plan.stacked:
+def _handling_lines(plan: Plan, handler: types.Handler, has_schema: bool) -> list[str]:
+    made = [f"result = {_call_expression(handler)}", *(_ENCODED_BY_SCHEMA if has_schema else _ENCODED)]
+    if not plan.needs_exit_stack:
         return ["{lines}", *made, *_WITHOUT_BODY]
-    return [*_stacked(plan, ["{lines}", *made, *_STREAMED]), *_WITHOUT_BODY]
+    return [*_add_exit_stack(plan, ["{lines}", *made, *_STREAMED]), *_WITHOUT_BODY]
 
 
-def _call(handler: types.Handler) -> str:
+def _call_expression(handler: types.Handler) -> str:
     if concurrency.is_async(handler):
         return "await handler({arguments})"
     if concurrency.is_async_generator(handler) or concurrency.is_generator(handler):
@@ -226,8 +240,8 @@ def _call(handler: types.Handler) -> str:
     return "await run_in_thread(handler, {arguments})"
 
 
-# What can't be encoded is left to the response, which says why not. What a schema can't encode is not: without the
-# schema, the response would have the fields that it hides.
+# A value that can't be encoded is passed to the response, which raises the right error. A value that a schema can't
+# encode is not: without the schema, the response would contain the fields that it hides.
 _ENCODED: t.Final = [
     "try:",
     f"    body = json(result) if {_IS_PLAIN} else None",
@@ -238,16 +252,16 @@ _ENCODED_BY_SCHEMA: t.Final = ["body = dump(result) if not isinstance(result, UN
 
 _WITHOUT_BODY: t.Final = [
     "if body is None:",
-    "    return await deliver(await answer(result), scope, receive, send)",
+    "    return await send_response(await to_response(result), scope, receive, send)",
 ]
 
-# A stream may use what generator components made, so these end after it; a body that is complete is sent after them,
-# so that nothing is acknowledged which their end could still refuse.
+# A stream may use values of generator components, so it is sent before they end. A complete body is sent after they
+# have ended, so that nothing is acknowledged which their end may still refuse.
 _STREAMED: t.Final = [
     "if body is None:",
-    "    result = await answer(result)",
+    "    result = await to_response(result)",
     "    if isinstance(result, StreamingResponse):",
-    "        return await deliver(result, scope, receive, send)",
+    "        return await send_response(result, scope, receive, send)",
 ]
 
 _SENDING: t.Final = [
@@ -260,28 +274,28 @@ _SENDING: t.Final = [
 _CLOSING: t.Final = ["finally:", "    if FORM in scope:", "        await scope[FORM].close()"]
 
 
-def _stacked(plan: Plan, body: list[str]) -> list[str]:
-    return ["async with AsyncExitStack() as stack:", *_indented(body)] if plan.stacked else body
+def _add_exit_stack(plan: Plan, body: list[str]) -> list[str]:
+    return ["async with AsyncExitStack() as stack:", *_indent(body)] if plan.needs_exit_stack else body
 
 
-def _function(plan: Plan, handling: list[str], sending: collections.abc.Iterable[str] = ()) -> str:
+def _function_source(plan: Plan, handling: list[str], sending: collections.abc.Iterable[str] = ()) -> str:
     body = [
         "try:",
-        *_indented(handling),
+        *_indent(handling),
         "except Exception as error:",
-        "    return await failed(scope, receive, send, error)",
-        *(_CLOSING if _receives(plan) else ()),
+        "    return await handle_error(scope, receive, send, error)",
+        *(_CLOSING if _may_receive(plan) else ()),
         *sending,
     ]
-    return "\n".join(["async def run(scope, receive, send):", *_indented(body)])
+    return "\n".join(["async def run(scope, receive, send):", *_indent(body)])
 
 
-def _receives(plan: Plan) -> bool:
-    """Whether a request's body may be read: only then can there be a form to close."""
+def _may_receive(plan: Plan) -> bool:
+    """Whether a request's body may be read: otherwise there can't be a form to close."""
     return any("receive" in line for line in (*plan.lines, plan.arguments))
 
 
-def _indented(lines: collections.abc.Iterable[str]) -> list[str]:
+def _indent(lines: collections.abc.Iterable[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
@@ -303,41 +317,41 @@ def _globals(context: Context) -> dict[str, t.Any]:
         "StreamingResponse": http.StreamingResponse,
         "UNENCODABLE": (TypeError, ValueError, RecursionError),
         "UNENCODED": (http.Response, type(None)),
-        "answer": answer,
+        "to_response": to_response,
         "app": context.app,
         "content_length": _content_length,
-        "deliver": functools.partial(_deliver, context.send_timeout),
-        "failed": context.failed,
+        "send_response": functools.partial(_send_response, context.send_timeout),
+        "handle_error": context.handle_error,
         "json": json,
         "run_in_thread": concurrency.run_in_thread,
     }
 
 
-async def _deliver(
+async def _send_response(
     timeout: float, response: http.Response, scope: types.Scope, receive: types.Receive, send: types.Send
 ) -> None:
-    """Send a response object; note when it begins, and leave no stream open behind it."""
-    if type(response).__call__ is not http.Response.__call__:  # else it is whole, and nothing waits for the client
-        send = timed(send, timeout)
+    """Send a response, record that it has started, and close its stream."""
+    if type(response).__call__ is not http.Response.__call__:  # a complete response holds nothing while it waits
+        send = add_send_timeout(send, timeout)
     try:
-        await response(scope, receive, _noting(scope, send))
+        await response(scope, receive, _mark_started(scope, send))
     finally:
         if isinstance(response, http.StreamingResponse):
             await _close(response.body_iterator)
 
 
-def _noting(scope: types.Scope, send: types.Send) -> types.Send:
-    async def noting(message: types.Message) -> None:
-        scope[STARTED] = True
+def _mark_started(scope: types.Scope, send: types.Send) -> types.Send:
+    async def mark_and_send(message: types.Message) -> None:
+        scope[RESPONSE_STARTED] = True
         await send(message)
 
-    return noting
+    return mark_and_send
 
 
-def guarded(app: Endpoint, failed: Failed, timeout: float = math.inf) -> Endpoint:
-    """Return an application whose errors are answered, as long as it has not begun to answer itself.
+def handle_errors(app: Endpoint, handle_error: ErrorHandler, timeout: float = math.inf) -> Endpoint:
+    """Return an application that passes its errors to ``handle_error``.
 
-    A client that takes nothing of a stream of its for ``timeout`` seconds is hung up on.
+    The connection is closed if the client reads nothing of a stream for ``timeout`` seconds.
     """
 
     async def serve(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
@@ -346,13 +360,13 @@ def guarded(app: Endpoint, failed: Failed, timeout: float = math.inf) -> Endpoin
         async def send_timed(message: types.Message) -> None:
             nonlocal timed_send
             if timed_send is None and message.get("more_body"):
-                timed_send = timed(send, timeout)
+                timed_send = add_send_timeout(send, timeout)
             await (timed_send or send)(message)
 
         try:
-            await app(scope, receive, _noting(scope, send_timed))
-        except Exception as error:  # noqa: BLE001 - it raises what nobody expected again
-            await failed(scope, receive, send, error)
+            await app(scope, receive, _mark_started(scope, send_timed))
+        except Exception as error:  # noqa: BLE001 - it raises unexpected errors again
+            await handle_error(scope, receive, send, error)
 
     return serve
 
@@ -362,21 +376,21 @@ async def _close(iterator: t.Any) -> None:
         await aclose()
 
 
-def without_body(endpoint: Endpoint) -> Endpoint:
-    """Give the endpoint for HEAD: what GET would answer, headers and all, without a body (RFC 9110, section 9.3.2)."""
+def head_endpoint(endpoint: Endpoint) -> Endpoint:
+    """Return the endpoint for HEAD: the response of GET without its body (RFC 9110, section 9.3.2)."""
 
     async def head(scope: types.Scope, receive: types.Receive, send: types.Send) -> None:
-        async def bodiless(message: types.Message) -> None:
+        async def send_without_body(message: types.Message) -> None:
             is_body = message["type"] == "http.response.body"
             await send({"type": "http.response.body", "body": b""} if is_body else message)
             if is_body and message.get("more_body"):
-                raise _Enough
+                raise _StopStreaming
 
-        with contextlib.suppress(_Enough):
-            await endpoint(scope, receive, bodiless)
+        with contextlib.suppress(_StopStreaming):
+            await endpoint(scope, receive, send_without_body)
 
     return head
 
 
-class _Enough(Exception):
-    """Ends a stream of which nobody wants the rest."""
+class _StopStreaming(Exception):
+    """Stops a stream whose body isn't sent."""

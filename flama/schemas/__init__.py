@@ -1,5 +1,6 @@
-"""Schemas: users' models behind the few things that we ask of their library."""
+"""Schemas: one interface to the models of pydantic and msgspec."""
 
+from flama.schemas._large_bodies import RecordLimit, decode_large, names_of_large, turn
 from flama.schemas.adapter import (
     LARGE,
     Adapter,
@@ -17,7 +18,6 @@ from flama.schemas.adapter import (
     to_jsonable,
     without_none,
 )
-from flama.schemas.large import RecordLimit, decode_large, names_of_large, turn
 
 __all__ = [
     "Adapter",

@@ -1,4 +1,4 @@
-"""Decimals read from the digits that a body of JSON has, of which a float would keep only the first 15 or so."""
+"""Exact decimals from JSON bodies, whose digits a float would truncate after about 15."""
 
 import collections.abc
 import decimal
@@ -7,10 +7,10 @@ import typing as t
 
 import msgspec
 
-__all__ = ["Shape", "quote_decimals", "shape"]
+__all__ = ["DecimalPaths", "find_decimals", "quote_decimals"]
 
-Shape: t.TypeAlias = dict[t.Any, t.Any] | None
-"""Where decimals are in a value: under which keys, or with ``_EACH`` in each item. None for a decimal itself."""
+DecimalPaths: t.TypeAlias = dict[t.Any, t.Any] | None
+"""The places of decimals in a value, by key, with ``_EACH`` for all items; None stands for a decimal itself."""
 
 _EACH: t.Final = object()
 _LONG: t.Final = re.compile(rb"[0-9][0-9.]{15}")
@@ -25,18 +25,18 @@ _CONTAINERS: t.Final = (
 _Fields: t.TypeAlias = collections.abc.Callable[[t.Any], collections.abc.Mapping[str, t.Any] | None]
 
 
-def shape(annotation: t.Any, fields: _Fields) -> Shape:
-    """Return where decimals are in values of a type, ``{}`` if nowhere.
+def find_decimals(annotation: t.Any, fields: _Fields) -> DecimalPaths:
+    """Return the places of decimals in values of a type, ``{}`` if it contains none.
 
-    ``fields`` returns the annotations of a model's fields by each name under which they are sent, None of no model.
+    ``fields`` returns the annotations of a model's fields by each input name, None for a type that isn't a model.
     """
-    return _shape(annotation, fields, {})
+    return _find(annotation, fields, {})
 
 
-def quote_decimals(body: bytes, where: Shape) -> bytes:
-    """Return a body of JSON with its long decimals as texts, which a schema reads with all their digits.
+def quote_decimals(body: bytes, where: DecimalPaths) -> bytes:
+    """Return a JSON body with its long decimals as strings, which a schema reads with all their digits.
 
-    What isn't JSON, or has another shape, is returned as it is.
+    A body that isn't JSON, or has another structure, is returned unchanged.
     """
     if not _LONG.search(body):
         return body
@@ -46,40 +46,40 @@ def quote_decimals(body: bytes, where: Shape) -> bytes:
         return body
 
 
-def _shape(annotation: t.Any, fields: _Fields, known: dict[t.Any, dict[t.Any, t.Any]]) -> Shape:
+def _find(annotation: t.Any, fields: _Fields, known: dict[t.Any, dict[t.Any, t.Any]]) -> DecimalPaths:
     if annotation is decimal.Decimal:
         return None
     if hasattr(annotation, "__value__"):  # an alias of PEP 695
-        return _shape(annotation.__value__, fields, known)
+        return _find(annotation.__value__, fields, known)
     if (origin := t.get_origin(annotation)) is None:
-        return _shape_of_model(annotation, fields, known)
+        return _find_in_model(annotation, fields, known)
     arguments = _types_in(annotation)
     if origin in _MAPPINGS:
         del arguments[:1]
-    if len(arguments) != 1:  # which of several is meant is told by the value, and a text may mean another
+    if len(arguments) != 1:  # the value decides between several types, and a string might select another one
         return {}
-    inner = _shape(arguments[0], fields, known)
+    inner = _find(arguments[0], fields, known)
     return inner if inner == {} or origin not in _CONTAINERS else {_EACH: inner}
 
 
 def _types_in(annotation: t.Any) -> list[t.Any]:
-    """Return the arguments of a generic type that are types of values: not what annotates them, not None."""
+    """Return the type arguments of a generic type, without metadata and None."""
     arguments = t.get_args(annotation)
     several = arguments[:1] if hasattr(annotation, "__metadata__") else arguments
     return [each for each in several if each not in (type(None), ...)]
 
 
-def _shape_of_model(model: t.Any, fields: _Fields, known: dict[t.Any, dict[t.Any, t.Any]]) -> dict[t.Any, t.Any]:
+def _find_in_model(model: t.Any, fields: _Fields, known: dict[t.Any, dict[t.Any, t.Any]]) -> dict[t.Any, t.Any]:
     if model in known:
         return known[model]
-    found = known[model] = {}  # it may be in itself
+    found = known[model] = {}  # the model may be recursive
     for name, inner in (fields(model) or {}).items():
-        if (where := _shape(inner, fields, known)) != {} or where is found:
+        if (where := _find(inner, fields, known)) != {} or where is found:
             found[name] = where
     return found
 
 
-def _quote(raw: bytes, where: Shape) -> bytes:
+def _quote(raw: bytes, where: DecimalPaths) -> bytes:
     first = raw.lstrip()[:1]
     if where is None:
         return b'"%b"' % raw.strip() if first and first in b"-0123456789" else raw

@@ -1,4 +1,4 @@
-"""The adapter: what we ask of a schema library, whichever it is."""
+"""The adapter: one interface to schema libraries."""
 
 import collections.abc
 import dataclasses
@@ -14,11 +14,11 @@ __all__ = [
     "ERROR_LIMIT",
     "INPUT_LIMIT",
     "LARGE",
-    "Shape",
+    "SchemaSpec",
     "adapter",
     "annotations",
     "answers",
-    "blanks",
+    "empty_bodies",
     "encoder",
     "field_names",
     "fields_of_form",
@@ -31,31 +31,31 @@ __all__ = [
     "members",
     "names",
     "parameter_reader",
-    "plain",
+    "to_builtins",
     "to_jsonable",
-    "too_many",
+    "too_many_errors",
     "without_none",
 ]
 
 ERROR_LIMIT: t.Final = 100
-"""Errors of one value beyond which none of them is listed."""
+"""The maximum number of errors of one value; if there are more, none of them is listed."""
 
 INPUT_LIMIT: t.Final = 16 * 1024
-"""Bytes of a body above which errors don't repeat what was sent: each of them may hold the whole of it."""
+"""The size in bytes of a body above which errors omit the input, since each may repeat the whole body."""
 
 
 LARGE: t.Final = 64 * 1024
-"""Bytes of a body above which it is decoded in slices: they take a few milliseconds, in which nobody else is served."""
+"""The size in bytes of a body above which it is decoded in slices, which block the event loop for milliseconds."""
 
-_LOC_LIMIT: t.Final = 100  # characters of each part of an error's place, which may be a name that was sent
+_LOC_LIMIT: t.Final = 100  # characters of each part of an error's location, which may come from the input
 _MESSAGE_LIMIT: t.Final = 1_000
 
 
 class Adapter(t.Protocol):
-    """One schema, in the form that an annotation asks for.
+    """The schema of an annotation.
 
-    ``many`` is whether that is a list, and ``lists`` are the names of the fields that are lists of models. With
-    ``stops_at_first``, validation ends at the first error.
+    ``many`` is true if the annotation is a list; ``lists`` are the names of the fields that are lists of models. If
+    ``stops_at_first`` is true, validation ends at the first error.
     """
 
     many: bool
@@ -63,90 +63,91 @@ class Adapter(t.Protocol):
     stops_at_first: bool
 
     def decode(self, body: bytes) -> t.Any:
-        """Give the validated value that these bytes of JSON hold.
+        """Return the validated value of a JSON body.
 
-        :raises DecodeError: they hold no JSON.
-        :raises ValidationError: the value doesn't fit the schema.
+        :raises DecodeError: the body isn't valid JSON.
+        :raises ValidationError: the value doesn't match the schema.
         """
 
     def names(self, body: bytes) -> list[str]:
-        """Give the names that these bytes of JSON have for fields, each once; of a list, those of all that is in it.
+        """Return the distinct keys of the object, or of all objects in the list, of a JSON body.
 
-        They may be none of the schema's. Of what is no JSON, or no object, there are none: :meth:`decode` tells.
+        They may not be the schema's fields. The list is empty if the body isn't JSON or has no object: :meth:`decode`
+        raises the error.
         """
         ...
 
     def convert(self, form: collections.abc.Mapping[str, list[t.Any]]) -> t.Any:
-        """Give the validated value of what a form holds: by name all the strings and files that were sent.
+        """Return the validated value of a form, which maps each name to all of its strings and files.
 
-        :raises ValidationError: the value doesn't fit the schema.
+        :raises ValidationError: the value doesn't match the schema.
         """
 
     def encode(self, value: t.Any) -> bytes:
-        """Give the JSON of a value as the schema has it: what it doesn't know is dropped, defaults are added.
+        """Encode a value as JSON by the schema: unknown fields are dropped, defaults are added.
 
-        :raises SerializationError: the value doesn't fit the schema.
+        :raises SerializationError: the value doesn't match the schema.
         """
         ...
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Shape:
-    """What an annotation asks for: a schema, or ``many`` of it; ``plain`` as dictionaries, else as the model.
+class SchemaSpec:
+    """The parts of an annotation: a schema, a list of it if ``many``, dictionaries instead of models if ``as_dict``.
 
-    The schema is a model, or a type made of models, lists and mappings.
+    The schema is a model, or a type composed of models, lists and mappings.
     """
 
     schema: t.Any
     many: bool = False
     partial: bool = False
-    plain: bool = False
+    as_dict: bool = False
 
-    def whole(self, model: t.Any) -> t.Any:
-        """Give the model, or the list of it where many are asked for."""
+    def full_type(self, model: t.Any) -> t.Any:
+        """Return the model, or the type of lists of it if ``many``."""
         return list[model] if self.many else model
 
 
-def blanks(shape: Shape) -> dict[bytes, bytes]:
-    """Return the bodies without content, with the JSON that each stands for: an empty list or object.
+def empty_bodies(spec: SchemaSpec) -> dict[bytes, bytes]:
+    """Map the bodies without content to the JSON that they stand for, an empty list or object.
 
-    Null is one of them for a model, or a list of models.
+    For a model, or a list of models, null is one of them.
     """
-    origin = t.get_origin(bare := _bare(shape.schema)) or bare
-    if shape.many or _is_model(bare):
-        return dict.fromkeys((b"", b"null"), b"[]" if shape.many else b"{}")
+    origin = t.get_origin(bare := _strip_metadata(spec.schema)) or bare
+    if spec.many or _is_model(bare):
+        return dict.fromkeys((b"", b"null"), b"[]" if spec.many else b"{}")
     if origin in _COLLECTIONS or origin in _MAPPINGS:
         return {b"": b"[]" if origin in _COLLECTIONS else b"{}"}
     return {}
 
 
-def _bare(annotation: t.Any) -> t.Any:
+def _strip_metadata(annotation: t.Any) -> t.Any:
     return annotation.__origin__ if hasattr(annotation, "__metadata__") else annotation
 
 
 def adapter(annotation: t.Any) -> Adapter | None:
-    """Return the adapter for a type that JSON has objects or lists for, None for any other.
+    """Return the adapter for a type whose JSON form is an object or a list, None for any other.
 
-    It is ``Annotated[Schema, SchemaMetadata(Model)]``, a model, a mapping, or a union, a list or another collection in
-    which there is one.
+    Such a type is ``Annotated[Schema, SchemaMetadata(Model)]``, a model or a mapping. Unions, lists and other
+    collections that contain one of these count, too.
 
-    :raises ApplicationError: the library of the models has no schema for the type.
+    :raises ApplicationError: the models' library has no schema for the type.
     """
-    shape = _shape(unwrap(annotation))
-    if shape is None:
+    spec = _schema_spec(unwrap(annotation))
+    if spec is None:
         return None
-    library = _module("msgspec") if _is_json(shape.schema) else _library_of(shape.schema)
+    library = _module("msgspec") if _is_json(spec.schema) else _library_of(spec.schema)
     try:
-        return t.cast(Adapter, library.adapter(shape))
+        return t.cast(Adapter, library.adapter(spec))
     except (TypeError, *library.SCHEMA_ERRORS) as error:
         reason = str(error).partition("\n")[0]
-        raise exceptions.ApplicationError(f"{shape.schema!r} is no schema: {reason}") from error
+        raise exceptions.ApplicationError(f"{spec.schema!r} is no schema: {reason}") from error
 
 
 def encoder(annotation: t.Any) -> collections.abc.Callable[[t.Any], bytes] | None:
-    """Return what makes JSON of a value as a type's models have it; None for a type without models.
+    """Return the JSON encoder of a type that contains models, None for any other.
 
-    :raises ApplicationError: the library of the models has no schema for the type.
+    :raises ApplicationError: the models' library has no schema for the type.
     """
     annotation = unwrap(annotation)
     found = adapter(annotation) if _has_model(annotation) else None
@@ -154,32 +155,32 @@ def encoder(annotation: t.Any) -> collections.abc.Callable[[t.Any], bytes] | Non
 
 
 def names(schema: t.Any, *, output: bool = False) -> tuple[str, ...] | None:
-    """Give the names by which the fields of a schema are sent, or with ``output`` those by which they are answered.
+    """Return the names of a schema's fields in requests, or in responses with ``output``.
 
-    None where the schema says itself what becomes of any other that is sent: that it is taken, or passed over.
+    None if the schema itself is configured to accept or ignore other names.
     """
     schema = unwrap(schema)
     return t.cast("tuple[str, ...] | None", _library(schema).names(schema, output=output))
 
 
 def answers(annotation: t.Any, name: str) -> bool:
-    """Whether values of a type are answered with this field of theirs; without a model, all fields are answered."""
+    """Whether responses with values of a type contain a field; without a model, they contain all."""
     metadata = types.get_schema_metadata(annotation)
     models = [each for each in members(unwrap(metadata.schema if metadata else annotation)) if _is_model(each)]
     return all(_library(model).answers(model, name) for model in models)
 
 
 def annotations(model: t.Any) -> dict[str, t.Any]:
-    """Return the annotations of a model's fields, by each name under which they may be sent."""
+    """Return the annotations of a model's fields, by each of their input names."""
     return t.cast("dict[str, t.Any]", _library(model).annotations(model))
 
 
 def parameter_reader(annotation: t.Any, *, many: bool = False) -> collections.abc.Callable[[t.Any], t.Any]:
-    """Give the function that makes a value of this type from a parameter's string, or from the list of its strings.
+    """Return the function that converts the string of a parameter, or a list of its strings, to a type.
 
-    It raises :class:`ValueError` with the library's errors; :func:`invalid` makes the answer from them.
+    The function raises :class:`ValueError` with the library's errors, which :func:`invalid` formats.
 
-    :raises ApplicationError: strings can't be made into the type.
+    :raises ApplicationError: strings don't convert to the type.
     """
     library = _module("pydantic")
     try:
@@ -190,31 +191,32 @@ def parameter_reader(annotation: t.Any, *, many: bool = False) -> collections.ab
 
 
 def to_jsonable(value: t.Any) -> t.Any:
-    """Return what pydantic makes of a value of a type that it knows for JSON: dictionaries, lists, texts, numbers."""
+    """Convert a value of a type that pydantic supports to dictionaries, lists, strings and numbers."""
     return _module("pydantic").to_jsonable(value)
 
 
 def json_schema(annotation: t.Any, *, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """Give the JSON Schema of a type, and by name those of the models in it, to which it refers as ``reference``.
+    """Return the JSON Schema of a type, and those of the models in it by name.
 
-    ``reference`` is a format of the model's ``name``. With ``output`` the schema is of what is sent rather than taken.
+    ``reference`` is the format of references to models, with the field ``name``. With ``output`` the schema describes
+    responses, otherwise requests.
 
-    :raises TypeError: the type, or one in it, has no form in JSON that its library knows.
+    :raises TypeError: the library has no JSON form for the type, or for a type in it.
     """
     annotation = unwrap(annotation)
-    shape = _shape(annotation) or Shape(annotation)
-    library = _library_of(shape.schema)
-    return t.cast(tuple[dict[str, t.Any], dict[str, t.Any]], library.json_schema(shape, output, reference))
+    spec = _schema_spec(annotation) or SchemaSpec(annotation)
+    library = _library_of(spec.schema)
+    return t.cast(tuple[dict[str, t.Any], dict[str, t.Any]], library.json_schema(spec, output, reference))
 
 
 def is_many(annotation: t.Any) -> bool:
-    """Whether a type is of a list or another collection, or optionally so."""
+    """Whether a type is a list or another collection, or an optional one."""
     kinds = members(without_none(unwrap(annotation)))
     return all(t.get_origin(kind) in _COLLECTIONS for kind in kinds)
 
 
 def lists_of_models(annotations: collections.abc.Mapping[str, t.Any]) -> tuple[str, ...]:
-    """Return the names of the fields that are lists, or other collections, of models or mappings."""
+    """Return the names of the fields that are collections of models or mappings."""
     kinds = {name: members(unwrap(annotation)) for name, annotation in annotations.items()}
     return tuple(name for name, several in kinds.items() if any(map(_is_list_of_models, several)))
 
@@ -229,7 +231,7 @@ def is_model(annotation: t.Any) -> bool:
 
 
 def is_structured(annotation: t.Any) -> bool:
-    """Whether a type's values are objects in JSON, or collections or alternatives in which there are objects."""
+    """Whether a type's JSON form is an object, or a collection or a union that contains objects."""
     if hasattr(annotation, "__metadata__"):
         return types.is_schema(annotation) or is_structured(annotation.__origin__)
     origin = t.get_origin(annotation) or annotation
@@ -241,7 +243,7 @@ def is_structured(annotation: t.Any) -> bool:
 
 
 def members(annotation: t.Any) -> tuple[t.Any, ...]:
-    """Return the alternatives that a union consists of; any other type is the only one."""
+    """Return the members of a union, flattened; any other type is its only member."""
     if hasattr(annotation, "__metadata__"):
         return members(annotation.__origin__)
     if t.get_origin(annotation) not in _UNIONS:
@@ -257,7 +259,7 @@ _MAPPINGS: t.Final = (dict, collections.abc.Mapping, collections.abc.MutableMapp
 
 
 def without_none(annotation: t.Any) -> t.Any:
-    """Return the type that an optional type is when it isn't None, and any other as it is."""
+    """Return an optional type without None; any other type unchanged."""
     arguments = t.get_args(annotation)
     if hasattr(annotation, "__metadata__"):
         return rebuild(annotation, without_none)
@@ -269,65 +271,71 @@ def without_none(annotation: t.Any) -> t.Any:
 def fields_of_form(
     form: collections.abc.Mapping[str, list[t.Any]], annotations: collections.abc.Mapping[str, t.Any]
 ) -> dict[str, t.Any]:
-    """Give a form's fields: all values of one that takes many, of any other the last."""
+    """Return the fields of a form: all values of a collection, the last value of any other field."""
     return {name: values if is_many(annotations.get(name)) else values[-1] for name, values in form.items()}
 
 
 def field_names(content: t.Any) -> list[str]:
-    """Give the names of the fields of what JSON holds, an object or a list of them, each once."""
+    """Return the distinct keys of an object, or of the objects in a list."""
     objects = content if isinstance(content, list) else [content]
     return list(dict.fromkeys(name for each in objects if isinstance(each, dict) for name in each))
 
 
-def too_many() -> dict[str, t.Any]:
-    """Return the error that stands for so many that a list of them would be larger than what was sent."""
+def too_many_errors() -> dict[str, t.Any]:
+    """Return the error that replaces more than ``ERROR_LIMIT`` errors, whose list could be larger than the input."""
     return {"type": "too_many_errors", "loc": [], "msg": f"There are more than {ERROR_LIMIT} errors"}
 
 
 def invalid(errors: collections.abc.Iterable[dict[str, t.Any]], loc: tuple[t.Any, ...] = ()) -> dict[str, t.Any]:
-    """Return the detail of a validation error: each error by the dotted name of its field.
+    """Return the detail of a validation error: the errors by the dotted names of their fields.
 
-    Names and messages are cut, as what was sent may be in them.
+    Names and messages are truncated, since they may contain the input.
     """
     located = [
-        {**error, "loc": [*loc, *map(_cut, error["loc"])], "msg": error["msg"][:_MESSAGE_LIMIT]} for error in errors
+        {**error, "loc": [*loc, *map(_truncate, error["loc"])], "msg": error["msg"][:_MESSAGE_LIMIT]}
+        for error in errors
     ]
     return {".".join(map(str, error["loc"])) or "body": error for error in reversed(located)}
 
 
-def _cut(part: t.Any) -> t.Any:
+def _truncate(part: t.Any) -> t.Any:
     return part[:_LOC_LIMIT] if isinstance(part, str) else part
 
 
-def plain(value: t.Any, opened: collections.abc.Callable[[t.Any], t.Any]) -> t.Any:
-    """Give a validated value with every model in it as a dictionary; ``opened`` gives a model's, or what isn't one."""
-    match opened(value):
+def to_builtins(value: t.Any, model_fields: collections.abc.Callable[[t.Any], t.Any]) -> t.Any:
+    """Convert each model in a validated value to a dictionary.
+
+    ``model_fields`` returns a model's fields as a dictionary, and any other value unchanged.
+    """
+    match model_fields(value):
         case dict() as fields:
-            return {key: plain(item, opened) for key, item in fields.items()}
+            return {key: to_builtins(item, model_fields) for key, item in fields.items()}
         case list() as items:
-            return [plain(item, opened) for item in items]
+            return [to_builtins(item, model_fields) for item in items]
         case tuple() as items:
-            made = [plain(item, opened) for item in items]
+            made = [to_builtins(item, model_fields) for item in items]
             return getattr(items, "_make", tuple)(made)
         case set() | frozenset() as items:
-            made = [plain(item, opened) for item in items]
+            made = [to_builtins(item, model_fields) for item in items]
             return made if any(isinstance(item, dict) for item in made) else type(items)(made)
         case other:
             return other
 
 
-def _shape(annotation: t.Any) -> Shape | None:
+def _schema_spec(annotation: t.Any) -> SchemaSpec | None:
     if metadata := types.get_schema_metadata(annotation):
         many = t.get_origin(annotation) is list or t.get_origin(annotation.__origin__) is list
-        return Shape(_check_schema(unwrap(metadata.schema), metadata.partial), many, metadata.partial, plain=True)
+        return SchemaSpec(
+            _check_schema(unwrap(metadata.schema), metadata.partial), many, metadata.partial, as_dict=True
+        )
     if t.get_origin(annotation) is list and _is_model(element := t.get_args(annotation)[0]):
-        return Shape(element, many=True)
+        return SchemaSpec(element, many=True)
     if _is_model(annotation):
-        return Shape(annotation)
+        return SchemaSpec(annotation)
     if not is_structured(annotation):
         return None
-    opened = _open(annotation)
-    return Shape(opened, plain=opened is not annotation)
+    expanded = _expand_schemas(annotation)
+    return SchemaSpec(expanded, as_dict=expanded is not annotation)
 
 
 def _check_schema(schema: t.Any, partial: bool) -> t.Any:
@@ -339,11 +347,11 @@ def _check_schema(schema: t.Any, partial: bool) -> t.Any:
     return schema
 
 
-def _open(annotation: t.Any) -> t.Any:
-    """Return a type with models in place of the dictionaries that are annotated with them."""
+def _expand_schemas(annotation: t.Any) -> t.Any:
+    """Return a type with each annotated dictionary replaced by its model."""
     if hasattr(annotation, "__metadata__") and (metadata := types.get_schema_metadata(annotation)):
         return _check_schema(unwrap(metadata.schema), metadata.partial)
-    return rebuild(annotation, _open)
+    return rebuild(annotation, _expand_schemas)
 
 
 def _is_model(annotation: t.Any) -> bool:
@@ -364,7 +372,7 @@ def _library(schema: t.Any) -> t.Any:
 
 
 def _library_of(annotation: t.Any) -> t.Any:
-    """Return the library that knows a type: that of a model, or of the models in it."""
+    """Return the library of a type: that of the model, or of the models in it."""
     if _is_model(annotation):
         return _library(annotation)
     models = [each for each in _parts(annotation) if _is_model(each)]
@@ -374,7 +382,7 @@ def _library_of(annotation: t.Any) -> t.Any:
 
 
 def _is_json(annotation: t.Any) -> bool:
-    """Whether a type is made of JSON's own types alone, of which msgspec takes no number that JSON hasn't."""
+    """Whether a type contains JSON types only; msgspec, which reads those, rejects non-finite numbers."""
     return all(each in _JSON for each in _parts(annotation))
 
 
@@ -382,7 +390,7 @@ _JSON: t.Final = (*_MAPPINGS, *_UNIONS, list, str, int, float, bool, type(None),
 
 
 def _parts(annotation: t.Any) -> collections.abc.Iterator[t.Any]:
-    """Yield what a type is made of: itself without its arguments, and the parts of these."""
+    """Yield a type without its arguments, then recursively the parts of the arguments."""
     yield t.Annotated if hasattr(annotation, "__metadata__") else t.get_origin(annotation) or annotation
     for argument in t.get_args(annotation):
         yield from _parts(argument)
@@ -393,11 +401,11 @@ def _has_model(annotation: t.Any) -> bool:
 
 
 def _is_typed_dict(annotation: t.Any) -> bool:
-    return hasattr(annotation, "__required_keys__")  # also those of typing_extensions, another class before 3.12
+    return hasattr(annotation, "__required_keys__")  # before 3.12, typing_extensions has a class of its own
 
 
 def _is_plain_typed_dict(annotation: t.Any) -> bool:
-    """Whether it is a TypedDict that isn't set up for pydantic."""
+    """Whether a type is a TypedDict without a configuration for pydantic."""
     return _is_typed_dict(annotation) and not hasattr(annotation, "__pydantic_config__")
 
 

@@ -1,4 +1,4 @@
-"""Models that pydantic validates as schemas: its own, dataclasses, TypedDicts with a ``__pydantic_config__``."""
+"""Schemas that pydantic validates: its models, dataclasses, TypedDicts with a ``__pydantic_config__``."""
 
 import collections.abc
 import copy
@@ -21,13 +21,13 @@ from pydantic_core import core_schema
 from flama import exceptions
 from flama._annotations import unwrap
 from flama._numbers import find_infinite, spell_infinite
-from flama.schemas._decimals import quote_decimals, shape as shape_of_decimals
+from flama.schemas._decimals import find_decimals, quote_decimals
 from flama.schemas.adapter import (
     ERROR_LIMIT,
     INPUT_LIMIT,
     LARGE,
-    Shape,
-    blanks,
+    SchemaSpec,
+    empty_bodies,
     field_names,
     fields_of_form,
     invalid,
@@ -35,8 +35,8 @@ from flama.schemas.adapter import (
     is_model,
     lists_of_models,
     members,
-    plain,
-    too_many,
+    to_builtins,
+    too_many_errors,
 )
 
 __all__ = [
@@ -52,68 +52,68 @@ __all__ = [
 ]
 
 SCHEMA_ERRORS: t.Final = (pydantic.errors.PydanticUserError,)
-"""What is raised where a type has no schema."""
+"""The errors for a type without a schema."""
 
 
 class PydanticAdapter:
-    """A schema that pydantic validates."""
+    """An adapter for schemas that pydantic validates."""
 
     stops_at_first = False
 
-    def __init__(self, shape: Shape) -> None:
-        model = _model(shape)
-        self.many = shape.many
-        self._adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(shape.whole(model))
+    def __init__(self, spec: SchemaSpec) -> None:
+        model = _model(spec)
+        self.many = spec.many
+        self._adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(spec.full_type(model))
         self._validate_json = self._adapter.validator.validate_json
-        self._has_floats = _mentions(self._adapter.core_schema, _may_be_infinite)
-        self._decimals = shape_of_decimals(shape.whole(model), _sent_annotations)
-        self._partial = shape.partial
+        self._has_floats = _any_schema(self._adapter.core_schema, _may_be_infinite)
+        self._decimals = find_decimals(spec.full_type(model), _input_annotations)
+        self._partial = spec.partial
         self._fields = annotations(model)
-        self.lists = () if shape.many else lists_of_models(self._fields)
+        self.lists = () if spec.many else lists_of_models(self._fields)
         self._is_dataclass = dataclasses.is_dataclass(model)
-        self._result = _result(shape, model)
-        self._blanks = blanks(shape)
+        self._result = _result_converter(spec, model)
+        self._empty_bodies = empty_bodies(spec)
 
     def decode(self, body: bytes) -> t.Any:
-        """Give the validated value of a body of JSON; nothing, or null, counts as an empty object or list."""
+        """Return the validated value of a JSON body; an empty body or null counts as an empty object or list."""
         try:
             validate = self._validate_json if len(body) <= LARGE else self._fail_fast.validate_json
             value = validate(quote_decimals(body, self._decimals) if self._decimals else body)
         except pydantic.ValidationError as error:
-            if (content := self._blanks.get(body.strip())) is not None:
+            if (content := self._empty_bodies.get(body.strip())) is not None:
                 return self.decode(content)
-            raise _refused(error, len(body)) from error
+            raise _decode_error(error, len(body)) from error
         if self._has_floats:
             _check_finite(value)
         return self._result(value)
 
     @functools.cached_property
     def _fail_fast(self) -> pydantic_core.SchemaValidator:
-        """What validates a large value: of 10 MB of wrong items it takes 0.2 s and 100 MB, not 4 s and 1.5 GB."""
-        # else models within are validated by validators of their own, which don't fail fast
-        return pydantic_core.SchemaValidator(_failing_fast(self._adapter.core_schema), _use_prebuilt=False)
+        """The validator of large values: 10 MB of invalid items take 0.2 s and 100 MB instead of 4 s and 1.5 GB."""
+        # otherwise nested models use their own validators, which don't fail fast
+        return pydantic_core.SchemaValidator(_set_fail_fast(self._adapter.core_schema), _use_prebuilt=False)
 
     def names(self, body: bytes) -> list[str]:
-        """Give the names that a body of JSON has for fields."""
+        """Return the distinct keys of a JSON body."""
         try:
             return field_names(pydantic_core.from_json(body))
         except ValueError:
             return []
 
     def convert(self, form: collections.abc.Mapping[str, list[t.Any]]) -> t.Any:
-        """Give the validated value of a form."""
+        """Return the validated value of a form."""
         try:
             value = self._adapter.validate_python(fields_of_form(form, self._fields))
         except pydantic.ValidationError as error:
-            inputs = all(isinstance(value, str) for values in form.values() for value in values)  # none of files
+            inputs = all(isinstance(value, str) for values in form.values() for value in values)  # no files
             raise exceptions.ValidationError(invalid(_errors(error, inputs=inputs))) from error
         _check_finite(value)
         return self._result(value)
 
     def encode(self, value: t.Any) -> bytes:
-        """Give the JSON of a value, under the fields' aliases."""
+        """Encode a value as JSON, with the aliases of its fields."""
         try:
-            value = _attributes(value, self._fields) if self._is_dataclass else value
+            value = _read_attributes(value, self._fields) if self._is_dataclass else value
             valid = self._adapter.validate_python(value, from_attributes=True, by_alias=True, by_name=True)
         except pydantic.ValidationError as error:
             raise exceptions.SerializationError(invalid(_errors(error, inputs=False))) from error
@@ -124,7 +124,7 @@ class PydanticAdapter:
 
     def _write(self, valid: t.Any) -> bytes:
         body = self._adapter.dump_json(valid, by_alias=True, exclude_unset=self._partial)
-        if not self._has_floats or b"null" not in body:  # which pydantic writes for a float that JSON has no form for
+        if not self._has_floats or b"null" not in body:  # pydantic writes null for a non-finite float
             return body
         dumped, source = (
             self._adapter.dump_python(valid, mode=mode, by_alias=True, exclude_unset=self._partial)
@@ -134,28 +134,30 @@ class PydanticAdapter:
         return body if spelled is dumped else msgspec.json.encode(spelled)
 
 
-def adapter(shape: Shape) -> PydanticAdapter:
-    """Give the adapter for what an annotation asks for."""
-    return PydanticAdapter(shape)
+def adapter(spec: SchemaSpec) -> PydanticAdapter:
+    """Return the adapter for the parts of an annotation."""
+    return PydanticAdapter(spec)
 
 
 def names(schema: t.Any, *, output: bool) -> tuple[str, ...] | None:
-    """Give the names by which a schema's fields are sent, or answered; None where it says what becomes of others."""
-    fields = _infos(schema)
+    """Return the names of a schema's fields in requests or responses; None if it accepts or ignores other names."""
+    fields = _field_infos(schema)
     if output:
-        aliases = {name: field.serialization_alias for name, field in fields.items()} | _computed(schema)
+        aliases = {name: field.serialization_alias for name, field in fields.items()} | _computed_aliases(schema)
         return tuple(alias or name for name, alias in aliases.items())
     config = _config(schema)
     if _is_open(schema, config):
         return None
     by_name = bool(config.get("validate_by_name") or config.get("populate_by_name"))
-    found = (_sent_names(name, field.validation_alias, by_name) for name, field in fields.items())
+    found = (_input_names(name, field.validation_alias, by_name) for name, field in fields.items())
     return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
 def answers(schema: t.Any, name: str) -> bool:
-    """Whether records are answered with what they have by this name: not what is excluded, nor masked secrets."""
-    fields = [field for own, field in _infos(schema).items() if name in _sent_names(own, field.validation_alias, True)]
+    """Whether responses contain the field: excluded fields and masked secrets don't count."""
+    fields = [
+        field for own, field in _field_infos(schema).items() if name in _input_names(own, field.validation_alias, True)
+    ]
     if not fields:
         return _config(schema).get("extra") == "allow"
     return any(not (field.exclude or getattr(field, "exclude_if", None) or _is_masked(field)) for field in fields)
@@ -169,9 +171,9 @@ _MASKED: t.Final = (pydantic.SecretStr, pydantic.SecretBytes, pydantic.Secret)
 
 
 def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callable[[t.Any], t.Any]:
-    """Give the function that makes a value of this type from a string, or from ``many``."""
+    """Return the function that converts a string, or a list of strings if ``many``, to a type."""
     adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(annotation)
-    validator, has_floats = adapter.validator, _mentions(adapter.core_schema, _may_be_infinite)
+    validator, has_floats = adapter.validator, _any_schema(adapter.core_schema, _may_be_infinite)
     bare = t.get_args(annotation)[0] if hasattr(annotation, "__metadata__") else annotation
     is_literal = t.get_origin(bare) is t.Literal
     validate = validator.validate_python if many or is_literal else validator.validate_strings
@@ -190,22 +192,22 @@ def parameter_reader(annotation: t.Any, *, many: bool) -> collections.abc.Callab
 
 
 def to_jsonable(value: t.Any) -> t.Any:
-    """Return what a value of a type that pydantic knows is in JSON, under the aliases of its fields."""
+    """Convert a value of a type that pydantic supports to JSON types, with the aliases of its fields."""
     return _serializer(t.cast("t.Any", type(value))).to_python(value, mode="json", by_alias=True)
 
 
 @functools.lru_cache(1000)
 def _serializer(kind: type) -> t.Any:
-    found = vars(kind).get("__pydantic_serializer__")  # which a model has already
+    found = vars(kind).get("__pydantic_serializer__")  # models have one
     return pydantic.TypeAdapter(kind).serializer if found is None else found
 
 
-def json_schema(shape: Shape, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
-    """Give the JSON Schema of what an annotation asks for, and those of the models in it by name."""
+def json_schema(spec: SchemaSpec, output: bool, reference: str) -> tuple[dict[str, t.Any], dict[str, t.Any]]:
+    """Return the JSON Schema for the parts of an annotation, and those of the models in it by name."""
     mode: t.Literal["serialization", "validation"] = "serialization" if output else "validation"
     template = reference.format(name="{model}")
     try:
-        adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(shape.whole(_model(shape)))
+        adapter: pydantic.TypeAdapter[t.Any] = pydantic.TypeAdapter(spec.full_type(_model(spec)))
         schemas, rest = pydantic.TypeAdapter.json_schemas(
             [(0, mode, adapter)], ref_template=template, schema_generator=_Generator
         )
@@ -215,11 +217,11 @@ def json_schema(shape: Shape, output: bool, reference: str) -> tuple[dict[str, t
 
 
 class _Generator(pydantic.json_schema.GenerateJsonSchema):
-    """Knows, beside what pydantic does, the files of a form, and which texts are numbers."""
+    """A generator that also describes uploaded files and the strings that are decimals."""
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> dict[str, t.Any]:
         described = super().decimal_schema(schema)
-        if described.get("type") == "string":  # of an answer, which has an exponent where the number has
+        if described.get("type") == "string":  # in responses, which write the exponent of a number
             return {"type": "string"}
         kinds = described.get("anyOf", [])
         pattern = _number_pattern(t.cast("dict[str, t.Any]", schema))
@@ -233,7 +235,7 @@ class _Generator(pydantic.json_schema.GenerateJsonSchema):
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> dict[str, t.Any]:
         described = super().tagged_union_schema(schema)
         if self.mode == "validation" and (discriminator := described.get("discriminator")):
-            described["required"] = [discriminator["propertyName"]]  # also where a model has a default for it
+            described["required"] = [discriminator["propertyName"]]  # even if a model has a default for it
         return described
 
     def is_instance_schema(self, schema: core_schema.IsInstanceSchema) -> dict[str, t.Any]:
@@ -246,7 +248,7 @@ _LIMITS: t.Final = ("multiple_of", "le", "lt", "gt")
 
 
 def _number_pattern(schema: dict[str, t.Any]) -> str | None:
-    """Return a pattern of the texts that are numbers within the limits; None where a pattern can't tell them."""
+    """Return a pattern for numbers within the limits; None if no pattern can express them."""
     if any(limit in schema for limit in _LIMITS) or schema.get("ge", 0) != 0:
         return None
     sign = "[+-]?" if "ge" not in schema else "[+]?"
@@ -259,11 +261,11 @@ def _number_pattern(schema: dict[str, t.Any]) -> str | None:
     return f"^{sign}{whole}{fraction}$"
 
 
-def _model(shape: Shape) -> t.Any:
-    return _partial(shape.schema) if shape.partial else shape.schema
+def _model(spec: SchemaSpec) -> t.Any:
+    return _partial(spec.schema) if spec.partial else spec.schema
 
 
-def _refused(error: pydantic.ValidationError, size: int) -> exceptions.HTTPException:
+def _decode_error(error: pydantic.ValidationError, size: int) -> exceptions.HTTPException:
     errors = _errors(error, inputs=size <= INPUT_LIMIT)
     if errors[0]["type"] == "json_invalid":
         return exceptions.DecodeError(errors[0]["msg"])
@@ -271,7 +273,7 @@ def _refused(error: pydantic.ValidationError, size: int) -> exceptions.HTTPExcep
 
 
 def annotations(model: t.Any) -> dict[str, t.Any]:
-    """The fields' annotations, by each name under which they may be sent; of a union, those of all its models."""
+    """Return the annotations of the fields by each input name; of a union, those of all its models."""
     found: dict[str, t.Any] = {}
     for member in members(model):
         for name, annotation in _field_annotations(member).items():
@@ -289,8 +291,8 @@ def _field_annotations(model: t.Any) -> dict[str, t.Any]:
     return named | {field.alias: field.annotation for field in model.model_fields.values() if field.alias}
 
 
-def _sent_annotations(model: t.Any) -> dict[str, t.Any] | None:
-    """The annotations of a model's fields, by each name under which they may be sent; None of another type."""
+def _input_annotations(model: t.Any) -> dict[str, t.Any] | None:
+    """Return the annotations of a model's fields by each input name; None for a type that isn't a model."""
     if not (isinstance(model, type) and (issubclass(model, pydantic.BaseModel) or hasattr(model, "__annotations__"))):
         return None
     if not issubclass(model, pydantic.BaseModel):
@@ -298,17 +300,17 @@ def _sent_annotations(model: t.Any) -> dict[str, t.Any] | None:
     return {
         name: field.annotation
         for key, field in model.model_fields.items()
-        for name in _sent_names(key, field.validation_alias, True)
+        for name in _input_names(key, field.validation_alias, True)
     }
 
 
-def _mentions(schema: t.Any, holds: collections.abc.Callable[[dict[str, t.Any]], bool]) -> bool:
-    """Whether a core schema, or one in it, is of a kind."""
+def _any_schema(schema: t.Any, holds: collections.abc.Callable[[dict[str, t.Any]], bool]) -> bool:
+    """Whether ``holds`` is true of a core schema, or of one in it."""
     match schema:
         case dict():
-            return holds(schema) or any(_mentions(each, holds) for each in schema.values())
+            return holds(schema) or any(_any_schema(each, holds) for each in schema.values())
         case list() | tuple():
-            return any(_mentions(each, holds) for each in schema)
+            return any(_any_schema(each, holds) for each in schema)
     return False
 
 
@@ -316,15 +318,15 @@ _COLLECTIONS: t.Final = ("list", "set", "frozenset", "dict")
 _NO_SCHEMAS: t.Final = ("config", "custom_error_context", "default", "expected", "metadata", "serialization")
 
 
-def _failing_fast(schema: t.Any) -> t.Any:
-    """Return a core schema with the same meaning, in which collections have the first of their errors alone."""
+def _set_fail_fast(schema: t.Any) -> t.Any:
+    """Return an equivalent core schema in which each collection reports only its first error."""
     match schema:
         case dict():
-            found = {key: each if key in _NO_SCHEMAS else _failing_fast(each) for key, each in schema.items()}
+            found = {key: each if key in _NO_SCHEMAS else _set_fail_fast(each) for key, each in schema.items()}
             is_collection = schema.get("type") in _COLLECTIONS or "variadic_item_index" in schema  # of any length
             return {**found, "fail_fast": True} if is_collection else found
         case list() | tuple():
-            return type(schema)(map(_failing_fast, schema))
+            return type(schema)(map(_set_fail_fast, schema))
     return schema
 
 
@@ -341,29 +343,28 @@ def _infinite_error(where: tuple[t.Any, ...]) -> dict[str, t.Any]:
     return {"type": "finite_number", "loc": where, "msg": "Input should be a finite number"}
 
 
-def _infos(model: t.Any) -> dict[str, pydantic.fields.FieldInfo]:
-    """What is said of each field that can be given."""
+def _field_infos(model: t.Any) -> dict[str, pydantic.fields.FieldInfo]:
     if hasattr(model, "__pydantic_fields__"):
         return t.cast("dict[str, pydantic.fields.FieldInfo]", model.__pydantic_fields__)
     hints = t.get_type_hints(model, include_extras=True)
     if not dataclasses.is_dataclass(model):
         return {name: pydantic.fields.FieldInfo.from_annotation(_value_type(hint)) for name, hint in hints.items()}
-    return {field.name: _info(field, hints[field.name]) for field in dataclasses.fields(model) if field.init}
+    return {field.name: _field_info(field, hints[field.name]) for field in dataclasses.fields(model) if field.init}
 
 
 def _value_type(hint: t.Any) -> t.Any:
-    """Return the type of a key of a TypedDict, whether it is required or not."""
+    """Return the type of a TypedDict's key without ``Required`` or ``NotRequired``."""
     return t.get_args(hint)[0] if t.get_origin(hint) in (te.Required, te.NotRequired) else hint
 
 
-def _info(field: dataclasses.Field[t.Any], annotation: t.Any) -> pydantic.fields.FieldInfo:
+def _field_info(field: dataclasses.Field[t.Any], annotation: t.Any) -> pydantic.fields.FieldInfo:
     if field.default is dataclasses.MISSING:
         return pydantic.fields.FieldInfo.from_annotation(annotation)
     return pydantic.fields.FieldInfo.from_annotated_attribute(annotation, field.default)
 
 
-def _computed(model: t.Any) -> dict[str, str | None]:
-    """The aliases of what is answered besides the fields."""
+def _computed_aliases(model: t.Any) -> dict[str, str | None]:
+    """Return the aliases of the computed fields."""
     decorators = getattr(model, "__pydantic_decorators__", None)
     return {name: each.info.alias for name, each in decorators.computed_fields.items()} if decorators else {}
 
@@ -373,20 +374,20 @@ def _config(model: t.Any) -> collections.abc.Mapping[str, t.Any]:
 
 
 def _is_open(model: t.Any, config: collections.abc.Mapping[str, t.Any]) -> bool:
-    """Whether it says what becomes of what it has no field for: a dataclass can pass that over, and not keep it."""
+    """Whether a model accepts or ignores unknown fields; dataclasses ignore them, but can't store them."""
     if not issubclass(model, pydantic.BaseModel):
         return config.get("extra") == "ignore"
     return issubclass(model, pydantic.RootModel) or config.get("extra") in ("allow", "ignore")
 
 
-def _sent_names(name: str, alias: t.Any, by_name: bool) -> collections.abc.Iterator[str]:
+def _input_names(name: str, alias: t.Any, by_name: bool) -> collections.abc.Iterator[str]:
     match alias:
         case None:
             yield name
             return
         case pydantic.AliasChoices(choices):
             for choice in choices:
-                yield from _sent_names(name, choice, False)
+                yield from _input_names(name, choice, False)
         case pydantic.AliasPath(path):
             yield str(path[0])
         case _:
@@ -395,10 +396,10 @@ def _sent_names(name: str, alias: t.Any, by_name: bool) -> collections.abc.Itera
         yield name
 
 
-def _attributes(value: t.Any, names: collections.abc.Iterable[str]) -> t.Any:
-    """What pydantic makes a dataclass of, when an object only has the same attributes."""
+def _read_attributes(value: t.Any, names: collections.abc.Iterable[str]) -> t.Any:
+    """Return the attributes of an object that isn't the dataclass itself, since pydantic reads none from it."""
     if isinstance(value, list):
-        return [_attributes(item, names) for item in value]
+        return [_read_attributes(item, names) for item in value]
     if isinstance(value, dict) or dataclasses.is_dataclass(value):
         return value
     return {name: getattr(value, name) for name in names if hasattr(value, name)} or value
@@ -406,26 +407,26 @@ def _attributes(value: t.Any, names: collections.abc.Iterable[str]) -> t.Any:
 
 def _errors(error: pydantic.ValidationError, *, inputs: bool) -> list[dict[str, t.Any]]:
     if error.error_count() > ERROR_LIMIT:
-        return [too_many()]
+        return [too_many_errors()]
     return t.cast(list[dict[str, t.Any]], error.errors(include_url=False, include_input=inputs))
 
 
-def _result(shape: Shape, model: t.Any) -> collections.abc.Callable[[t.Any], t.Any]:
-    """What the handler receives of a validated value: a function chosen once."""
-    if not shape.plain:
+def _result_converter(spec: SchemaSpec, model: t.Any) -> collections.abc.Callable[[t.Any], t.Any]:
+    """Return the function that converts a validated value to the handler's argument."""
+    if not spec.as_dict:
         return lambda value: value
-    one = _record(model, shape.partial)
-    return (lambda values: [one(value) for value in values]) if shape.many else one
+    one = _record_converter(model, spec.partial)
+    return (lambda values: [one(value) for value in values]) if spec.many else one
 
 
-def _record(model: t.Any, partial: bool) -> collections.abc.Callable[[t.Any], t.Any]:
+def _record_converter(model: t.Any, partial: bool) -> collections.abc.Callable[[t.Any], t.Any]:
     if _is_flat(model) and not partial:
-        return operator.attrgetter("__dict__")  # nobody else has the model: its dictionary is the caller's
-    return lambda value: plain(value, _fields_sent if partial else _fields)
+        return operator.attrgetter("__dict__")  # the model isn't shared, so the caller may have its dictionary
+    return lambda value: to_builtins(value, _explicit_fields if partial else _fields)
 
 
 def _is_flat(model: t.Any) -> bool:
-    """Whether the model's own dictionary is all there is: no model in a field, no extra fields, no root."""
+    """Whether the ``__dict__`` of a model is its whole value: no nested models, extra fields or root."""
     return (
         isinstance(model, type)
         and issubclass(model, pydantic.BaseModel)
@@ -454,45 +455,45 @@ def _fields(value: t.Any) -> t.Any:
     return value
 
 
-def _fields_sent(value: t.Any) -> t.Any:
+def _explicit_fields(value: t.Any) -> t.Any:
     if isinstance(value, pydantic.BaseModel) and type(value).__name__.startswith("Partial"):
         return {name: getattr(value, name) for name in value.model_fields_set}
     return _fields(value)
 
 
 def _partial(schema: t.Any) -> t.Any:
-    """The schema with every field of its own left to the sender."""
+    """Return the schema with all fields optional."""
     if isinstance(schema, type) and issubclass(schema, pydantic.BaseModel):
         fields: dict[str, t.Any] = {
-            name: (field.annotation, _optional(field)) for name, field in schema.model_fields.items()
+            name: (field.annotation, _make_optional(field)) for name, field in schema.model_fields.items()
         }
         return pydantic.create_model(
             f"Partial{schema.__name__}", __base__=schema, __module__=schema.__module__, **fields
         )
-    hints = {name: _as_sent(field) for name, field in _infos(schema).items()}
-    make: t.Any = te.TypedDict  # of a name and fields that are known here alone
+    hints = {name: _drop_field_default(field) for name, field in _field_infos(schema).items()}
+    make: t.Any = te.TypedDict  # mypy can't check a dynamic TypedDict
     partial = make(f"Partial{schema.__name__}", hints, total=False)
     partial.__pydantic_config__ = _config(schema)
     return partial
 
 
-def _as_sent(field: pydantic.fields.FieldInfo) -> t.Any:
-    """The field's type, with all that is said of it but what it is when it isn't sent."""
+def _drop_field_default(field: pydantic.fields.FieldInfo) -> t.Any:
+    """Return the type of a field with its metadata, but without its default."""
     sent = copy.copy(field)
     sent.default, sent.default_factory = pydantic_core.PydanticUndefined, None
     return t.Annotated[field.annotation, sent]
 
 
-def _optional(field: pydantic.fields.FieldInfo) -> pydantic.fields.FieldInfo:
+def _make_optional(field: pydantic.fields.FieldInfo) -> pydantic.fields.FieldInfo:
     optional = copy.copy(field)
     optional.default, optional.default_factory = None, None
     extra = optional.json_schema_extra
-    optional.json_schema_extra = lambda schema: _undefaulted(schema, extra)
+    optional.json_schema_extra = lambda schema: _drop_default(schema, extra)
     return optional
 
 
-def _undefaulted(schema: dict[str, t.Any], extra: t.Any) -> None:
-    """Describe a field without the default that only stands for its absence, otherwise as its author wants it."""
+def _drop_default(schema: dict[str, t.Any], extra: t.Any) -> None:
+    """Remove the placeholder default from a field's JSON schema, and apply the author's additions."""
     schema.pop("default", None)
     if callable(extra):
         extra(schema)

@@ -1,8 +1,8 @@
-"""Which columns a constraint is on, by the name that the database has for it.
+"""Lookup of a constraint's columns by the name that the database has for it.
 
-A name that is too long is cut: PostgreSQL takes 63 bytes, MySQL and MariaDB take 64 characters. SQLAlchemy cuts what a
-naming convention makes, and ends it with a hash. PostgreSQL cuts the names that it makes itself in the middle, and all
-others at the end.
+A name that is too long is cut: PostgreSQL takes 63 bytes, MySQL and MariaDB take 64 characters. SQLAlchemy cuts the
+names of a naming convention, and ends them with a hash. PostgreSQL cuts the names that it generates in the middle, and
+all others at the end.
 """
 
 import collections.abc
@@ -16,10 +16,10 @@ __all__ = ["constrained_fields"]
 
 _Constraint: t.TypeAlias = sa.Constraint | sa.Index
 _Columns: t.TypeAlias = collections.abc.Sequence[sa.Column[t.Any]]
-_Name: t.TypeAlias = collections.abc.Callable[[int], str]  # by how many others would have it
+_Name: t.TypeAlias = collections.abc.Callable[[int], str]  # by the number of other constraints that would have it
 
 _MOST_BYTES: t.Final = 63  # of a name in PostgreSQL
-_HASH_LENGTH: t.Final = 4  # of what SQLAlchemy ends a name with that it cuts
+_HASH_LENGTH: t.Final = 4  # of the hash at the end of a name that SQLAlchemy cuts
 
 
 def constrained_fields(table: sa.Table, name: str) -> tuple[str, ...]:
@@ -27,15 +27,15 @@ def constrained_fields(table: sa.Table, name: str) -> tuple[str, ...]:
 
     There are none if the table has no such constraint, or if it is on no columns.
     """
-    # in the order in which they are created: the database numbers those that would have the same name
+    # in order of creation: the database numbers those that would have the same name
     constraints: list[_Constraint] = [*table._sorted_constraints, *table.indexes]
     named = {each.name: _columns(each) for each in constraints if isinstance(each.name, str)}
-    named["PRIMARY"] = _columns(table.primary_key)  # as MySQL and MariaDB call it, whatever its name
+    named["PRIMARY"] = _columns(table.primary_key)  # its name in MySQL and MariaDB, whatever the table's definition
     unnamed = [each for each in constraints if not isinstance(each.name, str)]
     found = {**_default_names(unnamed, table.name), **named}.get(name)
     if found is None:
         found = next((columns for full, columns in named.items() if _is_cut(name, full)), None)
-    if found is None:  # numbered, as another table has what would be its name
+    if found is None:  # numbered, as another table has the name without a number
         found = next((_columns(each) for each in unnamed if _is_numbered(name, each, table.name)), ())
     return tuple(column.key for column in found)
 
@@ -45,7 +45,7 @@ def _columns(constraint: _Constraint) -> _Columns:
 
 
 def _default_names(constraints: collections.abc.Iterable[_Constraint], table: str) -> dict[str, _Columns]:
-    """Return the columns of constraints without a name in the table's definition, by what databases call them."""
+    """Return the columns of constraints that the table's definition doesn't name, by the databases' names for them."""
     found: dict[str, _Columns] = {}
     for constraint in constraints:
         columns = _columns(constraint)
@@ -69,7 +69,7 @@ def _name_makers(constraint: _Constraint, columns: _Columns, table: str) -> list
         case sa.ForeignKeyConstraint():
             return [_postgresql_names(table, columns, "fkey")]
         case sa.CheckConstraint():
-            # the name of a check on several columns has none of theirs
+            # the name of a check on several columns contains none of their names
             return [_postgresql_names(table, columns if len(columns) == 1 else (), "check")]
     return []
 
@@ -97,12 +97,12 @@ def _cut(name: str, size: int) -> str:
 
 
 def _is_cut(name: str, full: str) -> bool:
-    """Whether a database has this name for what has a full name that is too long for it."""
+    """Whether a database cuts this full name, too long for it, to this name."""
     if len(full.encode()) <= _MOST_BYTES:
         return False
     hashed = hashlib.md5(full.encode(), usedforsecurity=False).hexdigest()[-_HASH_LENGTH:]
     start = name[: -_HASH_LENGTH - 1]
     if full.startswith(start) and name == f"{start}_{hashed}":
         return True
-    # what SQLAlchemy leaves of it may still have more bytes than PostgreSQL takes
+    # the name that SQLAlchemy cut may still have more bytes than PostgreSQL takes
     return name in (_cut(full, _MOST_BYTES), _cut(f"{full[: _MOST_BYTES - 8]}_{hashed}", _MOST_BYTES))

@@ -1,10 +1,10 @@
-"""SQLAlchemy's dialects with one meaning of a value, whichever the database.
+"""SQLAlchemy's dialects with the same meaning of a value on every database.
 
-SQLite and MariaDB drop the offset of a moment. A moment without one is in the process's time zone to asyncpg, and in
-the session's to psycopg. So the types that a dialect chooses for columns are wrapped. What is bound to a column with
-``timezone=True`` is the instant in UTC, and what is read from there is aware, in UTC. What is bound to a column without
-is refused if it has an offset. As the dialect chooses the types, this holds for types within types (decorators,
-variants, arrays), and for statements of the program's own on a repository's connection.
+SQLite and MariaDB drop the offset of a moment. asyncpg reads a moment without one in the process's time zone, psycopg
+in the session's. So the types that a dialect chooses for columns are wrapped. A value bound to a column with
+``timezone=True`` is the instant in UTC; a value read from it is aware, in UTC. A column without it refuses values that
+have an offset. As the dialect chooses the types, this holds for types within types (decorators, variants, arrays).
+It also holds for the program's own statements on a repository's connection.
 """
 
 import collections.abc
@@ -26,7 +26,7 @@ __all__ = ["has_moments", "has_zone", "kept_type", "portable", "use_portable"]
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
 _Convert: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
 
-_NAIVE_ONLY: t.Final = ("sqlite", "mysql", "mariadb")  # databases whose columns keep no offset
+_NAIVE_ONLY: t.Final = ("sqlite", "mysql", "mariadb")  # databases whose columns store no offset
 _ANSWERS_IN_UTC: t.Final = ("asyncpg",)
 _VIEW: t.Final = "flama_portable"
 _MEMOS: t.Final = "flama_type_memos"
@@ -44,24 +44,24 @@ def portable(dialect: sa.Dialect) -> sa.Dialect:
 
 
 def use_portable(connection: AsyncConnection) -> None:
-    """Let a connection run all statements, the program's own too, by the portable view of its dialect."""
+    """Set the portable view of its dialect on a connection, for all statements, the program's own too."""
     sync = connection.sync_connection
     if sync is not None:
         sync.dialect = portable(sync.dialect)
 
 
 def has_moments(type: _Type) -> bool:
-    """Return whether columns of a type hold moments, or times of the day."""
+    """Whether columns of this type hold moments, or times of the day."""
     return isinstance(kept_type(type), sa.DateTime | sa.Time)
 
 
 def has_zone(type: _Type) -> bool:
-    """Return whether a column of this type holds instants, rather than what a clock on the wall shows."""
+    """Whether a column of this type holds instants, rather than local times without a zone."""
     return bool(getattr(kept_type(type), "timezone", False))
 
 
 def kept_type(type: _Type) -> _Type:
-    """Return the type by which values are stored: a decorator's own, or else the type itself."""
+    """Return the type by which values are stored: the one inside decorators, or the type itself."""
     return kept_type(type.impl_instance) if isinstance(type, sa.types.TypeDecorator) else type
 
 
@@ -73,7 +73,7 @@ def _view_class(kind: t.Any) -> type[sa.Dialect]:
 
 
 class _PortableTypes:
-    # The dictionary of an instance is the original dialect's. What must not be shared has a name of its own there.
+    # An instance shares the original dialect's dictionary. State that must not be shared has a key of its own there.
 
     @property
     def _type_memos(self) -> t.Any:
@@ -85,10 +85,10 @@ class _PortableTypes:
 
 
 class _Memos(weakref.WeakKeyDictionary[_Type, t.Any]):
-    """What SQLAlchemy keeps of each type for a dialect.
+    """SQLAlchemy's cache of each type's implementation for a dialect.
 
-    A variant says how a database stores a type, ``mysql.DATETIME(fsp=6)``, say. The type that it is a variant of says
-    whether that holds instants.
+    A variant defines how a database stores a type, for example ``mysql.DATETIME(fsp=6)``. Whether that holds instants
+    depends on the type that it is a variant of.
     """
 
     def __setitem__(self, type: _Type, info: t.Any) -> None:
@@ -106,7 +106,7 @@ def _replace_kept(type: t.Any, kept: _Type) -> t.Any:
 
 
 def _copy(type: _Type, kind: t.Any, **changes: t.Any) -> _Type:
-    # a class of SQLAlchemy's can't always be assigned to an instance
+    # the __class__ of SQLAlchemy's types can't always be assigned
     made: _Type = object.__new__(kind)
     made.__dict__.update(vars(type), **changes)
     return made
@@ -127,9 +127,9 @@ def _wrapped_class(wrapper: t.Any, kind: t.Any) -> type[_Type]:
 
 
 class _Wrapped:
-    """A dialect's type, with a conversion before its own of a value to bind, and after its own of one that is read."""
+    """A dialect's type with conversions around its own: before it for a bound value, after it for one that is read."""
 
-    dialects: t.ClassVar[tuple[str, ...]] = ()  # whose types alone are wrapped; without any, those of all
+    dialects: t.ClassVar[tuple[str, ...]] = ()  # only their types are wrapped; empty: those of all dialects
 
     def bind_processor(self, dialect: sa.Dialect) -> _Convert | None:
         kind: t.Any = super()
@@ -159,7 +159,7 @@ class _Moment(_Wrapped):
 
 
 class _Timestamp(_Moment):
-    """A TIMESTAMP of MySQL or MariaDB, which they write and read in the session's time zone."""
+    """A TIMESTAMP of MySQL or MariaDB, written and read in the session's time zone."""
 
     dialects = ("mysql", "mariadb")
 
@@ -198,7 +198,7 @@ class _StoredAsFloat(_Wrapped):
         return _refuse_beyond_float
 
 
-# the first that fits
+# the first match applies
 _WRAPPERS: t.Final[tuple[tuple[tuple[type[t.Any], ...], type[_Wrapped]], ...]] = (
     ((sa.TIMESTAMP,), _Timestamp),
     ((sa.DateTime,), _Moment),
@@ -216,7 +216,7 @@ def _utc_without_zone(value: t.Any) -> t.Any:
 
 
 def _refuse_beyond_float(value: t.Any) -> t.Any:
-    # SQLite stores a decimal as a float, of which there are none beyond 1.8e308 but infinity
+    # SQLite stores a decimal as a float; beyond 1.8e308, that is infinity
     if isinstance(value, decimal.Decimal) and value.is_finite() and math.isinf(float(value)):
         raise UnfitValue(f"{value} is beyond what SQLite stores as a number")
     return value

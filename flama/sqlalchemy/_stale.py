@@ -1,4 +1,4 @@
-"""Statements that were prepared before the schema changed, or that the server has forgotten since."""
+"""Detection of prepared statements that are stale: the schema has changed since, or the server has dropped them."""
 
 import typing as t
 
@@ -10,7 +10,7 @@ _INTERNAL: t.Final = "XX000"  # among them: "cache lookup failed for type 12345"
 
 
 def is_stale(error: BaseException | None) -> bool:
-    """Whether PostgreSQL refuses a statement, by either driver, for how it was prepared: prepared anew, it may run."""
+    """Whether PostgreSQL refuses a prepared statement as stale, by either driver: prepared again, it may run."""
     state = getattr(error, "sqlstate", None)
     if state in _FORGOTTEN:
         return True
@@ -20,7 +20,7 @@ def is_stale(error: BaseException | None) -> bool:
 
 
 def _routine(error: t.Any) -> t.Any:
-    # the server's function that raised it, by psycopg, and by asyncpg or SQLAlchemy's adapter of that
+    # the server function that raised it: psycopg's attribute, then asyncpg's or that of SQLAlchemy's adapter of it
     details = getattr(error, "diag", None)
     if details is not None:
         return details.source_function

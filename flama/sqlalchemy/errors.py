@@ -1,4 +1,4 @@
-"""What a driver's error means: the one table from codes to data errors."""
+"""Translation of driver errors to data errors by their codes."""
 
 import collections.abc
 import re
@@ -14,13 +14,13 @@ from flama._moments import UnfitValue
 from flama.sqlalchemy._constraints import constrained_fields
 from flama.sqlalchemy._stale import is_stale
 
-__all__ = ["translated"]
+__all__ = ["translate_errors"]
 
 _Outcome: t.TypeAlias = exceptions.IntegrityKind | t.Literal[
     "integrity", "conflict", "unavailable", "invalid", "read_only", "failed"
 ]  # fmt: skip
 
-# SQLSTATE, or its class: PostgreSQL, whichever the driver
+# SQLSTATE, or its class: PostgreSQL, with any driver
 _BY_STATE: t.Final[dict[str, _Outcome]] = {
     "08": "unavailable",
     "22": "invalid",
@@ -84,8 +84,8 @@ _BY_NUMBER: t.Final[dict[int, _Outcome]] = {
     **dict.fromkeys((1153, 1264, 1265, 1292, 1366, 1367, 1406, 1411, 1426, 1690, 1906, 3105, 3140), "invalid"),
 }
 
-# The code tells the kind. Which constraint, which columns: SQLite, MySQL and MariaDB tell in their message alone, in a
-# fixed form, read where no value that a user wrote can stand.
+# The code determines the kind. SQLite, MySQL and MariaDB name the constraint and its columns in their message alone, in
+# a fixed form; it is parsed only where no value of a user can appear.
 _SQLITE_NAMES: t.Final = (
     re.compile(r"^CHECK constraint failed: (?P<constraint>\w+)$"),
     re.compile(r"^UNIQUE constraint failed: index '(?P<constraint>.+)'$"),
@@ -103,7 +103,7 @@ _MYSQL_NAMES: t.Final = (
 _REFUSALS: t.Final = (TypeError, ValueError, LookupError, ArithmeticError)
 
 
-class _Told(t.NamedTuple):
+class _ErrorInfo(t.NamedTuple):
     outcome: _Outcome | None
     table: str | None = None
     constraint: str | None = None
@@ -111,13 +111,13 @@ class _Told(t.NamedTuple):
     detail: str = ""
 
 
-class translated:
-    """Give a driver's error inside the block as the data error it means, with the driver's as its cause.
+class translate_errors:
+    """A context manager that raises a driver's error as the data error it stands for, with the driver's as its cause.
 
-    Without a ``resource``, it is the table that the database names. The tables are asked which columns a constraint
-    is on. What says that the program is wrong, such as a table that isn't there, stays as it is. When a connection was
-    lost, ``leaves_open`` tells whether the database may have done what it was told. What can't be read back of a write
-    is what was sent; with ``reads``, it is what the database holds, and no data error.
+    Without a ``resource``, it is the table that the database names. The columns of a constraint are looked up in
+    ``tables``. Errors of the program, such as a missing table, pass unchanged. After a lost connection,
+    ``leaves_open`` returns whether the database may have run the statement. A value that can't be decoded counts as
+    sent data, and is a data error. With ``reads``, it counts as stored data, and passes unchanged.
     """
 
     __slots__ = ("_leaves_open", "_reads", "_resource", "_tables")
@@ -135,12 +135,12 @@ class translated:
         self._reads = reads
 
     def __enter__(self) -> None:
-        """Watch the block."""
+        """Enter the block."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
     ) -> None:
-        """Translate what escapes it."""
+        """Raise the translation of an error that leaves the block."""
         meant = self._meaning(error) if error is not None else None
         if meant is not None:
             raise meant from getattr(error, "orig", None) or error
@@ -154,15 +154,15 @@ class translated:
                 return exceptions.UnavailableError(resource=resource, detail="the unit's connection is lost")
             case exc.DBAPIError(orig=Exception() as driver):
                 return self._error(self._told(error, driver))
-            case exc.TimeoutError():  # of the pool: who has its connections, in the other lines, is not for everybody
+            case exc.TimeoutError():  # the pool's; its other lines, with the holders of connections, aren't public
                 return exceptions.UnavailableError(resource=resource, detail=str(error.args[0]).partition("\n")[0])
             case OSError():
-                return self._error(_Told("unavailable"))
+                return self._error(_ErrorInfo("unavailable"))
             case exc.StatementError(orig=UnfitValue() as refusal) | (UnfitValue() as refusal):
                 return exceptions.InvalidDataError(resource=resource, detail=str(refusal))
             case _ if self._is_refusal(error):
-                return self._error(_Told("invalid"))
-        # asyncpg's own, of a cursor of SQLAlchemy's that fetches
+                return self._error(_ErrorInfo("invalid"))
+        # asyncpg's own, raised while a cursor of SQLAlchemy's fetches
         return self._error(_told_by_code(error)) if hasattr(error, "sqlstate") else None
 
     def _is_refusal(self, error: BaseException) -> bool:
@@ -172,13 +172,13 @@ class translated:
             return False
         return not self._reads or _is_of_a_sent_value(error)
 
-    def _told(self, error: exc.DBAPIError, driver: Exception) -> _Told:
+    def _told(self, error: exc.DBAPIError, driver: Exception) -> _ErrorInfo:
         told = _told_by_code(driver)
         if told.outcome or (self._reads and _is_of_a_stored_value(driver)):
             return told
-        return _Told(_outcome_by_class(error, driver))
+        return _ErrorInfo(_outcome_by_class(error, driver))
 
-    def _error(self, told: _Told) -> Exception | None:
+    def _error(self, told: _ErrorInfo) -> Exception | None:
         resource = self._resource or told.table or "database"
         match told.outcome:
             case None:
@@ -202,62 +202,65 @@ class translated:
                 )
 
 
-def _told_by_code(driver: BaseException) -> _Told:
+def _told_by_code(driver: BaseException) -> _ErrorInfo:
     match driver.args:
         case (int(number), str(message), *_):
             return _read(_BY_NUMBER.get(number), _MYSQL_NAMES, message)
     result, state = getattr(driver, "sqlite_errorcode", None), getattr(driver, "sqlstate", None)
     if result is not None:
         told = _read(_BY_RESULT.get(result) or _BY_RESULT.get(result & 0xFF), _SQLITE_NAMES, str(driver))
-        # SQLite's own words, "database is locked" for one, in which no value can stand
+        # SQLite's own text, for example "database is locked", which contains no value
         return told._replace(detail=str(driver)) if told.outcome == "conflict" else told
     if is_stale(driver) or is_stale(driver.__cause__):
-        return _Told("conflict")
+        return _ErrorInfo("conflict")
     if state is None:
-        return _Told(None)
+        return _ErrorInfo(None)
     details: t.Any = getattr(driver, "diag", None) or driver.__cause__  # psycopg, asyncpg
     table, constraint, column = (getattr(details, f"{name}_name", None) for name in ("table", "constraint", "column"))
     outcome = _BY_STATE.get(state) or _BY_STATE.get(state[:2])
-    return _Told(outcome, table, constraint, (column,) if column else ())
+    return _ErrorInfo(outcome, table, constraint, (column,) if column else ())
 
 
-def _read(outcome: _Outcome | None, names: collections.abc.Iterable[re.Pattern[str]], message: str) -> _Told:
+def _read(outcome: _Outcome | None, names: collections.abc.Iterable[re.Pattern[str]], message: str) -> _ErrorInfo:
     found = next(filter(None, (pattern.search(message) for pattern in names)), None)
     groups = found.groupdict() if found else {}
     paths = [name.strip("` ").rpartition(".") for name in (groups.get("columns") or "").split(",") if name]
     table = groups.get("table") or (paths[0][0] or None if paths else None)
-    return _Told(outcome, table, groups.get("constraint"), [column for _, _, column in paths])
+    return _ErrorInfo(outcome, table, groups.get("constraint"), [column for _, _, column in paths])
 
 
 def _outcome_by_class(error: exc.DBAPIError, driver: Exception) -> _Outcome | None:
-    # what a driver refuses by itself, before the database sees it, has no code
+    # an error of the driver's own, before the database gets the statement, has no code
     if error.connection_invalidated:
         return "unavailable"
     if isinstance(error, exc.DataError) or isinstance(driver.__cause__, _REFUSALS):
         return "invalid"
-    if isinstance(error, exc.ProgrammingError) and _says_itself(driver):
+    if isinstance(error, exc.ProgrammingError) and _is_client_side(driver):
         return "invalid"
     if "binding parameter" in str(driver) or "generated column" in str(driver):  # sqlite3
         return "invalid"
-    # of SQLite, MySQL and MariaDB it is also the class of what is wrong with the program, such as an unknown column
+    # in SQLite, MySQL and MariaDB it is also the class of errors of the program, such as an unknown column
     return "unavailable" if isinstance(error, exc.OperationalError) and not _has_number(driver) else None
 
 
 def _is_of_a_sent_value(error: Exception) -> bool:
-    """Whether a value can't be sent: text that UTF-8 can't hold, an integer that SQLite can't. Others are read."""
+    """Whether a value can't be sent: a text that UTF-8 can't encode, an integer too large for SQLite.
+
+    Other errors of these classes are about a value that is read.
+    """
     return isinstance(error, UnicodeEncodeError) or "SQLite" in str(error)
 
 
 def _is_of_a_stored_value(driver: Exception) -> bool:
-    """Whether the driver failed to make a Python object of a value that the database sent: no fault of a request."""
-    if "Could not decode to UTF-8" in str(driver):  # sqlite3, which has no code for it
+    """Whether the driver failed to convert a value that the database sent: no fault of a request."""
+    if "Could not decode to UTF-8" in str(driver):  # sqlite3, without a code
         return True
     frames = traceback.walk_tb(driver.__traceback__)
-    return any("load_row" in frame.f_code.co_name for frame, _ in frames)  # psycopg: of its Transformer
+    return any("load_row" in frame.f_code.co_name for frame, _ in frames)  # psycopg's Transformer
 
 
-def _says_itself(driver: Exception) -> bool:
-    # psycopg that it can't adapt a value, asyncmy that it can't write one: what a server says has a code
+def _is_client_side(driver: Exception) -> bool:
+    # psycopg can't adapt a value, or asyncmy can't write one; an error of a server has a code
     return not getattr(driver, "sqlstate", None) and not _has_number(driver)
 
 
@@ -265,7 +268,7 @@ def _has_number(driver: Exception) -> bool:
     return hasattr(driver, "sqlite_errorcode") or bool(driver.args and isinstance(driver.args[0], int))
 
 
-def _fields(tables: collections.abc.Sequence[sa.Table], told: _Told) -> tuple[str, ...]:
+def _fields(tables: collections.abc.Sequence[sa.Table], told: _ErrorInfo) -> tuple[str, ...]:
     if not tables:
         return tuple(told.columns)
     known = {table.name: table for table in (*tables[0].metadata.tables.values(), *tables)}

@@ -13,54 +13,51 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransaction, create_async_engine
 
 from flama import exceptions, modules
-from flama.sqlalchemy import _outages, drivers, failures
-from flama.sqlalchemy._pool_options import check_pool_options
-from flama.sqlalchemy._stream_slots import StreamSlots
-from flama.sqlalchemy.disposal import disposed
-from flama.sqlalchemy.leaks import Watch
+from flama.sqlalchemy import drivers
+from flama.sqlalchemy.drivers import _aborted
 from flama.sqlalchemy.metadata import metadata
-from flama.sqlalchemy.pool import FairPool
+from flama.sqlalchemy.pool import FairPool, LeakDetector, StreamSlots, check_pool_options, dispose, log_outages
 from flama.sqlalchemy.replicas import Replicas
 
 __all__ = ["ConnectionManager", "SQLAlchemyModule", "SharedConnectionManager"]
 
-# SQLAlchemy keeps its own loggers to warnings, unless they are told otherwise; the pool's is named after its class
+# SQLAlchemy limits its own loggers to warnings by default; the pool's logger is named after its class
 _pool_logger = logging.getLogger(f"{FairPool.__module__}.{FairPool.__qualname__}")
 if _pool_logger.level == logging.NOTSET:
     _pool_logger.setLevel(logging.WARNING)
 
 
 class ConnectionManager:
-    """Gives every unit of work a connection of its own."""
+    """A source of connections: one for each unit of work."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
     def open(self) -> collections.abc.Coroutine[t.Any, t.Any, AsyncConnection]:
         """Check a connection out, waiting for one if all are in use."""
-        return drivers.checked_out(self._engine)
+        return drivers.checkout(self._engine)
 
     async def open_late(self) -> AsyncConnection:
-        """Give a connection that is checked out when it is first used, where that can be."""
-        return drivers.late(self._engine) or await self.open()
+        """Return a connection that is checked out on first use, if the driver supports that."""
+        return drivers.lazy_connection(self._engine) or await self.open()
 
     async def close(self, connection: AsyncConnection) -> None:
-        """Give the connection back; what isn't committed is rolled back."""
+        """Return the connection to the pool; what isn't committed is rolled back."""
         try:
-            await drivers.close_streams(connection)  # of lists that were left unfinished
+            await drivers.close_streams(connection)  # of lists that weren't read to the end
         finally:
-            await drivers.checked_in(connection)
+            await drivers.checkin(connection)
 
     async def open_for_program(self) -> AsyncConnection:
-        """Check a connection out that no unit of work has asked for."""
+        """Check a connection out for the program itself, not for a unit of work."""
         return await self.open()
 
     def is_nested(self, connection: AsyncConnection) -> bool:
-        """Whether it was open already when it was last opened."""
+        """Whether the connection was open already when it was last opened."""
         return False
 
     async def begin_for_program(self, connection: AsyncConnection) -> AsyncTransaction:
-        """Begin the connection's transaction, which is no unit's."""
+        """Begin the connection's transaction for the program itself, not for a unit of work."""
         return await self.begin(connection)
 
     def begin(self, connection: AsyncConnection) -> collections.abc.Coroutine[t.Any, t.Any, AsyncTransaction]:
@@ -68,35 +65,38 @@ class ConnectionManager:
 
         :raises SQLAlchemyError: the connection is in one already.
         """
-        return drivers.begun(connection)
+        return drivers.begin(connection)
 
     async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
-        """Commit the transaction, or roll it back."""
+        """Commit the transaction, or roll it back.
+
+        :raises SQLAlchemyError: it has ended already.
+        """
         if (begun := transaction.sync_transaction) is None or not begun.is_active:
             raise exceptions.SQLAlchemyError("Transaction not started")
-        await drivers.ended(transaction, rollback=rollback)
+        await drivers.end(transaction, rollback=rollback)
 
     def begin_end(self, transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
-        """Begin to end a transaction and to close its connection, as :func:`drivers.begin_end` does."""
+        """Start to end a transaction and to close its connection, as :func:`drivers.begin_end` does."""
         return drivers.begin_end(transaction, commit=commit)
 
     async def commit_last(self, transaction: AsyncTransaction) -> bool:
-        """Commit a transaction with which its connection is closed, if that saves anything; tell whether it was."""
-        return await drivers.committed_last(transaction)
+        """Commit a transaction whose connection closes next, if that is cheaper; return whether it was committed."""
+        return await drivers.commit_before_close(transaction)
 
 
 @dataclasses.dataclass(slots=True)
 class _Share:
-    # a connection that is checked out, and who uses it: its owner, and within that one task at a time
+    # a connection that is checked out, and its users: the owner, and within that one task at a time
 
     connection: AsyncConnection
     owner: asyncio.Task[t.Any] | None
-    by_program: bool  # rather than by a unit
-    is_begun: bool = False  # by the program: then units of all tasks are savepoints within its transaction
+    by_program: bool  # rather than a unit
+    is_begun: bool = False  # by the program: units of all tasks are then savepoints within its transaction
     transactions: list[AsyncTransaction] = dataclasses.field(default_factory=list)
     lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
-    guest: asyncio.Task[t.Any] | None = None  # that has the lock
-    depth: int = 0  # how often the guest has opened the connection
+    guest: asyncio.Task[t.Any] | None = None  # the task that holds the lock
+    depth: int = 0  # the number of times the guest has opened the connection
 
     async def enter(self, task: asyncio.Task[t.Any] | None) -> None:
         if self.guest is None or self.guest is not task:
@@ -119,22 +119,22 @@ class _Share:
 
 
 class SharedConnectionManager(ConnectionManager):
-    """Gives all units the one connection of an engine whose pool holds one, a task at a time.
+    """A source of connections for an engine with a single one: tasks use it one at a time.
 
-    What the same task opens again is the same connection, and a transaction within its transaction is a savepoint.
+    A task that opens it again gets the same connection, and a transaction within its transaction is a savepoint.
     While the program itself has a transaction, units of all tasks are savepoints within that, one after the other.
     """
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine)
-        self._share: _Share | None = None  # who has the connection now
+        self._share: _Share | None = None  # the connection's current users
 
     async def open(self) -> AsyncConnection:
-        """Give the connection, waiting until no other task has it."""
+        """Return the connection, waiting until no other task has it."""
         return await self._opened(by_program=False)
 
     async def open_late(self) -> AsyncConnection:
-        """Give the connection, waiting until no other task has it."""
+        """Return the connection, waiting until no other task has it."""
         return await self.open()
 
     async def open_for_program(self) -> AsyncConnection:
@@ -142,7 +142,7 @@ class SharedConnectionManager(ConnectionManager):
         return await self._opened(by_program=True)
 
     async def close(self, connection: AsyncConnection) -> None:
-        """Give the connection back; with the last of its users, what isn't committed is rolled back."""
+        """Release the connection; its last user returns it to the pool, and what isn't committed is rolled back."""
         share = self._shared(connection)
         if share.depth:
             share.leave()
@@ -151,7 +151,7 @@ class SharedConnectionManager(ConnectionManager):
         await super().close(connection)
 
     def is_nested(self, connection: AsyncConnection) -> bool:
-        """Whether it was open already when it was last opened."""
+        """Whether the connection was open already when it was last opened."""
         return self._share is not None and self._share.connection is connection and self._share.depth > 0
 
     async def begin_for_program(self, connection: AsyncConnection) -> AsyncTransaction:
@@ -166,7 +166,7 @@ class SharedConnectionManager(ConnectionManager):
             await share.enter(task)
             if share is self._share:
                 return share.connection
-            share.leave()  # it was closed meanwhile
+            share.leave()  # it was closed in the meantime
         connection = await super().open()
         self._share = _Share(connection, task, by_program)
         return connection
@@ -180,9 +180,12 @@ class SharedConnectionManager(ConnectionManager):
         return transaction
 
     async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
-        """Commit the innermost transaction, or roll it back."""
+        """Commit the innermost transaction, or roll it back.
+
+        :raises SQLAlchemyError: it has ended already, or isn't the innermost.
+        """
         share = self._shared(transaction.connection)
-        if share.transactions[-1:] != [transaction]:  # units end their savepoints themselves
+        if share.transactions[-1:] != [transaction]:  # units end their savepoints by themselves
             share.transactions = [open for open in share.transactions if open.is_active]
         if not share.transactions:
             raise exceptions.SQLAlchemyError("Transaction not started")
@@ -193,11 +196,11 @@ class SharedConnectionManager(ConnectionManager):
         await super().end(transaction, rollback=rollback)
 
     def begin_end(self, transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
-        """Leave it to who has the connection to end its transactions."""
+        """Return False: the connection's users end its transactions."""
         return False
 
     async def commit_last(self, transaction: AsyncTransaction) -> bool:
-        """Leave it to who has the connection to end its transactions."""
+        """Return False: the connection's users end its transactions."""
         return False
 
     def _shared(self, connection: AsyncConnection) -> _Share:
@@ -221,52 +224,52 @@ def _start(url: sa.URL, single_connection: bool, given: collections.abc.Mapping[
     defaults: dict[str, t.Any] = {} if given.keys() & {"pool", "poolclass"} else {"poolclass": FairPool}
     given = {**defaults, **given, **({"pool_size": 1, "max_overflow": 0} if single_connection else {})}
     if url.get_backend_name() == "sqlite":
-        # aiosqlite is wanted only by those who keep their data in SQLite
+        # aiosqlite is installed only with SQLite's extra
         from flama.sqlalchemy import sqlite  # noqa: PLC0415
 
-        engine, dispose = sqlite.create_engine(url, given)
+        engine, close = sqlite.create_engine(url, given)
     else:
         engine = create_async_engine(url, **_connecting(url, given))
-        dispose = functools.partial(disposed, engine)
+        close = functools.partial(dispose, engine)
     if url.get_backend_name() in ("postgresql", "mysql", "mariadb"):
-        failures.watch(engine)
-        _outages.watch(engine)
+        _aborted.watch(engine)
+        log_outages(engine)
     manager = SharedConnectionManager if single_connection else ConnectionManager
-    return _Running(engine, manager(engine), dispose)
+    return _Running(engine, manager(engine), close)
 
 
 def _connecting(url: sa.URL, given: dict[str, t.Any]) -> dict[str, t.Any]:
     if url.get_driver_name() != "asyncpg":
         return given
-    # asyncpg is wanted only by those who keep their data in PostgreSQL
-    from flama.sqlalchemy.drivers import held  # noqa: PLC0415
+    # asyncpg is installed only with PostgreSQL's extra
+    from flama.sqlalchemy.drivers import _buffered_transport  # noqa: PLC0415
 
-    return {**given, "connect_args": {"async_creator_fn": held.connect, **given.get("connect_args", {})}}
+    return {**given, "connect_args": {"async_creator_fn": _buffered_transport.connect, **given.get("connect_args", {})}}
 
 
-def _watched(started: collections.abc.Sequence[_Running], leak_after: float) -> list[Watch]:
+def _leak_detectors(started: collections.abc.Sequence[_Running], leak_after: float) -> list[LeakDetector]:
     if not all(isinstance(one.engine.pool, FairPool) for one in started):
         raise exceptions.ApplicationError("'leak_after' can't be told of a pool that is not the module's own")
-    return [Watch(one.engine, leak_after) for one in started]
+    return [LeakDetector(one.engine, leak_after) for one in started]
 
 
 class SQLAlchemyModule(modules.Module):
-    """Keeps an engine for as long as the application runs, as ``app.sqlalchemy``.
+    """The owner of an engine while the application runs, as ``app.sqlalchemy``.
 
     ``engine_args`` go to :func:`sqlalchemy.ext.asyncio.create_async_engine`; the options of the pool are those of
-    :class:`~flama.sqlalchemy.pool.FairPool`. With ``single_connection``, units take
-    turns on one connection. A database in SQLite's memory has one connection by nature: each unit gets it to itself,
-    in the order of asking. An SQLite file is opened for a service: write-ahead log, foreign keys enforced, writers
-    wait for one another.
+    :class:`~flama.sqlalchemy.pool.FairPool`. With ``single_connection``, units take turns on one connection. An
+    in-memory SQLite database always has one connection: each unit gets it exclusively, first come, first served. An
+    SQLite file is opened for a service: with a write-ahead log and foreign keys enforced, and writers wait for one
+    another.
 
-    Each of several databases has a module with another ``name``, and is ``app.<name>``. Who holds a connection for
-    longer than ``leak_after`` seconds is told of in the log ``flama.sqlalchemy``, as is who never gives one back.
+    Each of several databases has a module with another ``name``, and is ``app.<name>``. The log ``flama.sqlalchemy``
+    reports connections that are held for longer than ``leak_after`` seconds, or never returned.
 
-    ``stream_connections`` are the connections that the streams of resources have at most at a time, by default half of
-    those that the pool may have; others stay free for all else.
+    ``stream_connections`` is the largest number of connections that streams of resources use at a time. By default it
+    is half of the pool's maximum; the others stay free for everything else.
 
-    ``replicas`` are the URLs of the primary's replicas, PostgreSQL's, which units that only read are served by: see
-    :class:`~flama.sqlalchemy.replicas.Replicas`. One has ``patience`` seconds to come to where a reader wants it.
+    ``replicas`` are the URLs of a PostgreSQL primary's replicas, which serve the units that only read: see
+    :class:`~flama.sqlalchemy.replicas.Replicas`. A replica has ``patience`` seconds to reach a reader's position.
 
     :raises ApplicationError: the URL is empty, the name can't be an attribute's, ``leak_after`` or
         ``stream_connections`` isn't positive, an option of the pool in ``engine_args`` can't have its value, or
@@ -304,10 +307,10 @@ class SQLAlchemyModule(modules.Module):
         self.leak_after = leak_after
         self.stream_connections = stream_connections
         self._running: _Running | None = None  # between start-up and shutdown
-        self._latest: _Running | None = None  # what ran last, as units may end after the shutdown
-        self._followers: list[_Running] = []  # meanwhile
-        self._stream_slots: StreamSlots | None = None  # meanwhile
-        self._watches: list[Watch] = []
+        self._latest: _Running | None = None  # the last one to run, as units may end after the shutdown
+        self._followers: list[_Running] = []  # the replicas, between start-up and shutdown
+        self._stream_slots: StreamSlots | None = None  # from start-up on
+        self._watches: list[LeakDetector] = []
         self._replica_urls = tuple(replicas)
         self._patience = patience
         self.replicas: Replicas | None = None
@@ -321,26 +324,26 @@ class SQLAlchemyModule(modules.Module):
 
     @property
     def connection_manager(self) -> ConnectionManager:
-        """What opens connections and transactions, while the application runs."""
+        """The source of connections and transactions, while the application runs."""
         return self._started.manager
 
     @property
     def stream_slots(self) -> StreamSlots:
-        """The connections that streams may have at a time, while the application runs."""
+        """The limit of connections that streams use at a time, while the application runs."""
         if self._stream_slots is None:
             raise exceptions.ApplicationError("SQLAlchemyModule not initialized")
         return self._stream_slots
 
     async def on_startup(self) -> None:
-        """Make the engine; it connects when it is first used.
+        """Create the engine; it connects on first use.
 
-        :raises ApplicationError: the driver is not asynchronous, ``leak_after`` is given beside another pool, or
+        :raises ApplicationError: the driver is not asynchronous, ``leak_after`` is set with another pool, or
             ``stream_connections`` are more than the pool has.
         """
         urls = map(sa.make_url, (self.database, *self._replica_urls))
         running, *followers = [_start(url, self.single_connection, self.engine_args) for url in urls]
         if self.leak_after is not None:
-            self._watches = _watched([running, *followers], self.leak_after)
+            self._watches = _leak_detectors([running, *followers], self.leak_after)
         self._stream_slots = StreamSlots(running.engine, self.stream_connections)
         self._running, self._latest, self._followers = running, running, followers
         if followers:
@@ -348,7 +351,7 @@ class SQLAlchemyModule(modules.Module):
             self.replicas = Replicas(running.engine, engines, patience=self._patience)
 
     async def on_shutdown(self) -> None:
-        """Close every connection, within seconds though the database doesn't answer, or somebody holds one."""
+        """Close every connection, within seconds even if the database doesn't respond or a connection is in use."""
         watches, self._watches = self._watches, []
         for watch in watches:
             watch.stop()
@@ -362,12 +365,12 @@ class SQLAlchemyModule(modules.Module):
     async def open_connection(self) -> AsyncConnection:
         """Check a connection out, waiting for one if all are in use.
 
-        Of a single connection, that is until no other task has it.
+        With a single connection, it waits until no other task has it.
         """
         return await self.connection_manager.open_for_program()
 
     async def close_connection(self, connection: AsyncConnection) -> None:
-        """Give a connection back; what isn't committed is rolled back."""
+        """Return a connection to the pool; what isn't committed is rolled back."""
         await self.manager.close(connection)
 
     async def begin_transaction(self, connection: AsyncConnection) -> AsyncTransaction:
@@ -389,7 +392,7 @@ class SQLAlchemyModule(modules.Module):
 
     @property
     def manager(self) -> ConnectionManager:
-        """What opened the connections there are, be it that the application has stopped meanwhile."""
+        """The source of the open connections, even after the application has stopped."""
         return (self._latest or self._started).manager
 
     @property

@@ -1,4 +1,4 @@
-"""Which of a table's records there are to a repository, whatever it is asked for."""
+"""The scope of a repository: conditions that limit the records it reads or writes."""
 
 import collections.abc
 import datetime
@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from flama import exceptions, query
 from flama._moments import in_utc
 from flama.sqlalchemy._dialects import has_moments, has_zone
-from flama.sqlalchemy.conditions import known
-from flama.sqlalchemy.values import is_expression
+from flama.sqlalchemy.sql._value_checks import is_expression
+from flama.sqlalchemy.sql._where import check_columns_exist
 
 __all__ = ["Scope", "scope"]
 
@@ -19,9 +19,9 @@ _MOMENTS: t.Final = (datetime.date, datetime.time)  # a datetime is a date
 
 
 class Scope(t.NamedTuple):
-    """Conditions that hold on every record that is read or written, before and after.
+    """Conditions that every record meets that is read or written, both before and after a write.
 
-    ``bound`` is what they say a record has, ``others`` are those that leave it a choice.
+    ``bound`` are the values that they fix; ``others`` are the conditions that permit several values.
     """
 
     table: sa.Table
@@ -30,16 +30,16 @@ class Scope(t.NamedTuple):
     others: tuple[query.Condition, ...]
 
     def new(self, row: _Row) -> _Row:
-        """Give a new record what the conditions say that it has.
+        """Return a new record with the values that the conditions fix.
 
-        :raises PermissionDeniedError: it has something else.
+        :raises PermissionDeniedError: the record has another value.
         """
         return {**self.changes(row), **self.bound}
 
     def changes(self, data: _Row) -> _Row:
-        """Give changes to a record without those that tell what it has anyway.
+        """Return changes to a record without the values that the conditions fix.
 
-        :raises PermissionDeniedError: one is to something else.
+        :raises PermissionDeniedError: a change is to another value.
         """
         bound = self.bound
         if bound.keys().isdisjoint(data):
@@ -50,21 +50,22 @@ class Scope(t.NamedTuple):
         return {name: value for name, value in data.items() if name not in bound}
 
     def change(self) -> _Row:
-        """Give what a change has to set so that the table's ``onupdate`` doesn't set something else."""
+        """Return the fixed values that a change must set, as the columns' ``onupdate`` would set others."""
         columns = self.table.columns
         return {name: value for name, value in self.bound.items() if columns[name].onupdate is not None}
 
     def is_open(self, changes: collections.abc.Collection[str] | None = None) -> bool:
-        """Tell whether only the record as it is stored can say if it is inside: a new one, or one with changes."""
+        """Whether a record must be checked as stored: a new one (None), or one with changes to these columns."""
         if changes is None or not self.others:
             return bool(self.others)
         fields = {name for condition in self.others for name in condition.fields}
         return not fields.isdisjoint(changes) or any(_changes_by_itself(self.table.columns[name]) for name in fields)
 
     def check(self, records: collections.abc.Iterable[_Row]) -> None:
-        """Make sure that records are inside, as they are stored now.
+        """Check that stored records are inside the scope.
 
         :raises PermissionDeniedError: one isn't.
+        :raises InvalidDataError: a condition can't be compared with a record's value.
         """
         try:
             inside = all(condition.matches(record) for record in records for condition in self.others)
@@ -78,10 +79,11 @@ class Scope(t.NamedTuple):
 
 
 def scope(table: sa.Table, conditions: tuple[t.Any, ...]) -> Scope | None:
-    """Give the scope of a table's records on which all the conditions hold; None without any.
+    """Return the scope of a table's records that meet all the conditions; None without any.
 
-    :raises UnknownColumnError: a condition is about what the table doesn't have.
-    :raises InvalidDataError: one is something else, an SQLAlchemy expression say, of which Python can't tell the truth.
+    :raises UnknownColumnError: a condition is about a column that the table doesn't have.
+    :raises InvalidDataError: one isn't a condition by ``F``, such as an SQLAlchemy expression, which Python can't
+        evaluate.
     """
     if not conditions:
         return None
@@ -89,7 +91,7 @@ def scope(table: sa.Table, conditions: tuple[t.Any, ...]) -> Scope | None:
         if not isinstance(condition, query.Condition):
             detail = f"a scope is made of conditions by F, not of {condition!r}"
             raise exceptions.InvalidDataError(resource=table.name, detail=detail)
-        known(table, condition.fields)
+        check_columns_exist(table, condition.fields)
     parts = [_with_stored(table, part) for condition in conditions for part in _parts(condition)]
     bound = _bound(table, parts)
     others = [part for part in parts if not (bound.keys() >= set(part.fields) and _holds(part, bound))]
@@ -101,7 +103,7 @@ def _parts(condition: query.Condition) -> tuple[query.Condition, ...]:
 
 
 def _with_stored(table: sa.Table, condition: query.Condition) -> query.Condition:
-    """Return the condition that says of records as they are stored what this one says: of moments, those in UTC."""
+    """Return an equivalent condition on records as they are stored, with moments in UTC."""
     match condition:
         case query.Comparison(field, operator, operand) if has_moments(table.columns[field].type):
             several = isinstance(operand, tuple)

@@ -1,4 +1,4 @@
-"""SQLite as a service needs it."""
+"""SQLite connections and engines set up for a service."""
 
 import asyncio
 import collections.abc
@@ -14,10 +14,9 @@ import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from flama.sqlalchemy.disposal import disposed
-from flama.sqlalchemy.pool import FairPool
+from flama.sqlalchemy import pool
 
-__all__ = ["Memory", "ServiceConnection", "ServiceCursor", "create_engine", "in_memory"]
+__all__ = ["MemoryDatabase", "ServiceConnection", "ServiceCursor", "create_engine", "in_memory"]
 
 _BUSY_TIMEOUT: t.Final = 30.0
 _BUSY_PAUSE: t.Final = 0.005
@@ -37,15 +36,15 @@ def _writes(statement: str) -> bool:
 
 
 class ServiceCursor(sqlite3.Cursor):
-    """A cursor whose transaction begins with the first statement that writes, whichever that is.
+    """A cursor whose transaction begins with the first statement that writes, of any kind.
 
     The driver begins one for INSERT, UPDATE, DELETE and REPLACE alone; a savepoint, ``WITH … UPDATE`` or a CREATE
-    before them would be committed on its own. To begin with the write, not with the first read, keeps a transaction
-    from having to give up a snapshot that another writer has made stale ("database is locked", at once).
+    before them would be committed on its own. If a transaction began with a read, another writer could make its
+    snapshot stale. Its first write would then fail at once ("database is locked").
     """
 
     def execute(self, sql: str, parameters: t.Any = (), /) -> t.Self:
-        """Run one statement."""
+        """Execute one statement."""
         connection = self.connection
         if not connection.in_transaction and connection.isolation_level is not None and _writes(sql):
             super().execute("BEGIN IMMEDIATE")
@@ -54,7 +53,7 @@ class ServiceCursor(sqlite3.Cursor):
 
 @contextlib.contextmanager
 def _unless_read_only() -> collections.abc.Iterator[None]:
-    """Let a file that can't be written be: nobody writes it, so its readers have nobody to wait for."""
+    """Ignore the error of a read-only file: without writers, its readers need no write-ahead log."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -63,7 +62,7 @@ def _unless_read_only() -> collections.abc.Iterator[None]:
 
 
 class ServiceConnection(sqlite3.Connection):
-    """A connection that enforces foreign keys; readers of its file don't wait for the writer, nor it for them."""
+    """A connection that enforces foreign keys; readers and the writer of its file don't wait for one another."""
 
     def __init__(self, *args: t.Any, **options: t.Any) -> None:
         self._cursors: weakref.WeakSet[sqlite3.Cursor] = weakref.WeakSet()
@@ -74,10 +73,10 @@ class ServiceConnection(sqlite3.Connection):
             self._use_write_ahead_log(time.monotonic() + options.get("timeout", _BUSY_TIMEOUT))
 
     def _use_write_ahead_log(self, deadline: float) -> None:
-        """Let readers and the writer go on side by side.
+        """Switch the file to a write-ahead log, so that readers and the writer run concurrently.
 
-        Of connections that open a new file at the same time, one switches it. SQLite refuses the others at once,
-        whatever its timeout.
+        When several connections open a new file at the same time, one switches it. SQLite refuses the others at once,
+        whatever its timeout, so they try again until the deadline.
         """
         while True:
             try:
@@ -90,20 +89,20 @@ class ServiceConnection(sqlite3.Connection):
                 return
 
     def cursor(self, factory: t.Any = ServiceCursor) -> t.Any:
-        """Give a cursor."""
+        """Return a new cursor."""
         cursor = super().cursor(factory)
         self._cursors.add(cursor)
         return cursor
 
     def renew(self) -> None:
-        """Close every cursor, roll back, and let it be written to."""
+        """Close every cursor, roll back, and permit writes."""
         for cursor in list(self._cursors):
             cursor.close()
         self.rollback()
         self.execute("PRAGMA query_only = OFF")
 
     def close(self) -> None:
-        """Close the connection, and let go of its locks though somebody still has a cursor."""
+        """Close the connection with all its cursors, which releases its locks."""
         if not self._closed:
             self.renew()
         self._closed = True
@@ -111,7 +110,7 @@ class ServiceConnection(sqlite3.Connection):
 
 
 class _Connection(aiosqlite.Connection):
-    # aiosqlite waits for ever when it is told to stop while it closes, which is what a second cancellation does
+    # aiosqlite waits for ever if stop() is called while it closes, which a second cancellation does
 
     _stopped: asyncio.Future[t.Any] | None = None
 
@@ -132,10 +131,10 @@ class _Connection(aiosqlite.Connection):
         return self._stopped
 
 
-class _Kept(_Connection):
-    # SQLAlchemy closes a connection whose statement was cancelled, and that would be the end of the database that
-    # lives in it. Here to close is to renew: aiosqlite does one thing after the other, in one thread, so that comes
-    # after the abandoned statement and undoes it.
+class _PersistentConnection(_Connection):
+    # SQLAlchemy closes a connection whose statement was cancelled, and its in-memory database would be lost with it. So
+    # close() only resets it: aiosqlite runs everything in order in one thread, so the reset comes after the abandoned
+    # statement and rolls it back.
 
     async def close(self) -> None:
         execute: t.Any = self._execute
@@ -155,27 +154,29 @@ class _Kept(_Connection):
             self._connection.renew()
 
 
-class Memory:
-    """A database in memory, kept from one checkout of its only connection to the next."""
+class MemoryDatabase:
+    """An in-memory database that persists between checkouts of its only connection."""
 
     def __init__(self) -> None:
-        self._kept: _Kept | None = None  # made by the first checkout; the pool of one lets no two be at it
+        self._kept: _PersistentConnection | None = (
+            None  # created by the first checkout; a pool of one permits no two at a time
+        )
 
     async def connect(self, *args: t.Any, **options: t.Any) -> aiosqlite.Connection:
-        """Give the connection that holds the database."""
+        """Return the connection that holds the database."""
         if self._kept is None:
-            self._kept = await _Kept.connect(*args, **options)
+            self._kept = await _PersistentConnection.connect(*args, **options)
         return self._kept
 
     async def dispose(self) -> None:
-        """Forget the database."""
+        """Close the connection, and drop the database with it."""
         kept, self._kept = self._kept, None
         if kept is not None:
             await kept.end()
 
 
 def in_memory(url: sa.URL) -> bool:
-    """Tell whether the database of this URL lives in the connection."""
+    """Whether the database of this URL is in memory."""
     if url.get_backend_name() != "sqlite":
         return False
     database = url.database or ":memory:"
@@ -185,7 +186,7 @@ def in_memory(url: sa.URL) -> bool:
 def create_engine(
     url: sa.URL, given: collections.abc.Mapping[str, t.Any]
 ) -> tuple[AsyncEngine, collections.abc.Callable[[], collections.abc.Awaitable[None]]]:
-    """Make an engine for a service, and what closes it; what is ``given`` comes before the defaults."""
+    """Return an engine for a service and the function that closes it; the program's options override the defaults."""
     connect: dict[str, t.Any] = {
         "async_creator_fn": _Connection.connect,
         "factory": ServiceConnection,
@@ -193,14 +194,14 @@ def create_engine(
     }
     if not in_memory(url):
         engine = create_async_engine(url, **_merged(given, connect))
-        return engine, functools.partial(disposed, engine)
-    memory = Memory()
+        return engine, functools.partial(pool.dispose, engine)
+    memory = MemoryDatabase()
     connect["async_creator_fn"] = memory.connect
     alone = {"pool_timeout": _QUEUE_TIMEOUT, **given, "pool_size": 1, "max_overflow": 0}
-    engine = create_async_engine(url, **_merged(alone if given.get("poolclass") is FairPool else given, connect))
+    engine = create_async_engine(url, **_merged(alone if given.get("poolclass") is pool.FairPool else given, connect))
 
     async def dispose() -> None:
-        await disposed(engine)
+        await pool.dispose(engine)
         await memory.dispose()
 
     return engine, dispose

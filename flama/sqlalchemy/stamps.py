@@ -1,4 +1,4 @@
-"""When records were created, changed or deleted, as columns of theirs tell."""
+"""Timestamp columns for a record's creation, last change and deletion."""
 
 import collections.abc
 import datetime
@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from flama import exceptions
 from flama.sqlalchemy._dialects import has_zone, kept_type
 
-__all__ = ["Stamps"]
+__all__ = ["Timestamps"]
 
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 
 
-class Stamps(t.NamedTuple):
-    """The columns of a table that tell when a record was created, last changed, deleted; None for what none tells.
+class Timestamps(t.NamedTuple):
+    """The timestamp columns of a table for a record's creation, last change and deletion; None where there is none.
 
-    A moment is in UTC: with its time zone where the column keeps one, else without.
+    A moment is in UTC: with its time zone if the column stores one, else without.
     """
 
     table: sa.Table
@@ -26,9 +26,9 @@ class Stamps(t.NamedTuple):
     deleted: str | None = None
 
     def check(self) -> None:
-        """Make sure that the columns hold what they are for.
+        """Check the types of the columns.
 
-        :raises ApplicationError: one holds no moments, or can't be empty as long as a record isn't deleted.
+        :raises ApplicationError: one is no DateTime, or the one for the deletion isn't nullable.
         """
         for name in (self.created, self.updated, self.deleted):
             if name is not None and not isinstance(kept_type(self.table.columns[name].type), sa.DateTime):
@@ -39,21 +39,21 @@ class Stamps(t.NamedTuple):
             )
 
     def new(self, rows: collections.abc.Iterable[_Row]) -> list[_Row]:
-        """Give new records the moment at which they are created, the same for all, but for those that have one."""
+        """Return new records with the moment of their creation, the same for all; a moment that a record has stays."""
         moments = self._now(self.created, self.updated)
         return [{**row, **{name: moment for name, moment in moments.items() if row.get(name) is None}} for row in rows]
 
     def changes(self, data: _Row) -> _Row:
-        """Give what may change of a record: not when it was created, and when it was changed isn't for the data."""
+        """Return changes to a record without the moments of its creation and last change, which the data can't set."""
         fixed = {self.created, self.updated}
         return data if fixed.isdisjoint(data) else {name: value for name, value in data.items() if name not in fixed}
 
     def change(self) -> dict[str, t.Any]:
-        """Give what changes in a record that is changed now."""
+        """Return the moments to set in a record that is changed now."""
         return self._now(self.updated)
 
     def deletion(self) -> dict[str, t.Any]:
-        """Give what changes in a record that is deleted now."""
+        """Return the moments to set in a record that is deleted now."""
         return self._now(self.deleted, self.updated)
 
     def _now(self, *names: str | None) -> dict[str, t.Any]:

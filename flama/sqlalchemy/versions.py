@@ -1,4 +1,4 @@
-"""The number of a record, which tells whether it has changed since it was read."""
+"""Version numbers of records, which detect a change since a record was read."""
 
 import collections.abc
 import typing as t
@@ -7,22 +7,24 @@ import sqlalchemy as sa
 
 from flama import exceptions
 
-__all__ = ["compared", "numbered"]
+__all__ = ["move_version_to_filters", "with_initial_version"]
 
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 
 
-def numbered(column: sa.Column[t.Any], row: _Row) -> _Row:
-    """Give a new record its first number, unless it has one or the column gives it one."""
+def with_initial_version(column: sa.Column[t.Any], row: _Row) -> _Row:
+    """Return a new record with version 1, unless it has a version or the column has a default."""
     if row.get(column.key) is not None or column.default is not None or column.server_default is not None:
         return row
     return {**row, column.key: 1}
 
 
-def compared(column: sa.Column[t.Any], changes: _Row, filters: dict[str, t.Any]) -> tuple[_Row, dict[str, t.Any]]:
-    """Give changes without a number, and filters with it: it is the one that they were read with, not one to be set.
+def move_version_to_filters(
+    column: sa.Column[t.Any], changes: _Row, filters: dict[str, t.Any]
+) -> tuple[_Row, dict[str, t.Any]]:
+    """Return changes without the version, and filters with it: the version that was read is a condition, not a change.
 
-    :raises InvalidDataError: the filters are of another.
+    :raises InvalidDataError: the filters have another version.
     """
     version = column.key
     if version not in changes:

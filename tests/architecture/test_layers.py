@@ -10,30 +10,55 @@ from tests.support import source
 # A room imports from rooms of lower layers. Rooms of one layer do not know one another.
 LAYERS = (
     {"_annotations"},
-    {"_distribution", "_moments", "_numbers", "_semaphore", "exceptions", "facade", "limits", "types"},
-    {"concurrency", "contexts", "modules", "query", "retry", "schemas", "tasks"},
+    {"_distribution", "_lazy", "_moments", "_numbers", "_semaphore", "_timeouts", "exceptions", "types"},
+    {"_request_context", "_shielding", "concurrency", "modules", "query", "retry", "schemas"},
     {"background", "http", "injection"},
     {"client", "memory", "rest", "sqlalchemy"},
     {"pagination"},
     {"ddd", "middleware", "routing"},
     {"openapi", "resources"},
-    {"applications", "testing"},
+    {"applications"},
     {""},  # the façade
 )
-_LAYER = {room: number for number, rooms in enumerate(LAYERS) for room in rooms}
+
+# The same within a room that is divided.
+DIVIDED = {
+    "flama.sqlalchemy": (
+        {"_constraints", "_dialects", "_events", "_stale", "metadata", "versions"},
+        {"errors", "pool", "sql", "stamps"},
+        {"drivers", "scopes", "sqlite"},
+        {"_transaction_options", "replicas"},
+        {"module"},
+        {""},
+    ),
+    "flama.ddd.repositories": (
+        {"_deferred", "base"},
+        {"_typed"},
+        {"http", "sqlalchemy"},
+        {"memory"},
+        {""},
+    ),
+}
 
 
-def room(name):
-    return (name.split(".") + [""])[1]
+def room(name, parent="flama"):
+    return name.removeprefix(parent).lstrip(".").partition(".")[0]
 
 
-def violations(modules):
-    names = {module.name for module in modules}
+def levels(layers):
+    return {room: number for number, rooms in enumerate(layers) for room in rooms}
+
+
+def violations(modules, parent="flama", layers=LAYERS):
+    names, level = {module.name for module in modules}, levels(layers)
+    inside = [module for module in modules if f"{module.name}.".startswith(f"{parent}.")]
     return sorted(
         f"{module.name} imports {imported}"
-        for module in modules
+        for module in inside
         for imported in module.imports(names)
-        if room(imported) != room(module.name) and _LAYER[room(imported)] >= _LAYER[room(module.name)]
+        if f"{imported}.".startswith(f"{parent}.")
+        and room(imported, parent) != room(module.name, parent)
+        and level[room(imported, parent)] >= level[room(module.name, parent)]
     )
 
 
@@ -53,14 +78,16 @@ def type_checking(modules):
     ]
 
 
-def test_every_module_has_a_room_in_the_plan():
-    unplanned = {module.name for module in source.modules() if room(module.name) not in _LAYER}
+@pytest.mark.parametrize(("parent", "layers"), [("flama", LAYERS), *DIVIDED.items()])
+def test_the_plan_has_every_room_that_is_there_and_no_other(parent, layers):
+    inside = [module.name for module in source.modules() if f"{module.name}.".startswith(f"{parent}.")]
 
-    assert unplanned == set()
+    assert {room(name, parent) for name in inside} == levels(layers).keys()
 
 
-def test_a_room_imports_only_from_lower_layers():
-    assert violations(source.modules()) == []
+@pytest.mark.parametrize(("parent", "layers"), [("flama", LAYERS), *DIVIDED.items()])
+def test_a_room_imports_only_from_lower_layers(parent, layers):
+    assert violations(source.modules(), parent, layers) == []
 
 
 def test_no_modules_import_each_other_in_a_circle():

@@ -38,7 +38,7 @@ def test_importing_flama_loads_no_library_it_builds_on():
 
 
 def test_importing_flama_loads_none_of_its_rooms():
-    assert sorted(under({"flama"}, loaded("import flama"))) == ["flama", "flama._distribution", "flama.facade"]
+    assert sorted(under({"flama"}, loaded("import flama"))) == ["flama", "flama._distribution", "flama._lazy"]
 
 
 @pytest.mark.parametrize("module", ["flama.ddd.repositories.sqlalchemy", "flama.ddd.workers.sqlalchemy"])

@@ -21,11 +21,11 @@ class Listing(HTTPResourceRepository):
     """Gives lists where repositories of tables do, which over HTTP is so for many records."""
 
     async def create(self, *data):
-        return await self._many("create_many", [*data])
+        return await self._request_records("create_many", [*data])
 
     async def update(self, data, *clauses, max_affected=None, **filters):
-        question = self._question(clauses, filters)
-        return await self._many("update_where", data, question.pairs(max_affected))
+        question = self._build_query(clauses, filters)
+        return await self._request_records("update_where", data, question.to_params(max_affected))
 
 
 class Members(Listing):

@@ -1,7 +1,7 @@
 """Repositories of SQL tables keep to the contract: on each driver, spoken to directly or by SQLAlchemy."""
 
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
-from flama.sqlalchemy.drivers import choice
+from flama.sqlalchemy.drivers import _resolve
 from tests.contract.suite import RepositoryContract
 
 
@@ -12,7 +12,7 @@ class SQLContract(RepositoryContract):
     can_be_direct = True
 
     async def test_statements_are_run_in_the_way_that_is_meant(self, unit, way):
-        directly = choice.driver_of(unit.connection) is not None
+        directly = _resolve.resolve_driver(unit.connection) is not None
 
         assert directly == (self.can_be_direct and way == "directly")
 

@@ -13,7 +13,7 @@ import anyio
 import pytest
 import sqlalchemy as sa
 
-from flama import Flama, exceptions, tasks, types as flama_types
+from flama import Flama, _shielding, exceptions, types as flama_types
 from flama.client import ASGITransport, Client
 from flama.ddd import Remote, Worker
 from flama.ddd.repositories.http import HTTPResourceRepository
@@ -146,17 +146,17 @@ PHASES = {
     "_run": "hook",
     "Unit.begin_nested": "savepoint",
     "Unit.end_nested": "end of a savepoint",
-    "Unit.renew": "commit()",
+    "Unit.restart": "commit()",
     "ConnectionManager.close": "check-in",
     "_answered": "COMMIT",
-    "_Transaction._kept": "COMMIT",
+    "_Transaction._commit_within_limit": "COMMIT",
     "_Transaction.rollback": "ROLLBACK",
-    "Settings.open": "settings",
-    "Settings.begin": "settings",
-    "Settings.close": "settings undone",
+    "TransactionOptions.open": "settings",
+    "TransactionOptions.begin": "settings",
+    "TransactionOptions.close": "settings undone",
     "DefaultDialect.connect": "connecting",
-    "checked_out": "check-out",
-    "Stream.batch": "cursor",
+    "checkout": "check-out",
+    "ServerCursor.batch": "cursor",
     "close_streams": "end of a cursor",
     "Transfer.first": "first statement",
     "Transfer.later": "later statement",
@@ -258,7 +258,7 @@ class Observer:
 
     async def stored(self, number: int) -> bool:
         """Tell whether a transfer is stored, its both halves."""
-        assert all(clean_up.done() for clean_up in tasks._clean_ups)
+        assert all(clean_up.done() for clean_up in _shielding._clean_ups)
         assert self.module.engine.pool.checkedout() == 0
         await self.assert_nothing_open()
         async with asyncio.timeout(10), self.bank:

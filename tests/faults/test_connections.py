@@ -13,7 +13,7 @@ from flama import exceptions
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
-from flama.sqlalchemy.pool import FairPool
+from flama.sqlalchemy.pool._fair_pool import FairPool
 from tests.support import cluster, loops, relay
 
 pytestmark = pytest.mark.anyio

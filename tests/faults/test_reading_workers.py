@@ -8,14 +8,14 @@ import typing as t
 import pytest
 import sqlalchemy as sa
 
-from flama import Flama, contexts, exceptions, types as flama_types
+from flama import Flama, _request_context, exceptions, types as flama_types
 from flama.client import Client
 from flama.ddd import Worker, WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.http import JSONResponse
 from flama.sqlalchemy import SQLAlchemyModule
-from flama.sqlalchemy.replicas import Position
+from flama.sqlalchemy.replicas import LogPosition
 from tests.support import cluster, relay
 
 pytestmark = pytest.mark.anyio
@@ -95,7 +95,7 @@ async def requested(work):
     """Give what a coroutine gives, run as a request is."""
 
     async def request():
-        contexts.begin()
+        _request_context.begin()
         return await work
 
     return await asyncio.create_task(request())
@@ -194,7 +194,7 @@ async def test_a_token_takes_it_from_one_request_to_the_next(hasty, paused):
     note, token = await requested(first())
 
     assert await requested(second(token)) == ((True, False), (True, False))
-    assert await requested(seen(Notes(hasty), note, after=Position.parse(token))) == (True, False)
+    assert await requested(seen(Notes(hasty), note, after=LogPosition.parse(token))) == (True, False)
 
 
 async def test_what_is_no_position_is_the_clients_error(app):

@@ -16,8 +16,8 @@ from flama import exceptions
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
-from flama.sqlalchemy.pool import FairPool
-from flama.sqlalchemy.replicas import Position, Replicas, position
+from flama.sqlalchemy.pool._fair_pool import FairPool
+from flama.sqlalchemy.replicas import LogPosition, Replicas, position
 from tests.support import cluster, relay
 
 pytestmark = pytest.mark.anyio
@@ -88,25 +88,25 @@ async def seen(replicas, note, after):
 
 @pytest.mark.parametrize("offset", [0, 1, 0x3018AA8, 2**32 - 1, 2**32, 2**64 - 1])
 def test_a_position_is_what_its_string_says(offset):
-    assert Position.parse(str(Position(offset))) == Position(offset)
+    assert LogPosition.parse(str(LogPosition(offset))) == LogPosition(offset)
 
 
 def test_a_position_travels_in_a_cookie_and_is_written_as_postgresql_writes_it(pair):
     [(told,)] = pair.primary.tell("SELECT pg_current_wal_flush_lsn()::text")
-    cookie = http.cookies.SimpleCookie({"position": str(Position.parse(told))})
+    cookie = http.cookies.SimpleCookie({"position": str(LogPosition.parse(told))})
 
-    assert str(Position.parse(told)) == told
+    assert str(LogPosition.parse(told)) == told
     assert http.cookies.SimpleCookie(cookie.output(header=""))["position"].value == told
 
 
 def test_positions_are_ordered_as_the_log_is():
-    assert Position.parse("0/FFFFFFFF") < Position.parse("1/0") < Position.parse("A/0")
+    assert LogPosition.parse("0/FFFFFFFF") < LogPosition.parse("1/0") < LogPosition.parse("A/0")
 
 
 @pytest.mark.parametrize("text", ["", "0", "0/", "/0", "0/123456789", "0/G", " 0/1", "0/1\n", "-1/0", "٣/0"])
 def test_what_is_no_position_is_refused(text):
     with pytest.raises(ValueError, match="is no position"):
-        Position.parse(text)
+        LogPosition.parse(text)
 
 
 async def test_replicas_of_other_databases_are_refused():
@@ -241,7 +241,7 @@ async def fill_page(server):
         server.tell(FILL)
         await asyncio.sleep(0.3)  # it flushes by itself what nobody waits for
         [ends] = server.tell("SELECT pg_current_wal_insert_lsn()::text, pg_current_wal_flush_lsn()::text")
-        inserted, flushed = map(Position.parse, ends)
+        inserted, flushed = map(LogPosition.parse, ends)
         if inserted.offset - flushed.offset == 24:
             break
     return inserted, flushed
@@ -272,7 +272,7 @@ async def test_within_a_transaction_no_position_is_told(both):
 async def test_a_reader_who_is_cancelled_while_waiting_gives_the_connection_back(both):
     primary, replica = both
     replicas = Replicas(primary, [replica], patience=60)
-    reading = asyncio.create_task(replicas.open(Position(2**63)))
+    reading = asyncio.create_task(replicas.open(LogPosition(2**63)))
     await asyncio.sleep(0.2)
     assert replica.pool.checkedout() == 1
 

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from flama import Flama, tasks, types
+from flama import Flama, _shielding, types
 from flama.client import Client
 from flama.ddd import WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
@@ -85,8 +85,8 @@ def url(request, tmp_path):
 
 async def settled(app):
     """Wait until nothing is left of the requests that were cancelled."""
-    while tasks._clean_ups:
-        await asyncio.wait(tasks._clean_ups)
+    while _shielding._clean_ups:
+        await asyncio.wait(_shielding._clean_ups)
     assert app.sqlalchemy.engine.pool.checkedout() == 0
 
 

@@ -17,7 +17,7 @@ import anyio
 import pytest
 import sqlalchemy as sa
 
-from flama import exceptions, tasks
+from flama import _shielding, exceptions
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
@@ -137,8 +137,8 @@ async def let_its_time_be_over(unit: Unit, task: asyncio.Task[None]) -> None:
 
 
 async def assert_whole(module: SQLAlchemyModule, worker: Halves, done: set[int]) -> None:
-    while tasks._clean_ups:
-        await asyncio.wait(tasks._clean_ups)
+    while _shielding._clean_ups:
+        await asyncio.wait(_shielding._clean_ups)
     assert module.engine.pool.checkedout() == 0
     async with worker:
         halves = collections.Counter([half["whole"] async for half in worker.halves.list()])

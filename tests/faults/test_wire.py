@@ -10,10 +10,10 @@ import typing as t
 import pytest
 import sqlalchemy as sa
 
-from flama import exceptions, tasks
+from flama import _shielding, exceptions
 from flama.ddd.workers import sqlalchemy as workers
-from flama.sqlalchemy import SQLAlchemyModule, settings
-from flama.sqlalchemy.drivers import connections
+from flama.sqlalchemy import SQLAlchemyModule, _transaction_options
+from flama.sqlalchemy.drivers import _lifecycle
 from tests.support import bank
 from tests.support.faulty import Fault, faulty
 
@@ -46,7 +46,7 @@ async def direct(url):
 def impatient(monkeypatch):
     """Nobody waits for long."""
     monkeypatch.setattr(workers, "_COMMIT_LIMIT", LIMIT)
-    for module, name in ((workers, "_ROLLBACK_LIMIT"), (connections, "_LIMIT"), (settings, "_LIMIT")):
+    for module, name in ((workers, "_ROLLBACK_LIMIT"), (_lifecycle, "_LIMIT"), (_transaction_options, "_LIMIT")):
         monkeypatch.setattr(module, name, LIMIT)
 
 
@@ -211,7 +211,7 @@ async def test_a_rollback_that_is_not_answered_is_one_all_the_same(url, direct, 
 
 
 async def test_a_cancelled_unit_waits_for_a_silent_database_so_long_and_no_longer(url, direct, monkeypatch):
-    monkeypatch.setattr(tasks.finished, "__defaults__", (None, 1.0))
+    monkeypatch.setattr(_shielding.finished, "__defaults__", (None, 1.0))
     passed = await bytes_of(url, "plain")
     async with line(url) as silent:
         for _ in range(2):

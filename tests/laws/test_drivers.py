@@ -16,8 +16,9 @@ from sqlalchemy import event
 from sqlalchemy.dialects import postgresql as pg
 
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
-from flama.sqlalchemy import SQLAlchemyModule, statements
-from flama.sqlalchemy.drivers.choice import driver_of
+from flama.sqlalchemy import SQLAlchemyModule
+from flama.sqlalchemy.drivers._resolve import resolve_driver
+from flama.sqlalchemy.sql import statements
 from tests.support import databases
 
 
@@ -308,7 +309,7 @@ async def rolled_back(engine, *, directly):
     async with engine.connect() as connection:
         if not directly:
             event.listen(connection.sync_connection, "before_cursor_execute", lambda *args: None)
-        assert (driver_of(connection) is not None) is directly
+        assert (resolve_driver(connection) is not None) is directly
         yield connection
         await connection.rollback()
 
@@ -410,7 +411,7 @@ def test_every_type_can_be_taken_to_the_driver_directly(database, url, name):
 
     async def shape():
         async with rolled_back(database.engine, directly=True) as connection:
-            return driver_of(connection).shapes.get(insert)
+            return resolve_driver(connection).shapes.get(insert)
 
     assert database.run(shape()) is not None
 

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from flama import query
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.query import F
-from flama.sqlalchemy import conditions
+from flama.sqlalchemy.sql import _where
 
 # A text of a database's usual kind, which compares as nobody would expect: "a" is "A", or comes before "B".
 LOOSE = (
@@ -305,5 +305,5 @@ def of_type(name, type):
 
 
 def sql(condition):
-    where = conditions.where(table, condition, (f"v{n}" for n in itertools.count()))
+    where = _where.compile_condition(table, condition, (f"v{n}" for n in itertools.count()))
     return [str(where.compile(dialect=dialect())) for dialect in (sqlite.dialect, postgresql.dialect, mysql.dialect)]

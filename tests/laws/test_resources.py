@@ -12,7 +12,7 @@ from flama.ddd import MemoryWorker, WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.resources import CRUDResource
-from flama.rest import filters, orders, pages
+from flama.rest import filters, ordering, paging
 from flama.rest.operations import Envelope
 from tests.laws.test_query import CONDITIONS, ORDER, RECORD
 
@@ -50,8 +50,8 @@ async def listed(records, conditions, order, style, size):
     app.resources.add_resource("/thing/", Thing)
     async with worker:
         await worker.thing.create(*records)
-    found, walk = [], pages.Walk(style, size, resource="thing")
-    asked = [*filters.encode(conditions), *orders.encode(order)]
+    found, walk = [], paging.Walk(style, size, resource="thing")
+    asked = [*filters.encode(conditions), *ordering.encode(order)]
     async with Client(app=app) as client:
         while not walk.ended:
             response = await client.get("/thing/", params=[*asked, *walk.parameters().items()])
@@ -65,7 +65,7 @@ async def listed(records, conditions, order, style, size):
     st.lists(RECORD, max_size=8),
     st.lists(CONDITIONS, max_size=2),
     st.lists(ORDER, max_size=2).map(query.orders),
-    st.sampled_from(pages.STYLES),
+    st.sampled_from(paging.STYLES),
     st.integers(1, 4),
 )
 def test_a_resource_lists_what_holds_in_order_once(records, conditions, order, style, size):

@@ -18,7 +18,7 @@ import typing_extensions as te
 from hypothesis import strategies as st
 
 from flama import exceptions, schemas, types
-from flama.schemas import large, pydantic as pydantic_schemas
+from flama.schemas import _large_bodies, pydantic as pydantic_schemas
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=10)
 # The years that both libraries write with four digits; microseconds are what both keep.
@@ -224,9 +224,9 @@ def test_a_list_is_decoded_in_slices_as_it_is_at_once(model, plain, records, spa
     body = json.dumps(records, indent=spaces or None).encode()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(large, "_SLICE", 30)
-        sliced = outcome(lambda: asyncio.run(large.decode_large(adapter, body)))
-        names = asyncio.run(large.names_of_large(adapter, body, 1_000))
+        patch.setattr(_large_bodies, "_SLICE", 30)
+        sliced = outcome(lambda: asyncio.run(_large_bodies.decode_large(adapter, body)))
+        names = asyncio.run(_large_bodies.names_of_large(adapter, body, 1_000))
 
     assert sliced == outcome(lambda: adapter.decode(body))
     if not isinstance(records, list) or all(isinstance(record, dict) for record in records):
@@ -239,8 +239,8 @@ def test_a_list_that_is_no_json_is_none_in_slices(records, size, wrong):
     body = wrong % json.dumps(records).encode()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(large, "_SLICE", size)
-        sliced = outcome(lambda: asyncio.run(large.decode_large(adapter, body)))
+        patch.setattr(_large_bodies, "_SLICE", size)
+        sliced = outcome(lambda: asyncio.run(_large_bodies.decode_large(adapter, body)))
 
     assert sliced == outcome(lambda: adapter.decode(body)) == exceptions.DecodeError
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from flama import exceptions
 from flama.ddd import F
-from flama.sqlalchemy import statements
+from flama.sqlalchemy.sql import statements
 
 TABLE = sa.Table(
     "parcel",

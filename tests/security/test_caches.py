@@ -16,7 +16,8 @@ from flama import Flama, http
 from flama.ddd import F
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.rest import accept
-from flama.sqlalchemy import shapes, statements
+from flama.sqlalchemy.drivers import _compiled_cache
+from flama.sqlalchemy.sql import statements
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +38,7 @@ class Notes(SQLAlchemyTableRepository):
 def _small_bounds(monkeypatch):
     """Have a tenth of the default sizes be large, which is as true and sooner made."""
     monkeypatch.setattr(statements, "_LARGE", 50)
-    monkeypatch.setattr(shapes, "_HEAVIEST", 500)
+    monkeypatch.setattr(_compiled_cache, "_HEAVIEST", 500)
 
 
 @pytest.fixture(params=["aiosqlite", "asyncpg", "psycopg", "asyncmy"])
@@ -75,13 +76,13 @@ def large_filters(number):
 def kept(monkeypatch):
     """The compiled statements of the test that are in memory: to look at all objects would take a second each time."""
     made = weakref.WeakSet()
-    begin = shapes.Shape.__init__
+    begin = _compiled_cache.CompiledStatement.__init__
 
     def noted(shape, *args):
         begin(shape, *args)
         made.add(shape)
 
-    monkeypatch.setattr(shapes.Shape, "__init__", noted)
+    monkeypatch.setattr(_compiled_cache.CompiledStatement, "__init__", noted)
     return made
 
 

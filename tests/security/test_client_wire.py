@@ -19,7 +19,8 @@ import trustme
 from hypothesis import strategies as st
 
 from flama import Flama, http
-from flama.client import Client, network, network_transport
+from flama.client import Client, network_transport
+from flama.client._transports import network
 from flama.ddd.components import WorkerComponent
 from flama.ddd.repositories.http import HTTPResourceRepository
 from flama.ddd.workers.http import HTTPWorker

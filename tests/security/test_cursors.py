@@ -18,7 +18,7 @@ from flama.ddd.workers.http import HTTPWorker
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.query import Condition
 from flama.resources import CRUDResource
-from flama.rest import cursors, values
+from flama.rest import cursors, value_codecs
 from flama.sqlalchemy import SQLAlchemyModule
 
 pytestmark = pytest.mark.anyio
@@ -265,7 +265,7 @@ async def test_the_cursor_of_another_secret_is_refused_until_that_is_one_of_ours
 @pytest.mark.parametrize("secret", [None, SECRET], ids=["open", "encrypted"])
 def test_a_cursor_is_bound_to_query_and_scope_of_the_caller(secret):
     codec, place = cursors.codec(secret), cursors.Place((7, None), backward=True)
-    readers = [values.reader(int), values.reader(str)]
+    readers = [value_codecs.reader(int), value_codecs.reader(str)]
     made = cursors.QueryCursors(codec, "/a/", "acme", [("age", "1")]).encode(place, "order")
 
     def read(path="/a/", caller="acme", query=(("age", "1"),), order="order"):

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from flama import limits
-from flama.limits import limited
+from flama import _timeouts
+from flama._timeouts import limited
 
 pytestmark = pytest.mark.anyio
 
@@ -46,12 +46,12 @@ async def test_a_deadline_is_counted_from_where_its_block_begins():
 async def test_deadlines_that_are_met_leave_the_timer_alone(monkeypatch):
     loop, made = asyncio.get_running_loop(), []
 
-    class Counting(limits.Watch):
-        def _look_at(self, when, seconds):
+    class Counting(_timeouts.TimeoutScheduler):
+        def _schedule(self, when, seconds):
             made.append(seconds)
-            super()._look_at(when, seconds)
+            super()._schedule(when, seconds)
 
-    monkeypatch.setattr(limits._threads, "watch", Counting(loop))
+    monkeypatch.setattr(_timeouts._local, "scheduler", Counting(loop))
     for _ in range(1_000):
         with limited(30):
             await asyncio.sleep(0)
@@ -62,12 +62,12 @@ async def test_deadlines_that_are_met_leave_the_timer_alone(monkeypatch):
 async def test_many_deadlines_at_different_times_are_looked_at_together(monkeypatch):
     loop, looks = asyncio.get_running_loop(), []
 
-    class Counting(limits.Watch):
-        def _look(self):
-            looks.append(len(self._watched))
-            super()._look()
+    class Counting(_timeouts.TimeoutScheduler):
+        def _expire_due(self):
+            looks.append(len(self._deadlines))
+            super()._expire_due()
 
-    monkeypatch.setattr(limits._threads, "watch", Counting(loop))
+    monkeypatch.setattr(_timeouts._local, "scheduler", Counting(loop))
     await asyncio.gather(*(ended(0.05 + number / 10_000) for number in range(1_000)))  # 0.05 to 0.15 s
 
     assert len(looks) <= 8

@@ -4,7 +4,7 @@ import pytest
 
 from flama import Flama
 from flama.client import Client
-from flama.openapi.docs import _ASSETS
+from flama.openapi._swagger_ui import _ASSETS
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ from flama.ddd import MemoryWorker, WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.resources import CRUDResource
-from flama.resources.idempotency import table as keys
+from flama.resources._idempotency import table as keys
 from flama.sqlalchemy import SQLAlchemyModule
 
 pytestmark = pytest.mark.anyio

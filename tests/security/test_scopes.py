@@ -178,7 +178,7 @@ async def tables_of(app: Flama, backend: Backend) -> collections.abc.AsyncGenera
     if backend.name == "memory":
         yield
         return
-    from flama.resources.idempotency import table as keys
+    from flama.resources._idempotency import table as keys
 
     engine = app.sqlalchemy.engine
     async with tables(engine, customer_table, order_table), tables(engine, keys):

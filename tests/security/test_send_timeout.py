@@ -14,7 +14,7 @@ from flama import Flama, exceptions, http
 from flama.ddd import WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
-from flama.http._send_timeout import timed
+from flama.http._send_timeout import add_send_timeout
 from flama.sqlalchemy import SQLAlchemyModule
 from tests.support.server import served
 
@@ -156,7 +156,7 @@ async def test_each_write_has_the_whole_limit():
         await asyncio.sleep(0.3)
         sent.append(message)
 
-    timed_send = timed(send, 1.0)
+    timed_send = add_send_timeout(send, 1.0)
     for number in range(5):
         await timed_send({"number": number})
 

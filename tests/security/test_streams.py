@@ -10,12 +10,12 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from flama.rest import streams
+from flama.rest import ndjson
 from tests.support import loops
 from tests.support.server import listening, served
 from tests.support.streaming import application, wide_table
 
-NDJSON = {"accept": streams.MEDIA_TYPE}
+NDJSON = {"accept": ndjson.MEDIA_TYPE}
 ROWS, WIDTH = 1_500, 4_000  # six megabytes: more than the server's sockets hold
 
 
@@ -57,7 +57,7 @@ def accepts(address):
 @contextlib.contextmanager
 def sleeping_readers(address, path, number):
     """Ask for so many streams, and read nothing."""
-    request = f"GET {path} HTTP/1.1\r\nhost: here\r\naccept: {streams.MEDIA_TYPE}\r\n\r\n".encode()
+    request = f"GET {path} HTTP/1.1\r\nhost: here\r\naccept: {ndjson.MEDIA_TYPE}\r\n\r\n".encode()
     with contextlib.ExitStack() as stack:
         readers = []
         for _ in range(number):

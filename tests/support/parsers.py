@@ -15,18 +15,18 @@ from flama import exceptions
 from flama.http import request
 from flama.rest import (
     accept,
+    conditional_requests,
     cursors,
     errors,
     filters,
     idempotency,
-    links,
-    names,
+    link_header,
+    ndjson,
     operations,
-    orders,
-    pages,
-    preconditions,
-    streams,
-    values,
+    ordering,
+    paging,
+    query_parameters,
+    value_codecs,
 )
 from flama.routing.matcher import Matcher
 from flama.routing.path import Path
@@ -82,7 +82,7 @@ _KINDS: t.Final = (
     datetime.time,
     uuid.UUID,
 )
-_READERS: t.Final = {kind: values.reader(kind) for kind in (*_KINDS, datetime.timedelta, _Colour, list[int])}
+_READERS: t.Final = {kind: value_codecs.reader(kind) for kind in (*_KINDS, datetime.timedelta, _Colour, list[int])}
 
 
 def _bytes(text: str) -> bytes:
@@ -146,7 +146,7 @@ def _body(text: str) -> object:
     async def receive() -> dict[str, t.Any]:
         return {"type": "http.request", "body": _bytes(text), "more_body": False}
 
-    return _finished(request.data(_scope(content_type="application/json"), receive, None, RecordLimit(None)))
+    return _finished(request.read_data(_scope(content_type="application/json"), receive, None, RecordLimit(None)))
 
 
 def _cursor(secret: str | None) -> _Call:
@@ -156,7 +156,7 @@ def _cursor(secret: str | None) -> _Call:
 
 def _lines(text: str) -> object:
     """Read records from a stream that comes in small pieces."""
-    reader, content = streams.LineReader(), _bytes(text)
+    reader, content = ndjson.LineReader(), _bytes(text)
     lines = [line for start in range(0, len(content), 16) for line in reader.read(content[start : start + 16])]
     return [*map(len, lines), *map(len, reader.end())]
 
@@ -166,7 +166,7 @@ def _filter(name: str) -> _Call:
 
 
 def _filter_of_many(text: str) -> object:
-    return _filter(names.FILTER)(f'{{"and":[{text}["age","gte","1"]]}}')
+    return _filter(query_parameters.FILTER)(f'{{"and":[{text}["age","gte","1"]]}}')
 
 
 def _fields(text: str) -> object:
@@ -176,7 +176,7 @@ def _fields(text: str) -> object:
 
 def _page(text: str) -> object:
     query = dict(request.query_pairs({"query_string": _bytes(text)}))
-    return [pages.requested(style, query) for style in pages.STYLES]
+    return [paging.requested(style, query) for style in paging.STYLES]
 
 
 def _remote_error(text: str) -> object:
@@ -209,7 +209,9 @@ PARSERS: t.Final[tuple[Parser, ...]] = (
     Parser(
         "path", _router(), (LookupError,), ("a", "/", "1", "-", ".", "%2F", "%", "%ff", "e9", "y", "x", *_UNPRINTABLE)
     ),
-    Parser("query", lambda text: request.query({"query_string": _bytes(text)}), (exceptions.HTTPException,), _QUERY),
+    Parser(
+        "query", lambda text: request.parse_query({"query_string": _bytes(text)}), (exceptions.HTTPException,), _QUERY
+    ),
     Parser(
         "query of fields",
         _fields,
@@ -224,7 +226,7 @@ PARSERS: t.Final[tuple[Parser, ...]] = (
     ),
     Parser(
         "filter",
-        _filter(names.FILTER),
+        _filter(query_parameters.FILTER),
         (*_REFUSED, exceptions.UnknownColumnError),
         ("[", "]", '{"and":[', '{"or":[', '{"not":', "}", '["age","gte","1"]', ",", '"age"', '"in"', "1e9", "x"),
     ),
@@ -249,11 +251,11 @@ PARSERS: t.Final[tuple[Parser, ...]] = (
     ),
     Parser(
         "order",
-        lambda text: orders.decode([(names.ORDER_BY, text)], ["age", "name"], resource="x"),
+        lambda text: ordering.decode([(query_parameters.ORDER_BY, text)], ["age", "name"], resource="x"),
         (*_REFUSED, exceptions.UnknownColumnError),
         ("age", ",", "-", ":nulls_first", "%", "%61", ":", " "),
     ),
-    Parser("names", orders.listed, (), ("age", ",", "%", "%61", " ", *_UNPRINTABLE)),
+    Parser("names", ordering.listed, (), ("age", ",", "%", "%61", " ", *_UNPRINTABLE)),
     Parser(
         "cursor",
         _cursor(None),
@@ -263,14 +265,14 @@ PARSERS: t.Final[tuple[Parser, ...]] = (
     Parser(
         "encrypted cursor", _cursor("x" * 32), (cursors.InvalidCursorError,), ("a", "A_-9", "=", "====", " ", "é", "\0")
     ),
-    Parser("Link", links.decode, (), ("<", ">", ";", "rel=", '"', "\\", "next", ",", " ", "a=b", "=")),
+    Parser("Link", link_header.decode, (), ("<", ">", ";", "rel=", '"', "\\", "next", ",", " ", "a=b", "=")),
     Parser(
         "Accept",
         lambda text: accept._is_preferred.__wrapped__(text, "a/b", "application/json"),
         (),
         ("a/b", ",", ";", "q=", '"', "\\", "1.", "0", " ", "*/*"),
     ),
-    Parser("entity tags", preconditions.decode, _REFUSED, ('"', "W/", '"a"', ",", "*", " ", "a", "\x80")),
+    Parser("entity tags", conditional_requests.decode, _REFUSED, ('"', "W/", '"a"', ",", "*", " ", "a", "\x80")),
     Parser("idempotency key", idempotency.decode, _REFUSED, ('"', "\\", "a", " ", "é", "\0")),
     Parser(
         "Content-Type",
@@ -327,7 +329,7 @@ PARSERS: t.Final[tuple[Parser, ...]] = (
     ),
     Parser(
         "record of a stream",
-        lambda text: streams.decode(_bytes(text), resource="x"),
+        lambda text: ndjson.decode(_bytes(text), resource="x"),
         _REFUSED,
         (*_JSON, '["error",', '"status_code":'),
     ),

@@ -11,8 +11,8 @@ import starlette.requests
 import starlette.responses
 
 from flama import exceptions, query
-from flama.rest import errors, filters, orders, pages, preconditions, streams
-from flama.rest.names import MAX_AFFECTED, ON
+from flama.rest import conditional_requests, errors, filters, ndjson, ordering, paging
+from flama.rest.query_parameters import MAX_AFFECTED, ON
 
 __all__ = ["Asked", "Service"]
 
@@ -40,7 +40,7 @@ class Service:
     """People of an id, a name and an age, kept in a list; ``first`` answers instead, if it does."""
 
     people: list[Record] = dataclasses.field(default_factory=list)
-    style: pages.Style = "page_number"
+    style: paging.Style = "page_number"
     most: int = 1_000
     asked: list["Asked"] = dataclasses.field(default_factory=list)
     first: collections.abc.Callable[[str, str], starlette.responses.Response | None] = lambda method, path: None
@@ -87,8 +87,8 @@ class Service:
         person = next((each for each in self.people if each["id"] == id), None)
         if person is None:
             raise exceptions.NotFoundError(resource="person", id=id)
-        said = request.headers.get(preconditions.IF_MATCH, "*")
-        if not preconditions.matches(preconditions.decode(said), _tag(person)):
+        said = request.headers.get(conditional_requests.IF_MATCH, "*")
+        if not conditional_requests.matches(conditional_requests.decode(said), _tag(person)):
             raise exceptions.PreconditionFailedError(resource="person", id=id)
         if request.method == "DELETE":
             self.people.remove(person)
@@ -99,18 +99,18 @@ class Service:
 
     def listed(self, request: starlette.requests.Request, pairs: list[tuple[str, str]]) -> starlette.responses.Response:
         """Give a page of those that match, or a stream of them."""
-        order = query.orders(orders.decode(pairs, ALLOWED, resource="person"), keys=["id"])
+        order = query.orders(ordering.decode(pairs, ALLOWED, resource="person"), keys=["id"])
         found = query.in_order(self.matching(pairs), order)
-        if streams.MEDIA_TYPE in request.headers["accept"]:
-            lines = b"".join(map(streams.encode, found))
-            return starlette.responses.Response(lines, media_type=streams.MEDIA_TYPE)
-        page = pages.requested(self.style, dict(pairs), self.most)
+        if ndjson.MEDIA_TYPE in request.headers["accept"]:
+            lines = b"".join(map(ndjson.encode, found))
+            return starlette.responses.Response(lines, media_type=ndjson.MEDIA_TYPE)
+        page = paging.requested(self.style, dict(pairs), self.most)
         offset = int(page.cursor or page.offset)
         data = found[offset : offset + page.limit]
         more = offset + page.limit < len(found)
         following = dataclasses.replace(page, offset=offset + page.limit, cursor=str(offset + page.limit))
         count = len(found) if page.count else None
-        return _json(pages.envelope(self.style, page, data, count, next=following if more else None))
+        return _json(paging.envelope(self.style, page, data, count, next=following if more else None))
 
     def matching(self, pairs: list[tuple[str, str]]) -> list[Record]:
         """Give those on which the conditions of a query hold."""
@@ -156,4 +156,4 @@ def _json(content: t.Any, status: int = 200, **headers: str) -> starlette.respon
 
 
 def _tag(person: Record) -> str:
-    return preconditions.etag(msgspec.json.encode(person))
+    return conditional_requests.etag(msgspec.json.encode(person))

@@ -13,9 +13,9 @@ import sqlalchemy
 
 from flama.ddd import F, HTTPResourceRepository
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
+from flama.ddd.repositories.sqlalchemy._explain import Explanation
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import metadata
-from flama.sqlalchemy.explanations import Explanation
 
 user_table = sqlalchemy.Table("typed_user", metadata)
 

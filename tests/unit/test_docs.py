@@ -10,7 +10,7 @@ from starlette.staticfiles import StaticFiles
 from flama import Component, Flama, exceptions
 from flama.client import Client
 from flama.middleware import Middleware
-from flama.openapi import docs
+from flama.openapi import _swagger_ui
 from tests.support import browser
 
 pytestmark = pytest.mark.anyio
@@ -242,7 +242,7 @@ async def test_the_page_has_nothing_inline_and_all_it_links_to_is_there():
     ],
 )
 def test_the_links_of_the_page_are_relative(paths, assets, schema):
-    links = Links(docs._page(*paths, "title")).found
+    links = Links(_swagger_ui._page(*paths, "title")).found
 
     assert links[0] == f"{assets}favicon-32x32.png"
     assert links[-1] == schema
@@ -279,7 +279,7 @@ async def test_what_the_page_does_not_need_is_not_served(name):
 
 
 def test_the_licences_of_what_is_carried_along_are_kept():
-    carried = docs._ASSETS
+    carried = _swagger_ui._ASSETS
 
     assert "Apache License" in (carried / "LICENSE").read_text()
     assert "SmartBear" in (carried / "NOTICE").read_text()

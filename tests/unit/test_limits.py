@@ -5,14 +5,14 @@ import time
 
 import pytest
 
-from flama.limits import limited
+from flama._timeouts import limited
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch):
-    monkeypatch.setattr("flama.limits._AGAIN", 0.05)
+    monkeypatch.setattr("flama._timeouts._AGAIN", 0.05)
 
 
 async def test_a_block_that_takes_too_long_is_cancelled():

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from flama import exceptions
 from flama.memory import MemoryModule, Store
-from flama.memory.kinds import kind
-from flama.memory.tables import definition
-from flama.memory.writes import completed, insert
+from flama.memory._dml import completed, insert
+from flama.memory._from_sqlalchemy import definition
+from flama.memory._type_codecs import kind
 from tests.support import source
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.memory import MemoryModule
 from flama.resources import CRUDResource
-from flama.resources.workers import FlamaWorker
+from flama.resources.flama_worker import FlamaWorker
 from flama.sqlalchemy import SQLAlchemyModule
 
 pytestmark = pytest.mark.anyio

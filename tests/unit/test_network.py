@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from flama.client import Client, ResponseTooLarge, lease, network_transport
-from flama.client.transport import DirectTransport
+from flama.client._transports.asgi import DirectTransport
 from tests.support import loops
 from tests.support.scripted import answer, connected, scripted
 

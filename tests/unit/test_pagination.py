@@ -13,7 +13,7 @@ from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.pagination import paginator
 from flama.resources import Resource, ResourceRoute
-from flama.rest import links, pages
+from flama.rest import link_header, paging
 from flama.sqlalchemy import SQLAlchemyModule
 
 pytestmark = pytest.mark.anyio
@@ -47,11 +47,11 @@ Many = t.Annotated[types.SchemaList, types.SchemaMetadata(Number)]
 
 async def every(client, path, style, size=4):
     """What a client finds that goes through all pages."""
-    walk, found = pages.Walk(style, size, resource=path), []
+    walk, found = paging.Walk(style, size, resource=path), []
     while not walk.ended:
         response = await client.get(path, params=walk.parameters())
         assert response.status_code == 200, response.text
-        found += walk.take(pages.Envelope(**response.json()))
+        found += walk.take(paging.Envelope(**response.json()))
     return found
 
 
@@ -59,12 +59,12 @@ class Source:
     """Numbers, which notes how many of them were taken, and whether it was closed."""
 
     def __init__(self, length):
-        self.length, self.taken, self.closed = length, 0, False
+        self.length, self.checkout_nowait, self.closed = length, 0, False
 
     async def __aiter__(self):
         try:
             for number in range(self.length):
-                self.taken += 1
+                self.checkout_nowait += 1
                 yield {"id": number}
         finally:
             self.closed = True
@@ -97,7 +97,7 @@ def blocking_generator():
     yield from ({"id": number} for number in range(25))
 
 
-@pytest.mark.parametrize("style", pages.STYLES)
+@pytest.mark.parametrize("style", paging.STYLES)
 @pytest.mark.parametrize("handler", [whole, blocking, stream, generator, blocking_generator])
 async def test_the_pages_of_whatever_a_handler_gives_have_each_record_once(handler, style):
     async with Client(app=app_of(handler, style)) as client:
@@ -134,7 +134,7 @@ async def test_a_page_comes_in_the_references_envelope(style, query, meta, ids):
 async def test_a_page_links_to_those_beside_it():
     async with Client(app=app_of(whole, "page_number")) as client:
         response = await client.get("/", params={"page": 2, "page_size": 5, "q": "a&b"})
-        found = links.decode(response.headers["link"])
+        found = link_header.decode(response.headers["link"])
         following = await client.get(found["next"])
 
     assert found == {"next": "?q=a%26b&page=3&page_size=5", "prev": "?q=a%26b&page=1&page_size=5"}
@@ -170,7 +170,7 @@ async def test_a_page_is_of_no_more_than_a_thousand():
     assert response.json()["meta"]["page_size"] == 1000
 
 
-@pytest.mark.parametrize("style", pages.STYLES)
+@pytest.mark.parametrize("style", paging.STYLES)
 async def test_no_more_is_taken_than_the_page_and_one(style):
     source = Source(1_000_000)
 
@@ -180,7 +180,7 @@ async def test_no_more_is_taken_than_the_page_and_one(style):
     async with Client(app=app_of(handler, style)) as client:
         await client.get("/")
 
-    assert source.taken == 11
+    assert source.checkout_nowait == 11
     assert source.closed
 
 
@@ -193,7 +193,7 @@ async def test_all_is_taken_to_be_counted():
     async with Client(app=app_of(handler, "limit_offset")) as client:
         response = await client.get("/", params={"count": True, "limit": 2})
 
-    assert response.json()["meta"]["count"] == source.taken == 25
+    assert response.json()["meta"]["count"] == source.checkout_nowait == 25
     assert len(response.json()["data"]) == 2
 
 
@@ -276,7 +276,7 @@ async def served(url):
             await worker.number.create(*ROWS)
     else:
         app = Flama(modules=[SQLAlchemyModule(url)], components=[WorkerComponent(SQLWorker())])
-    for style in pages.STYLES:
+    for style in paging.STYLES:
 
         @app.get(f"/{style}/", pagination=style)
         async def listed(worker: SQLWorker) -> t.AsyncIterator[Number]:
@@ -300,7 +300,7 @@ async def served(url):
                 await connection.run_sync(metadata.drop_all)
 
 
-@pytest.mark.parametrize("style", pages.STYLES)
+@pytest.mark.parametrize("style", paging.STYLES)
 async def test_what_a_repository_lists_is_cut_in_pages(served, style):
     expected = sorted((row for row in ROWS if row["half"] is not None), key=lambda row: (-row["half"], row["id"]))
     expected += [row for row in ROWS if row["half"] is None]
@@ -308,7 +308,7 @@ async def test_what_a_repository_lists_is_cut_in_pages(served, style):
     assert [each["id"] for each in await every(served, f"/{style}/", style, 3)] == [row["id"] for row in expected]
 
 
-@pytest.mark.parametrize("style", pages.STYLES)
+@pytest.mark.parametrize("style", paging.STYLES)
 async def test_a_list_with_a_limit_of_its_own_has_no_more_pages(served, style):
     found = await every(served, f"/some/{style}/", style)
     response = await served.get(f"/some/{style}/", params={"count": True})
@@ -336,7 +336,7 @@ async def test_a_cursor_of_another_list_is_refused(served):
         assert response.status_code == 400
 
 
-@pytest.mark.parametrize("style", pages.STYLES)
+@pytest.mark.parametrize("style", paging.STYLES)
 async def test_a_page_of_a_table_is_one_statement_with_a_limit(style):
     app = Flama(modules=[SQLAlchemyModule("sqlite+aiosqlite:///")], components=[WorkerComponent(SQLWorker())])
     statements = []

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flama.tasks import Begun
+from flama._shielding import Begun
 
 pytestmark = pytest.mark.anyio
 

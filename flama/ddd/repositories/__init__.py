@@ -1,8 +1,8 @@
-"""Repositories: collections of records, wherever they are kept."""
+"""Repositories: collections of records, whatever their backend."""
 
 import typing as t
 
-from flama import facade
+from flama import _lazy
 
 if t.TYPE_CHECKING:
     from flama.ddd.repositories.base import AbstractRepository, BaseRepository
@@ -18,7 +18,7 @@ __all__ = [
     "MemoryRepository",
 ]
 
-__getattr__, __dir__ = facade.lazy(
+__getattr__, __dir__ = _lazy.lazy(
     __name__,
     {
         "AbstractRepository": "flama.ddd.repositories.base",

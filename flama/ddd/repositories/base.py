@@ -1,4 +1,4 @@
-"""What every repository is, wherever its records are kept."""
+"""The interface that every repository implements, whatever its backend."""
 
 import abc
 import typing as t
@@ -9,23 +9,23 @@ __all__ = ["AbstractRepository", "BaseRepository"]
 class AbstractRepository(abc.ABC):
     """A collection of one kind of record.
 
-    It works on the session that it is given, and neither opens nor ends one: that is the worker's part. Whichever
-    backend keeps the records, the same calls by keyword mean the same:
+    A repository works on the session that is passed to it. It neither opens nor ends one: that is the worker's job.
+    These calls with keyword arguments mean the same for every backend:
 
     ``create(...)``
-        store records; :class:`~flama.exceptions.IntegrityError` when a constraint refuses one, and then none is stored
+        Store records. :class:`~flama.exceptions.IntegrityError` if a constraint rejects one; then none is stored.
     ``retrieve(id=...)``
-        give the one record; :class:`~flama.exceptions.NotFoundError` when there is none
+        Return the record. :class:`~flama.exceptions.NotFoundError` if there is none.
     ``update(data=..., id=...)``
-        change it; :class:`~flama.exceptions.IntegrityError` when a constraint refuses
+        Change the record. :class:`~flama.exceptions.IntegrityError` if a constraint rejects the change.
     ``delete(id=...)``
-        delete it; :class:`~flama.exceptions.NotFoundError` when there is none
+        Delete the record. :class:`~flama.exceptions.NotFoundError` if there is none.
     ``list()``
-        iterate over the records, asynchronously, reading them while it goes on
+        Iterate asynchronously over the records, which are read during the iteration.
     ``drop()``
-        delete them all, and give how many they were
+        Delete all records and return their number.
 
-    ``_backend`` is the class of workers that open the session which it needs; None when it needs none.
+    ``_backend`` is the worker class that opens the session; None if the repository needs none.
     """
 
     _backend: t.ClassVar[t.Any] = None
@@ -39,4 +39,4 @@ class BaseRepository(AbstractRepository):
     """A repository that needs no session."""
 
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
-        """Take whatever the worker gives."""
+        """Accept any arguments from the worker and ignore them."""

@@ -2,19 +2,19 @@
 
 import typing as t
 
-from flama import facade
+from flama import _lazy
 
 if t.TYPE_CHECKING:
     from flama.ddd.workers.base import AbstractWorker, BaseWorker
+    from flama.ddd.workers.composite import Worker
     from flama.ddd.workers.database import Database
     from flama.ddd.workers.http import HTTPWorker
     from flama.ddd.workers.memory import MemoryWorker
-    from flama.ddd.workers.mixed import Worker
     from flama.ddd.workers.remote import Remote
 
 __all__ = ["AbstractWorker", "BaseWorker", "Database", "HTTPWorker", "MemoryWorker", "Remote", "Worker"]
 
-__getattr__, __dir__ = facade.lazy(
+__getattr__, __dir__ = _lazy.lazy(
     __name__,
     {
         "AbstractWorker": "flama.ddd.workers.base",
@@ -23,6 +23,6 @@ __getattr__, __dir__ = facade.lazy(
         "HTTPWorker": "flama.ddd.workers.http",
         "MemoryWorker": "flama.ddd.workers.memory",
         "Remote": "flama.ddd.workers.remote",
-        "Worker": "flama.ddd.workers.mixed",
+        "Worker": "flama.ddd.workers.composite",
     },
 )

@@ -1,4 +1,4 @@
-"""Units of work: entered, their repositories made, committed or rolled back, left."""
+"""Workers as context managers: units of work with their repositories."""
 
 import abc
 import asyncio
@@ -10,17 +10,17 @@ import types as python_types
 import typing as t
 import uuid
 
-from flama import contexts, exceptions, tasks, types
+from flama import _request_context, _shielding, exceptions, types
+from flama._shielding import finished
 from flama.ddd.repositories.base import AbstractRepository
+from flama.ddd.workers._declarations import RepositoryAnnotations, RepositoryDescriptor
+from flama.ddd.workers._hooks import Committed, Hook
+from flama.ddd.workers._scopes import Scopes, conditions_of, narrow
+from flama.ddd.workers._unit_of_work import Backend, Part, Rollback, Unit
 from flama.ddd.workers.database import Database
-from flama.ddd.workers.declarations import Declarations, Declared
-from flama.ddd.workers.hooks import Committed, Hook
 from flama.ddd.workers.remote import Remote
-from flama.ddd.workers.scopes import Scopes, conditions_of, narrow
-from flama.ddd.workers.units import Backend, Part, RolledBack, Unit
 from flama.query import Condition
 from flama.retry import Backoff, attempted, repeated
-from flama.tasks import finished
 
 __all__ = ["AbstractWorker", "BaseWorker"]
 
@@ -29,8 +29,8 @@ R = t.TypeVar("R")
 _BACKOFF: t.Final = Backoff(first=0.01, longest=1.0)
 
 
-class _Kept(dict[t.Any, t.Any]):
-    """What is kept from one unit to the next, for those on the event loop that runs now, until it is closed."""
+class _LoopCache(dict[t.Any, t.Any]):
+    """Resources that units on one event loop reuse, until they are closed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,23 +38,24 @@ class _Kept(dict[t.Any, t.Any]):
 
     @property
     def is_here(self) -> bool:
-        """Whether it is open, and for the event loop that runs."""
+        """Whether it is open, and belongs to the running event loop."""
         return self._loop is asyncio.get_running_loop()
 
     async def aclose(self) -> None:
-        """Close all that is kept, and keep nothing any more, whoever has a reference."""
+        """Close all resources. They can't be reused afterwards, even through a remaining reference."""
         self._loop = None
         for each in filter(None, self.values()):
             await each.aclose()
 
 
 class AbstractWorker(abc.ABC):
-    """A unit of work: what is done between entering and leaving it is done wholly, or not at all.
+    """A unit of work: what is done between entering and leaving it takes effect as a whole, or not at all.
 
-    ``async with worker`` begins it. It ends well when the block does, and is rolled back when an exception leaves it.
+    ``async with worker`` begins it. It is committed when the block ends well, and rolled back when an exception leaves
+    it.
     """
 
-    _after_response: list[tasks.Work] | None = None  # what runs then, in a request
+    _after_response: list[_shielding.Work] | None = None  # in a request, the work to run then
 
     def __init__(self, app: types.App | None = None) -> None:
         self._app = app
@@ -78,10 +79,10 @@ class AbstractWorker(abc.ABC):
         self._app = None
 
     async def on_startup(self) -> None:  # noqa: B027 - a choice
-        """Start with the application that it is given to."""
+        """Start with the worker's application."""
 
     async def on_shutdown(self) -> None:  # noqa: B027 - a choice
-        """Stop with that application."""
+        """Stop with the worker's application."""
 
     @abc.abstractmethod
     async def begin(self) -> None:
@@ -89,18 +90,17 @@ class AbstractWorker(abc.ABC):
 
     @abc.abstractmethod
     async def end(self, *, rollback: bool = False) -> None:
-        """Leave the unit, keeping what was done in it or undoing it."""
+        """Leave the unit: commit what was done in it, or roll it back."""
 
     @abc.abstractmethod
     async def commit(self) -> None:
-        """Keep what was done so far; the unit goes on."""
+        """Commit what was done so far; the unit goes on."""
 
     @abc.abstractmethod
     async def rollback(self) -> None:
         """Undo what was done since the unit began, or since the last commit; the unit goes on."""
 
     async def __aenter__(self) -> t.Self:
-        """Enter the unit."""
         await self.begin()
         return self
 
@@ -110,7 +110,6 @@ class AbstractWorker(abc.ABC):
         error: BaseException | None,
         traceback: python_types.TracebackType | None,
     ) -> collections.abc.Coroutine[t.Any, t.Any, None]:
-        """Leave the unit."""
         return self.end(rollback=error is not None)
 
     def _scope_of(self, name: str) -> tuple[Condition, ...]:
@@ -118,7 +117,7 @@ class AbstractWorker(abc.ABC):
         return ()
 
     def bound(self, app: types.App) -> t.Self:
-        """Give a worker like this one, with no unit begun, that uses the application's modules."""
+        """Return a copy of this worker, with no unit begun, that uses the application's modules."""
         bound = copy.copy(self)
         bound._app = app
         return bound
@@ -130,57 +129,57 @@ _units: contextvars.ContextVar[dict["BaseWorker", Unit]] = contextvars.ContextVa
 class BaseWorker(AbstractWorker, Backend):
     """A worker whose repositories are its annotations.
 
-    A public annotation that is a repository's class declares one, there between entering and leaving; a subclass has
-    those of its bases too. A backend gives ``session()``, what the repositories are made with, and
-    ``begin_transaction()`` if it has any.
+    A public annotation with a repository's class declares a repository, which exists between entering and leaving. A
+    subclass inherits the declarations of its bases. A backend implements ``session()``, which opens what repositories
+    are made with, and ``begin_transaction()`` if it has transactions.
 
-    The worker is a template: each task that enters it has a unit of its own, which the tasks it starts see too.
-    Entering it again within the unit begins a savepoint.
+    The worker is a template: each task that enters it has its own unit, which the tasks that it starts share. Entering
+    it again within the unit begins a savepoint.
 
     ``timeout`` is how many seconds the block may take; then it is cancelled and the unit rolled back.
 
     :raises UnavailableError: the block took longer.
     """
 
-    _declarations: t.ClassVar[Declarations]
+    _declarations: t.ClassVar[RepositoryAnnotations]
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._declarations = Declarations(cls)
+        cls._declarations = RepositoryAnnotations(cls)
         for name in cls._declarations.names:
             if not hasattr(cls, name):
-                setattr(cls, name, Declared(name))
+                setattr(cls, name, RepositoryDescriptor(name))
 
     def __init__(self, app: types.App | None = None, *, timeout: float | None = None) -> None:
         super().__init__(app)
         self._timeout = timeout
         self._begun: set[Unit] = set()
-        self._kept: _Kept | None = None  # while an application runs
-        self._applications = 0  # that run
-        self._served: dict[str, type[AbstractRepository]] | None = None  # instead of those it declares
-        self._scopes: Scopes = {}  # of whoever asks, in a copy for a request
+        self._cache: _LoopCache | None = None  # while an application runs
+        self._applications = 0  # how many run
+        self._served: dict[str, type[AbstractRepository]] | None = None  # instead of the declared ones
+        self._scopes: Scopes = {}  # of the request, in its copy of the worker
         self._headers: collections.abc.Mapping[str, str] = {}  # of its calls to remote services, in such a copy
 
     async def on_startup(self) -> None:
-        """Begin to keep what is costly to open anew for each unit."""
+        """Begin to reuse what is costly to open for each unit."""
         self._applications += 1
-        self._kept = _Kept() if self._kept is None else self._kept
+        self._cache = _LoopCache() if self._cache is None else self._cache
 
     async def on_shutdown(self) -> None:
-        """Close what was kept, unless another application goes on."""
+        """Close what was reused, unless another application still runs."""
         self._applications -= 1
         if self._applications:
             return
-        kept, self._kept = self._kept, None
-        if kept is not None:
-            await kept.aclose()
+        cache, self._cache = self._cache, None
+        if cache is not None:
+            await cache.aclose()
 
     def parts(self) -> collections.abc.Sequence[Part]:
-        """Give the parts of a unit in the order in which they are opened; they end in the reverse order."""
+        """Return the parts of a unit in the order in which they are opened; they end in the reverse order."""
         return ((self, self.repositories),)
 
     def backend_of(self, name: str) -> Backend | None:
-        """Return what opens the session of the repository of this name; None where it needs none."""
+        """Return the backend that opens the session of the repository of this name; None where it needs none."""
         for backend, repositories in self.parts():
             if name in repositories and repositories[name]._backend is not None:
                 return backend
@@ -194,10 +193,10 @@ class BaseWorker(AbstractWorker, Backend):
         return self._declarations.repositories()
 
     @classmethod
-    def serving(
+    def for_repositories(
         cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
     ) -> t.Self:
-        """Give what opens the session of another worker's repositories, which are in such a place if one is said."""
+        """Return a worker for another worker's repositories, which are in this database or service if there is one."""
         worker = cls(app)
         worker._served = repositories
         return worker
@@ -215,72 +214,72 @@ class BaseWorker(AbstractWorker, Backend):
             if self._scopes:
                 narrow(unit.repositories, self._scopes)
         except BaseException as error:
-            await self._ended(unit, error)
+            await self._end_unit(unit, error)
             raise
         self._begun.add(unit)
         _units.set({**_units.get({}), self: unit})
 
     async def end(self, *, rollback: bool = False) -> None:
         """Leave the unit, or its innermost savepoint."""
-        await self._leave(RolledBack() if rollback else None)
+        await self._exit(Rollback() if rollback else None)
 
     async def commit(self) -> None:
-        """Keep what was done so far: within a savepoint, as part of the unit.
+        """Commit what was done so far; within a savepoint, make it part of the unit.
 
-        Once it has begun, that is done to its end though the task is cancelled.
+        Once it has begun, it is completed even if the task is cancelled.
         """
-        await finished(self._inside("commit() is").renew(rollback=False))
+        await finished(self._require_unit("commit() is").restart(rollback=False))
 
     async def rollback(self) -> None:
         """Undo what was done since the unit or the savepoint began, or since the last commit."""
-        await finished(self._inside("rollback() is").renew(rollback=True))
+        await finished(self._require_unit("rollback() is").restart(rollback=True))
 
     @contextlib.asynccontextmanager
     async def savepoint(self) -> collections.abc.AsyncGenerator[None]:
-        """Give a block within the unit, of which all is kept or, when an exception leaves it, nothing.
+        """Run a block within the unit, and undo what it did when an exception leaves it.
 
-        :raises ApplicationError: there is no unit.
+        :raises AttributeError: there is no unit.
         """
-        self._inside("a savepoint is")
+        self._require_unit("a savepoint is")
         async with self:
             yield
 
     def after_commit(self, hook: Hook, *, raises: bool = False, background: bool = False) -> None:
         """Run a function, or a coroutine function, once after the unit was committed.
 
-        Hooks run in the order in which they were given, after the unit's sessions have been closed. One that fails is
-        logged, and keeps no other from running: the unit is stored. With ``raises``, leaving the unit then raises an
-        ``ExceptionGroup``. Hooks of a savepoint that is undone never run; none does when nobody knows whether the unit
-        was committed.
+        Hooks run in the order of registration, after the unit's sessions have been closed. A hook that fails is logged,
+        and the others still run: the unit is stored. With ``raises``, leaving the unit then raises an
+        ``ExceptionGroup``. Hooks of a savepoint that is undone never run. None runs when it isn't known whether the
+        unit was committed.
 
-        With ``background``, the unit doesn't wait for the hook. In a request, it runs when the response has been sent;
-        otherwise in a task of its own, for which the application waits when it stops, ten seconds at most.
+        With ``background``, the unit doesn't wait for the hook. In a request, it runs when the response has been sent.
+        Otherwise it runs in a task of its own, for which the application waits ten seconds at most when it stops.
 
-        :raises ApplicationError: it is to raise in the background, where nobody waits for it.
+        :raises ApplicationError: the hook has both ``raises`` and ``background``.
         """
         if raises and background:
             raise exceptions.ApplicationError("A hook in the background can't raise: nobody waits for it")
-        self._inside("after_commit() is").hooks.committed.append(Committed(hook, raises, background))
+        self._require_unit("after_commit() is").hooks.committed.append(Committed(hook, raises, background))
 
     def after_rollback(self, hook: Hook) -> None:
-        """Let a function, or a coroutine function, run once after the unit, or the savepoint, was rolled back.
+        """Run a function, or a coroutine function, once after the unit, or the savepoint, was rolled back.
 
-        The exception that ended the unit goes on; a hook that fails meanwhile is logged. None runs when nobody knows
-        whether the unit was committed after all.
+        The exception that ended the unit propagates; a hook that fails meanwhile is logged. None runs when it isn't
+        known whether the unit was committed after all.
         """
-        self._inside("after_rollback() is").hooks.rolled_back.append(hook)
+        self._require_unit("after_rollback() is").hooks.rolled_back.append(hook)
 
     async def run(
         self, work: collections.abc.Callable[[t.Self], collections.abc.Awaitable[R]], *, attempts: int = 5
     ) -> R:
-        """Give what ``work(worker)`` gives, done in a unit, which is tried again when another came in its way.
+        """Return the result of ``work(worker)``, run in a unit that is retried when it conflicts with another.
 
-        That is so for every ConflictError that is ``retryable``, be it at COMMIT, up to so many ``attempts`` in all,
-        each after a random pause of at most 10 ms, then 20 ms, and so on up to 1 s. ``work`` has to bear being called
-        again. What it writes remotely with idempotency keys has the same keys each time.
+        Every ConflictError that is ``retryable`` is retried, also one at COMMIT, up to ``attempts`` attempts in all.
+        The pause before each is random: at most 10 ms, then 20 ms, and so on up to 1 s. ``work`` must be safe to call
+        again. Its remote writes with idempotency keys have the same keys in each attempt.
 
-        :raises ConflictError: the last attempt's.
-        :raises ApplicationError: the worker is in a unit already, which can't be tried again from here.
+        :raises ConflictError: the last attempt raised it, or it isn't retryable.
+        :raises ApplicationError: the worker is already in a unit, which can't be retried from within.
         """
         if (unit := self._unit()) is not None and unit.task is asyncio.current_task():
             raise exceptions.ApplicationError(f"run() begins a unit, and {type(self).__name__} is in one already")
@@ -299,18 +298,17 @@ class BaseWorker(AbstractWorker, Backend):
         error: BaseException | None,
         traceback: python_types.TracebackType | None,
     ) -> collections.abc.Coroutine[t.Any, t.Any, None]:
-        """Leave the unit, or its innermost savepoint."""
-        return self._leave(error)
+        return self._exit(error)
 
     def bound(self, app: types.App) -> t.Self:
-        """Give a worker like this one, with no unit begun, that uses the application's modules, for a request."""
-        contexts.begin()
+        """Return a copy of this worker for a request, with no unit begun, that uses the application's modules."""
+        _request_context.begin()
         bound = self._copy()
         bound._app = app
         return bound
 
     def _narrowed(self, scopes: Scopes) -> t.Self:
-        """Give a worker like this one, with no unit begun, whose repositories are narrowed by more conditions."""
+        """Return a copy of this worker, with no unit begun, whose repositories have more conditions."""
         narrowed = self._copy()
         narrowed._scopes = {
             **self._scopes,
@@ -319,12 +317,11 @@ class BaseWorker(AbstractWorker, Backend):
         return narrowed
 
     def _scope_of(self, name: str) -> tuple[Condition, ...]:
-        """Return the conditions on the records of the repository of this name, in units that it begins."""
         return conditions_of(self._scopes, name)
 
     @property
     def _scope_key(self) -> str:
-        """A text that is the same for workers of the same scope; empty where all records are in it."""
+        """A text that is the same for workers of the same scope; empty where that is all records."""
         return repr(self._scopes) if self._scopes else ""
 
     def _copy(self) -> t.Self:
@@ -332,13 +329,13 @@ class BaseWorker(AbstractWorker, Backend):
         vars(copied).update(vars(self), _begun=set())
         return copied
 
-    def _start(self, work: tasks.Work) -> None:
+    def _start(self, work: _shielding.Work) -> None:
         if self._after_response is not None:
             self._after_response.append(work)
         else:
-            tasks.start(work, self._app)
+            _shielding.start(work, self._app)
 
-    async def _leave(self, error: BaseException | None) -> None:
+    async def _exit(self, error: BaseException | None) -> None:
         unit = self._unit()
         if unit is None and len(self._begun) == 1:
             (unit,) = self._begun  # left in another context than it was entered in, as by a generator's finalizer
@@ -360,9 +357,9 @@ class BaseWorker(AbstractWorker, Backend):
         except asyncio.CancelledError as cancelled:
             await finished(unit.end(None), cancelled)
             raise
-        await self._ended(unit, error)
+        await self._end_unit(unit, error)
 
-    async def _ended(self, unit: Unit, error: BaseException | None) -> None:
+    async def _end_unit(self, unit: Unit, error: BaseException | None) -> None:
         if unit.deadline is None:
             await finished(unit.end(error), error)
             return
@@ -375,9 +372,11 @@ class BaseWorker(AbstractWorker, Backend):
             raised = failure
             raise
         finally:
-            await self._in_time(unit.deadline, raised, maybe_applied=error is None)
+            await self._check_deadline(unit.deadline, raised, maybe_applied=error is None)
 
-    async def _in_time(self, deadline: asyncio.Timeout, error: BaseException | None, *, maybe_applied: bool) -> None:
+    async def _check_deadline(
+        self, deadline: asyncio.Timeout, error: BaseException | None, *, maybe_applied: bool
+    ) -> None:
         try:
             await deadline.__aexit__(None if error is None else type(error), error, None)
         except TimeoutError as late:
@@ -390,16 +389,16 @@ class BaseWorker(AbstractWorker, Backend):
         unit = _units.get({}).get(self)
         return unit if unit is not None and unit.open else None
 
-    def _inside(self, what: str) -> Unit:
+    def _require_unit(self, what: str) -> Unit:
         unit = self._unit()
         if unit is None:
             raise AttributeError(f"{what} there only inside 'async with' of the {type(self).__name__}")
         return unit
 
     def _repository(self, name: str) -> AbstractRepository:
-        repositories = self._inside(f"'{name}' is").repositories
+        repositories = self._require_unit(f"'{name}' is").repositories
         if name not in repositories:
-            raise self._declarations.missing(type(self), name)
+            raise self._declarations.missing_error(type(self), name)
         return repositories[name]
 
 

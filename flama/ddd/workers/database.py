@@ -1,4 +1,4 @@
-"""Which of an application's databases a repository is about."""
+"""An annotation that binds a repository to one of the application's databases."""
 
 import dataclasses
 
@@ -9,7 +9,7 @@ __all__ = ["Database"]
 class Database:
     """A database, by the name of the application's module.
 
-    In a worker's annotations, ``Annotated[ReportRepository, Database("reports")]``, or as its argument.
+    Use it in a worker's annotations, ``Annotated[ReportRepository, Database("reports")]``, or as the worker's argument.
     """
 
     name: str

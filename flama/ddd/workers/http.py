@@ -10,10 +10,10 @@ import httpx
 from flama import exceptions, types
 from flama.client import Client, check_base_url, lease, network_transport
 from flama.ddd.repositories.base import AbstractRepository
+from flama.ddd.workers._unit_of_work import Transaction
 from flama.ddd.workers.base import BaseWorker
 from flama.ddd.workers.database import Database
 from flama.ddd.workers.remote import Remote, Writes
-from flama.ddd.workers.units import Transaction
 from flama.rest.operations import OPERATIONS
 from flama.retry import Guard
 
@@ -25,17 +25,17 @@ _Write: t.TypeAlias = collections.abc.Callable[[], collections.abc.Awaitable[t.A
 class HTTPWorker(BaseWorker):
     """A unit of work whose repositories share a client of one service.
 
-    ``url`` is the service's base, or a function that gives it, asked anew for each unit; ``client_kwargs`` are the
-    client's other arguments, ``transport`` among them: an :class:`~flama.client.ASGITransport` reaches an
-    application in this process. HTTP has no transaction: when the unit fails, what was sent is not undone, and
-    ``commit`` and ``rollback`` do nothing.
+    ``url`` is the service's base URL, or a function that returns it, called for each unit. ``client_kwargs`` are the
+    client's other arguments. A ``transport`` :class:`~flama.client.ASGITransport` reaches an application in this
+    process. HTTP has no transaction: when the unit fails, what was sent is not undone, and ``commit`` and ``rollback``
+    do nothing.
 
-    While an application runs whose :class:`~flama.ddd.WorkerComponent` has the worker, connections are kept from one
-    unit to the next; cookies aren't.
+    While an application runs whose :class:`~flama.ddd.WorkerComponent` has the worker, units reuse connections, but not
+    cookies.
 
-    With ``writes="after_commit"`` what the repositories write is sent when the unit ends well, in order, and until
-    then answered with None; ``commit`` sends what there is, ``rollback`` and a unit that fails forget it. When the
-    service refuses one, the others aren't sent, and leaving the unit raises an ``ExceptionGroup``.
+    With ``writes="after_commit"``, writes return None and are sent, in order, when the unit ends well. ``commit`` sends
+    those so far; ``rollback``, or a unit that fails, discards them. When the service refuses one, the others aren't
+    sent, and leaving the unit raises an ``ExceptionGroup``.
 
     :raises ApplicationError: the URL has a query, which no path can follow.
     """
@@ -57,16 +57,16 @@ class HTTPWorker(BaseWorker):
         self._url = url
         self._writes = writes
         self._client_kwargs = client_kwargs
-        self._remote: Remote | None = None  # the service, as the worker that it serves calls it
-        self._guards: dict[t.Any, Guard] = {}  # what the units before have learned of the service
+        self._remote: Remote | None = None  # the service, as another worker declares it, when this one is made for that
+        self._guards: dict[t.Any, Guard] = {}  # what earlier units have learned of the service
 
     @classmethod
-    def serving(
+    def for_repositories(
         cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
     ) -> t.Self:
-        """Give what opens the session of another worker's repositories of a service.
+        """Return a worker for another worker's repositories of a service.
 
-        :raises ApplicationError: it isn't said which.
+        :raises ApplicationError: the service isn't named.
         """
         if not isinstance(place, Remote):
             names = ", ".join(repositories)
@@ -79,12 +79,12 @@ class HTTPWorker(BaseWorker):
 
     @property
     def url(self) -> str:
-        """The base of the service's paths."""
+        """The service's base URL."""
         return self._url() if callable(self._url) else self._url
 
     @property
     def client(self) -> Client:
-        """The unit's client; there is none outside."""
+        """The unit's client, which exists only within a unit."""
         unit = self._unit()
         if unit is None:
             raise AttributeError("Client not initialized")
@@ -92,7 +92,7 @@ class HTTPWorker(BaseWorker):
 
     @contextlib.asynccontextmanager
     async def session(self) -> collections.abc.AsyncIterator["_Session"]:
-        """Give a client of the service."""
+        """Open a client of the service."""
         options: dict[str, t.Any] = self._client_kwargs
         if self._headers:
             headers = httpx.Headers(options.get("headers"))
@@ -105,38 +105,37 @@ class HTTPWorker(BaseWorker):
             yield _Session(client)
 
     async def begin_transaction(self, session: "_Session", *, nested: bool) -> Transaction | None:
-        """Begin to keep what is written until it may be sent; None when it is sent at once."""
+        """Begin to defer writes until the commit; return None when they are sent at once."""
         if self._writes == "immediate":
             return None
         if nested:
-            session.waiting.append([])
-        return _Waiting(session)
+            session.deferred.append([])
+        return _DeferredWrites(session)
 
     @property
     def _network(self) -> t.Any:
-        if self._kept is None or not self._kept.is_here or "app" in self._client_kwargs:
+        if self._cache is None or not self._cache.is_here or "app" in self._client_kwargs:
             return None
-        if self._remote not in self._kept:
-            self._kept[self._remote] = network_transport(self._client_kwargs)
-        return self._kept[self._remote]
+        if self._remote not in self._cache:
+            self._cache[self._remote] = network_transport(self._client_kwargs)
+        return self._cache[self._remote]
 
     def make_repository(self, repository: type[AbstractRepository], session: "_Session") -> AbstractRepository:
-        """Make a repository of the service."""
         made = repository(session.client)
         if self._writes == "after_commit":
             for operation in OPERATIONS.values():
                 if operation.writes and (write := getattr(made, operation.name, None)):
-                    setattr(made, operation.name, _later(write, session))
+                    setattr(made, operation.name, _defer(write, session))
         return made
 
 
 class _Session:
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.waiting: list[list[_Write]] = [[]]  # what is to be sent: the unit's, then its savepoints'
+        self.deferred: list[list[_Write]] = [[]]  # deferred writes: the unit's, then its savepoints'
 
 
-class _Waiting:
+class _DeferredWrites:
     def __init__(self, session: _Session) -> None:
         self._session = session
 
@@ -156,13 +155,13 @@ class _Waiting:
         self._end()
 
     def _end(self) -> tuple[list[list[_Write]], list[_Write]]:
-        *outer, writes = self._session.waiting
-        self._session.waiting = outer or [[]]
+        *outer, writes = self._session.deferred
+        self._session.deferred = outer or [[]]
         return outer, writes
 
 
-def _later(write: collections.abc.Callable[..., t.Any], session: _Session) -> collections.abc.Callable[..., t.Any]:
-    async def later(*args: t.Any, **kwargs: t.Any) -> None:
-        session.waiting[-1].append(functools.partial(write, *args, **kwargs))
+def _defer(write: collections.abc.Callable[..., t.Any], session: _Session) -> collections.abc.Callable[..., t.Any]:
+    async def defer(*args: t.Any, **kwargs: t.Any) -> None:
+        session.deferred[-1].append(functools.partial(write, *args, **kwargs))
 
-    return later
+    return defer

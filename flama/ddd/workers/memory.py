@@ -1,4 +1,4 @@
-"""Units of work on a store in memory."""
+"""Units of work on an in-memory store."""
 
 import collections.abc
 import contextlib
@@ -7,10 +7,10 @@ import typing as t
 
 from flama import exceptions, types
 from flama.ddd.repositories.base import AbstractRepository
+from flama.ddd.workers._unit_of_work import Part
 from flama.ddd.workers.base import BaseWorker
 from flama.ddd.workers.database import Database
 from flama.ddd.workers.remote import Remote
-from flama.ddd.workers.units import Part
 from flama.memory import MemoryModule, Session, Store, Transaction
 
 __all__ = ["MemoryWorker"]
@@ -21,66 +21,72 @@ _Repositories: t.TypeAlias = collections.abc.Mapping[str, type[AbstractRepositor
 
 
 class MemoryWorker(BaseWorker):
-    """A unit of work on a store in memory, which it has to itself.
+    """A unit of work with exclusive access to an in-memory store.
 
-    The ``store`` is the worker's own unless one is given, and all workers that are made of this one share it. Of
-    repositories that are annotated, those of SQL tables keep their records in it as well, by the same methods.
+    The worker has its own ``store`` unless one is passed, and its copies share it. Annotated repositories of SQL tables
+    store their records in it as well, through the same methods.
 
-    :raises UnavailableError: other units have the store for longer than it lets one wait.
+    :raises UnavailableError: other units have the store for longer than its timeout.
     :raises IntegrityError: a constraint that is checked at the end refuses what the unit wrote.
     """
 
-    stream_mode = "whole"  # no other unit has the store meanwhile, and the records are in memory anyway
+    stream_mode = "whole"  # no other unit may use the store meanwhile, and the records are in memory anyway
 
-    _given: t.ClassVar[Store | None] = None
+    _default_store: t.ClassVar[Store | None] = None
     _substitutes: t.ClassVar[_Repositories] = {}
 
     def __init__(self, *args: t.Any, store: Store | None = None, **options: t.Any) -> None:
         super().__init__(*args, **options)
-        self._store: Store | None = store or self._given or Store()
+        self._store: Store | None = store or self._default_store or Store()
         self._check_remote(options)
 
     @classmethod
     def of(cls, worker: type[W], substitutes: _Repositories | None = None, *, store: Store | None = None) -> type[W]:
-        """Give a worker like another, a subclass of it with the same repositories, which keeps their records in memory.
+        """Return a subclass of a worker that has the same repositories, and stores their records in memory.
 
-        So it stands in for that one wherever one is asked for. Repositories of SQL tables keep their own methods. One
-        that works on a connection by itself can't be kept, and has a class among the ``substitutes``, by name. So has
-        one of a remote service, unless the worker is told where that is when it is made. Isolation levels and other
-        settings of a database mean nothing.
+        It can be used wherever that worker is expected. Repositories of SQL tables keep their own methods. One that
+        works on a connection by itself can't be stored in memory, and needs a class in ``substitutes``, by name. So
+        does one of a remote service, unless the worker is made with its location. Isolation levels and other settings
+        of a database have no effect.
 
-        Each worker has a store of its own unless it is given here, or when it is made.
+        Each worker has its own store unless one is passed here, or when it is made.
 
-        :raises ApplicationError: a repository can't be kept in memory.
+        :raises ApplicationError: a repository can't be stored in memory.
         """
         backend = next(base for base in worker.__mro__ if base.__module__.startswith("flama."))
         name, body = worker.__name__, {"__doc__": worker.__doc__, "__module__": worker.__module__}
         if not issubclass(backend, MemoryWorker):
             backend = type(f"InMemory{backend.__name__}", (MemoryWorker, backend), body)
-        own = {"_given": store, "_substitutes": dict(substitutes or {})}
+        own = {"_default_store": store, "_substitutes": dict(substitutes or {})}
         made: t.Any = type(name, (backend,) if issubclass(backend, worker) else (worker, backend), {**body, **own})
         for name, declared in made._declarations.resolved().items():
-            _kept(made._substitutes.get(name, declared.repository), worker)  # what is wrong with them is told now
+            _memory_repository_class(
+                made._substitutes.get(name, declared.repository), worker
+            )  # raises now, not when it is entered
         return t.cast("type[W]", made)
 
     @classmethod
-    def serving(
+    def for_repositories(
         cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
     ) -> t.Self:
-        """Give what opens the session of another worker's repositories: on the store of the application's module."""
-        worker = super().serving(repositories, app, place)
+        """Return a worker for another worker's repositories, on the store of the application's module."""
+        worker = super().for_repositories(repositories, app, place)
         module = getattr(app, MemoryModule.name, None)
         worker._store = module.store if isinstance(module, MemoryModule) else None
         return worker
 
     def _check_remote(self, places: collections.abc.Collection[str]) -> None:
-        """Make sure that no remote service is called that the worker was not told of when it was made.
+        """Check that the worker has the location of every remote service that it calls.
 
-        :raises ApplicationError: one would be.
+        :raises ApplicationError: one is missing.
         """
         for name, declared in self._declarations.resolved().items():
             repository = self._substitutes.get(name, declared.repository)
-            if name not in places and repository._backend is not None and _kept(repository, type(self)) is None:
+            if (
+                name not in places
+                and repository._backend is not None
+                and _memory_repository_class(repository, type(self)) is None
+            ):
                 worker = type(self).__name__
                 raise exceptions.ApplicationError(
                     f"{worker}.{name} is a {repository.__name__}, which calls a remote service and can't be kept in "
@@ -92,7 +98,7 @@ class MemoryWorker(BaseWorker):
     def store(self) -> Store:
         """The store.
 
-        :raises ApplicationError: it would be that of the application's module, and there is none.
+        :raises ApplicationError: it is that of the application's module, and there is none.
         """
         if self._store is None:
             names = ", ".join(self.repositories)
@@ -101,47 +107,45 @@ class MemoryWorker(BaseWorker):
 
     @property
     def repositories(self) -> dict[str, type[AbstractRepository]]:
-        """The repositories that it declares, by name, of which it keeps the records."""
+        """The declared repositories that store their records in memory, by name."""
         found = {name: self._substitutes.get(name, each) for name, each in super().repositories.items()}
-        kept = {name: _kept(repository, type(self)) for name, repository in found.items()}
-        return {name: repository for name, repository in kept.items() if repository is not None}
+        stored = {name: _memory_repository_class(repository, type(self)) for name, repository in found.items()}
+        return {name: repository for name, repository in stored.items() if repository is not None}
 
     def parts(self) -> collections.abc.Sequence[Part]:
-        """Give the parts of a unit: this one, and those of backends that keep what isn't kept in memory."""
-        kept = self.repositories
+        """Return the parts of a unit: those of other backends, then this one."""
+        stored = self.repositories
         others = [
-            (backend, {name: each for name, each in repositories.items() if name not in kept})
+            (backend, {name: each for name, each in repositories.items() if name not in stored})
             for backend, repositories in super().parts()
         ]
-        return (*[(backend, repositories) for backend, repositories in others if repositories], (self, kept))
+        return (*[(backend, repositories) for backend, repositories in others if repositories], (self, stored))
 
     def stream_slot(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """Return nothing to wait for, also where it stands in for a worker on a database."""
+        """Return a context manager that never waits, also in place of a worker on a database."""
         return contextlib.nullcontext()
 
     @contextlib.asynccontextmanager
     async def session(self) -> collections.abc.AsyncIterator[Session]:
-        """Give what has the store to itself."""
+        """Open a session with exclusive access to the store."""
         async with self.store.session() as session:
             yield session
 
     async def begin_transaction(self, session: Session, *, nested: bool) -> Transaction:
-        """Begin the unit's transaction, or a savepoint in it."""
         return await session.begin(nested=nested)
 
     def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
-        """Make one of the unit's repositories."""
         return repository(session)
 
 
-def _kept(repository: type[AbstractRepository], worker: type) -> type[AbstractRepository] | None:
-    """Give the repository that keeps in memory what this one keeps; None when that stays where it is."""
+def _memory_repository_class(repository: type[AbstractRepository], worker: type) -> type[AbstractRepository] | None:
+    """Return the class that stores the repository's records in memory; None when they stay where they are."""
     backend = repository._backend
     if backend is None or issubclass(backend, MemoryWorker):
         return repository
     if hasattr(repository, "_table"):
-        substitutes = importlib.import_module("flama.ddd.repositories.substitutes")
-        return t.cast("type[AbstractRepository]", substitutes.in_memory(repository))
+        substitutes = importlib.import_module("flama.ddd.repositories.memory._fakes")
+        return t.cast("type[AbstractRepository]", substitutes.fake_for(repository))
     if issubclass(worker, backend):
         raise exceptions.ApplicationError(
             f"{repository.__name__} works on what {backend.__name__} opens, and can't be kept in memory: "

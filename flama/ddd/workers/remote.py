@@ -1,4 +1,4 @@
-"""Which remote service a repository is about."""
+"""An annotation that binds a repository to a remote service."""
 
 import collections.abc
 import dataclasses
@@ -7,15 +7,15 @@ import typing as t
 __all__ = ["Remote", "Writes"]
 
 Writes: t.TypeAlias = t.Literal["immediate", "after_commit"]
-"""When what is written is sent: at once, or when all that can be rolled back has been committed."""
+"""When writes are sent: at once, or when all that can be rolled back has been committed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Remote:
-    """A service, by the base of its paths or a function that gives it.
+    """A service, by its base URL or a function that returns it.
 
-    In a worker's annotations, ``Annotated[StockRepository, Remote("https://stock.example")]``, or as its argument.
-    ``client`` are further arguments of the client, as pairs.
+    Use it in a worker's annotations, ``Annotated[StockRepository, Remote("https://stock.example")]``, or as the
+    worker's argument. ``client`` are further arguments of the client, as pairs.
     """
 
     url: str | collections.abc.Callable[[], str]

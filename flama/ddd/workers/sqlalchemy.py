@@ -10,26 +10,27 @@ import typing_extensions as te
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
-from flama import contexts, exceptions, types
+from flama import _request_context, exceptions, types
+from flama._shielding import finished
+from flama._timeouts import limited
 from flama.ddd.repositories.base import AbstractRepository
+from flama.ddd.workers._unit_of_work import Transaction
 from flama.ddd.workers.base import BaseWorker
 from flama.ddd.workers.database import Database
 from flama.ddd.workers.remote import Remote
-from flama.ddd.workers.units import Transaction
-from flama.limits import limited
-from flama.sqlalchemy import drivers, failures
-from flama.sqlalchemy.errors import translated
+from flama.sqlalchemy import drivers
+from flama.sqlalchemy._transaction_options import Isolation, TransactionOptions
+from flama.sqlalchemy.drivers import _aborted
+from flama.sqlalchemy.errors import translate_errors
 from flama.sqlalchemy.module import ConnectionManager, SQLAlchemyModule
-from flama.sqlalchemy.replicas import Position
-from flama.sqlalchemy.settings import Isolation, Settings
-from flama.tasks import finished
+from flama.sqlalchemy.replicas import LogPosition
 
 __all__ = ["Options", "SQLAlchemyWorker"]
 
 _T = t.TypeVar("_T")
 
-_translated: t.Final = translated(None)
-_COMMIT_LIMIT: t.Final = 60.0  # seconds for an answer: a database that gives none can't hold a unit
+_translated: t.Final = translate_errors(None)
+_COMMIT_LIMIT: t.Final = 60.0  # seconds: a database that doesn't respond can't block a unit
 _ROLLBACK_LIMIT: t.Final = 5.0
 
 
@@ -46,15 +47,15 @@ class SQLAlchemyWorker(BaseWorker):
 
     Its repositories share the transaction's connection. Entered again within the unit, it begins a savepoint.
 
-    ``module`` is the name of the application's module, ``isolation`` the level of the transaction; ``read_only`` has
-    the database refuse to write; a statement may take ``statement_timeout`` seconds (PostgreSQL, MariaDB), the block
-    ``timeout``.
+    ``module`` is the name of the application's module, ``isolation`` the level of the transaction. With ``read_only``,
+    the database refuses writes. A statement may take ``statement_timeout`` seconds (PostgreSQL, MariaDB), the block
+    ``timeout`` seconds.
 
-    :raises UnavailableError: no connection is to be had, or the transaction can't be ended, for which the database has
-        a minute; it is ``maybe_applied`` when COMMIT may have arrived.
+    :raises UnavailableError: no connection is available, or the transaction can't be ended within a minute; it is
+        ``maybe_applied`` when COMMIT may have arrived.
     :raises IntegrityError: a constraint that is checked at the end refuses what the unit wrote.
-    :raises ConflictError: the database rolled the unit back for the sake of another; it should be tried again.
-    :raises SQLAlchemyError: a statement of the unit's own failed, was not rolled back, and spoiled all of it.
+    :raises ConflictError: the database rolled the unit back in favour of another; it should be retried.
+    :raises SQLAlchemyError: a statement of the unit's own failed, was not rolled back, and aborted the transaction.
     """
 
     precedence = 1
@@ -72,33 +73,33 @@ class SQLAlchemyWorker(BaseWorker):
     ) -> None:
         super().__init__(app, timeout=timeout)
         self._module_name = module
-        self._settings = Settings(isolation, read_only, statement_timeout)
-        self._plain = self._settings == Settings()
-        self._after: Position | None = None  # what its reading units have to see
-        self._found: list[tuple[t.Any, SQLAlchemyModule]] = []  # with the application whose it is; shared with copies
-        self._late = False  # whether its connection is checked out when it is first used
+        self._settings = TransactionOptions(isolation, read_only, statement_timeout)
+        self._uses_default_options = self._settings == TransactionOptions()
+        self._after: LogPosition | None = None  # the position that its reading units have to see
+        self._module_of_app: list[tuple[t.Any, SQLAlchemyModule]] = []  # with its application; shared with copies
+        self._lazy_checkout = False  # whether its connection is checked out when it is first used
 
     @classmethod
-    def serving(
+    def for_repositories(
         cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
     ) -> t.Self:
-        """Give what opens the session of another worker's repositories, with the first use of one of them.
+        """Return a worker for another worker's repositories, which opens its session at their first use.
 
         It is a transaction of the database that they are in.
         """
-        worker = super().serving(repositories, app, place)
-        worker._late = True
+        worker = super().for_repositories(repositories, app, place)
+        worker._lazy_checkout = True
         if isinstance(place, Database):
             worker._module_name = place.name
         return worker
 
     def options(
-        self, *, timeout: float | None = None, after: Position | str | None = None, **settings: te.Unpack[Options]
+        self, *, timeout: float | None = None, after: LogPosition | str | None = None, **settings: te.Unpack[Options]
     ) -> t.Self:
-        """Give a worker like this one with other settings, and no unit begun.
+        """Return a copy of this worker with other settings, and no unit begun.
 
-        ``async with worker.options(read_only=True) as reading`` is a unit of its own. It sees what is written up to
-        the position that it comes ``after``, be that a position's string.
+        ``async with worker.options(read_only=True) as reading`` is a unit of its own. It sees what is written up to the
+        position that it comes ``after``, which may be a position's string.
 
         :raises InvalidDataError: the string is no position's.
         """
@@ -107,7 +108,7 @@ class SQLAlchemyWorker(BaseWorker):
             worker._after = _position(after)
         worker._timeout = self._timeout if timeout is None else timeout
         worker._settings = dataclasses.replace(self._settings, **settings)
-        worker._plain = worker._settings == Settings()
+        worker._uses_default_options = worker._settings == TransactionOptions()
         return worker
 
     @property
@@ -126,13 +127,13 @@ class SQLAlchemyWorker(BaseWorker):
             raise AttributeError("Transaction not started")
         return t.cast(_Transaction, unit.transaction).begun
 
-    async def position(self) -> Position | None:
-        """Give the position to come after for who wants to see what this request has written, or waited for.
+    async def position(self) -> LogPosition | None:
+        """Return the position after which all that this request has written, or waited for, is visible.
 
-        Its string may be handed to a client, and given to ``options(after=…)`` when that comes again. None when there
-        is nothing to wait for, as where the database has no replicas.
+        Its string may be sent to a client, and passed to ``options(after=…)`` in the client's next request. None when
+        there is nothing to wait for, as where the database has no replicas.
 
-        :raises SQLAlchemyError: the unit has not ended, and nobody knows yet.
+        :raises SQLAlchemyError: the unit has not ended, so that the position isn't known yet.
         """
         if self._unit() is not None:
             raise exceptions.SQLAlchemyError("The position to come after is known when the unit has ended")
@@ -144,20 +145,19 @@ class SQLAlchemyWorker(BaseWorker):
         return self._module.stream_slots.slot()
 
     def session(self) -> "_Session":
-        """Give what checks a connection out, and gives it back."""
+        """Return the context manager that checks a connection out, and in again."""
         return _Session(self)
 
     async def begin_transaction(self, session: AsyncConnection, *, nested: bool) -> Transaction:
-        """Begin the unit's transaction, or a savepoint in it."""
-        if self._late and not nested and isinstance(session.sync_connection, drivers.Late):
+        if self._lazy_checkout and not nested and isinstance(session.sync_connection, drivers.LazyConnection):
             session.sync_connection.first = None
-            return _LateTransaction(self, session)
+            return _LazyTransaction(self, session)
         manager = self._module.manager
         try:
             if nested:
-                await drivers.make_way(session)
+                await drivers.prepare_for_statement(session)
             begun = await (session.begin_nested() if nested else manager.begin(session))
-            if not (nested or self._plain or manager.is_nested(session)):
+            if not (nested or self._uses_default_options or manager.is_nested(session)):
                 await self._settings.begin(session)
         except BaseException:
             with _translated:
@@ -167,15 +167,25 @@ class SQLAlchemyWorker(BaseWorker):
     def begin_end(
         self, session: AsyncConnection, transaction: Transaction | None, *, commit: bool
     ) -> bool | collections.abc.Awaitable[bool]:
-        """End a unit of which the database was not told; else send COMMIT, and return what waits for the answer."""
-        if not isinstance(transaction, _Transaction) or not (self._plain or self._settings.end_with(session)):
+        """End a unit that has sent the database nothing; else send COMMIT, and return the awaitable of its response."""
+        if not isinstance(transaction, _Transaction) or not (
+            self._uses_default_options or self._settings.reset_nowait(session)
+        ):
             return False
-        commit = commit and self._plain and self._module.replicas is None and not drivers.has_more_to_end(session)
+        commit = (
+            commit
+            and self._uses_default_options
+            and self._module.replicas is None
+            and not drivers.has_more_to_end(session)
+        )
         return transaction.manager.begin_end(transaction.begun, commit=commit)
 
-    async def end_well(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
-        """Commit the unit's transaction, and close its connection, if that is done in one; tell whether it was."""
-        return self._plain and isinstance(transaction, _Transaction) and await transaction.leave()
+    async def commit_and_close(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
+        return (
+            self._uses_default_options
+            and isinstance(transaction, _Transaction)
+            and await transaction.commit_and_close()
+        )
 
     @property
     def _writes(self) -> bool:
@@ -183,32 +193,32 @@ class SQLAlchemyWorker(BaseWorker):
 
     @property
     def _module(self) -> SQLAlchemyModule:
-        found = self._found
+        found = self._module_of_app
         if not found or found[0][0] is not self._app:
             found[:] = [(self._app, getattr(self.app, self._module_name))]
         return found[0][1]
 
-    async def _set(self, module: SQLAlchemyModule, connection: AsyncConnection) -> None:
+    async def _apply_options(self, module: SQLAlchemyModule, connection: AsyncConnection) -> None:
         try:
             await self._settings.open(connection)
         except BaseException as error:
             await finished(module.manager.close(connection), error)
             raise
 
-    async def _closed(self, connection: AsyncConnection) -> None:
+    async def _close(self, connection: AsyncConnection) -> None:
         try:
-            if not (self._plain or self._module.manager.is_nested(connection)):
+            if not (self._uses_default_options or self._module.manager.is_nested(connection)):
                 with _translated:
                     await self._settings.close(connection)
         finally:
             await self._module.manager.close(connection)
 
-    async def _checked_out(self, module: SQLAlchemyModule) -> AsyncConnection:
+    async def _check_out(self, module: SQLAlchemyModule) -> AsyncConnection:
         if module.replicas is not None:
-            contexts.known()  # another task ends the unit, and is to share it
-        if self._late:
+            _request_context.known()  # the task that ends the unit may be another, and has to share the context
+        if self._lazy_checkout:
             return await module.connection_manager.open_late()
-        # a replica can't take part in what makes transactions serializable
+        # a replica can't take part in serializable isolation
         if module.replicas is None or not self._settings.read_only or self._settings.isolation == "SERIALIZABLE":
             return await module.connection_manager.open()
         return await module.replicas.reader(self._after)
@@ -221,9 +231,9 @@ class SQLAlchemyWorker(BaseWorker):
         return tuple(table for table in tables if table is not None)
 
 
-def _position(after: Position | str) -> Position:
+def _position(after: LogPosition | str) -> LogPosition:
     try:
-        return Position.parse(after) if isinstance(after, str) else after
+        return LogPosition.parse(after) if isinstance(after, str) else after
     except ValueError as error:
         raise exceptions.InvalidDataError(resource="position", detail=str(error)) from error
 
@@ -242,11 +252,11 @@ class _Session:
         worker = self._worker
         try:
             module = worker._module
-            special = worker._late or module.replicas is not None
-            connection = await (worker._checked_out(module) if special else module.connection_manager.open())
-            # within a transaction of somebody else's, it is too late for a unit's settings
-            if not (worker._plain or module.manager.is_nested(connection)):
-                await worker._set(module, connection)
+            is_special = worker._lazy_checkout or module.replicas is not None
+            connection = await (worker._check_out(module) if is_special else module.connection_manager.open())
+            # within a transaction that is already open, it is too late for a unit's settings
+            if not (worker._uses_default_options or module.manager.is_nested(connection)):
+                await worker._apply_options(module, connection)
         except BaseException:
             with _translated:
                 raise
@@ -254,10 +264,10 @@ class _Session:
         return connection
 
     async def __aexit__(self, *_: object) -> None:
-        await self._worker._closed(self._connection)
+        await self._worker._close(self._connection)
 
 
-class _LateTransaction:
+class _LazyTransaction:
     # begun by the first statement, if there is one
 
     def __init__(self, worker: SQLAlchemyWorker, connection: AsyncConnection) -> None:
@@ -265,15 +275,15 @@ class _LateTransaction:
         self._connection = connection
 
     async def commit(self) -> None:
-        if begun := self._begun():
+        if begun := self._first_transaction():
             await begun.commit()
 
     async def rollback(self) -> None:
-        if begun := self._begun():
+        if begun := self._first_transaction():
             await begun.rollback()
 
-    def _begun(self) -> "_Transaction | None":
-        first = t.cast("drivers.Late", self._connection.sync_connection).first
+    def _first_transaction(self) -> "_Transaction | None":
+        first = t.cast("drivers.LazyConnection", self._connection.sync_connection).first
         if first is None:
             return None
         begun: t.Any = AsyncTransaction(self._connection)
@@ -287,58 +297,58 @@ class _Transaction:
         self.manager = manager
         self._worker = worker
 
-    async def leave(self) -> bool:
+    async def commit_and_close(self) -> bool:
         if drivers.has_more_to_end(self.begun.connection):
             return False
-        if not await self._kept(self.manager.commit_last(self.begun)):
+        if not await self._commit_within_limit(self.manager.commit_last(self.begun)):
             return False
         await self.manager.close(self.begun.connection)
         return True
 
     async def commit(self) -> None:
-        await self._notice_loss()
+        await self._roll_back_if_lost()
         if not self.begun.is_active:
             detail = "it was rolled back before its end, and nothing of it is stored"
             raise exceptions.ConflictError(resource="unit of work", detail=detail, retryable=True)
-        if failures.failed(self.begun.connection):
+        if _aborted.is_aborted(self.begun.connection):
             await self.rollback()
             raise exceptions.SQLAlchemyError("A statement of the unit failed: PostgreSQL stores nothing of it")
-        await self._kept(self._end(rollback=False))
+        await self._commit_within_limit(self._end(rollback=False))
 
     async def rollback(self) -> None:
-        await self._notice_loss()
+        await self._roll_back_if_lost()
         with _translated:
             try:
                 with limited(_ROLLBACK_LIMIT):
                     await self._end(rollback=True)
             except (exc.DBAPIError, TimeoutError):
-                if not self.begun.connection.invalidated:  # a connection that is lost has rolled back by that
+                if not self.begun.connection.invalidated:  # losing the connection has rolled back
                     raise
 
-    async def _notice_loss(self) -> None:
-        if failures.is_lost(self.begun.connection):
+    async def _roll_back_if_lost(self) -> None:
+        if _aborted.is_lost(self.begun.connection):
             with _translated:
                 await self.begun.connection.rollback()
 
-    async def _kept(self, ending: collections.abc.Awaitable[_T]) -> _T:
+    async def _commit_within_limit(self, ending: collections.abc.Awaitable[_T]) -> _T:
         try:
             with limited(_COMMIT_LIMIT):
                 return await ending
         except BaseException:
-            with translated(None, *self._worker._tables(), leaves_open=lambda: True):
+            with translate_errors(None, *self._worker._tables(), leaves_open=lambda: True):
                 with limited(_ROLLBACK_LIMIT):
                     await self.begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
                 raise
         finally:
             replicas = self._worker._module.replicas
             if replicas is not None and not self.begun.nested and self._worker._writes:
-                replicas.wrote()
+                replicas.mark_write()
 
     async def _end(self, *, rollback: bool) -> None:
         if self.begun.nested:
             if rollback and not self.begun.connection.in_nested_transaction():
                 return  # it ended with the whole transaction
-            await drivers.make_way(self.begun.connection)
+            await drivers.prepare_for_statement(self.begun.connection)
             await (self.begun.rollback() if rollback else self.begun.commit())
             return
         await drivers.close_streams(self.begun.connection)

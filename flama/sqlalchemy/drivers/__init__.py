@@ -1,65 +1,65 @@
-"""How a statement is run on a connection."""
+"""Execution of statements on a connection."""
 
-from flama.sqlalchemy.drivers._triggers import may_pass_over
-from flama.sqlalchemy.drivers.choice import forget
-from flama.sqlalchemy.drivers.connections import (
-    Late,
-    begin_end,
-    begun,
-    checked_in,
-    checked_out,
-    committed_last,
-    ended,
-    late,
-)
-from flama.sqlalchemy.drivers.execution import affected, records
-from flama.sqlalchemy.drivers.single import COUNTED, READ, WRITTEN, first_batch, read, single
-from flama.sqlalchemy.drivers.streams import Stream, close_streams, has_more_to_end, make_way
-from flama.sqlalchemy.drivers.transactions import atomic, autocommits, begin_with, only_read, read_alone, run
-from flama.sqlalchemy.drivers.writes import (
-    are_many,
+from flama.sqlalchemy.drivers._dml import (
     check_stored,
     delete_one,
     dropped,
     inserted,
+    matches_several,
     trigger_error,
     updated,
 )
+from flama.sqlalchemy.drivers._execute import fetch_records, rowcount
+from flama.sqlalchemy.drivers._execute_one import RETURNING, ROWCOUNT, ROWS, execute_one, first_batch, read
+from flama.sqlalchemy.drivers._lifecycle import (
+    LazyConnection,
+    begin,
+    begin_end,
+    checkin,
+    checkout,
+    commit_before_close,
+    end,
+    lazy_connection,
+)
+from flama.sqlalchemy.drivers._resolve import reset_transaction_options
+from flama.sqlalchemy.drivers._savepoints import atomic, autocommits, begin_with, only_read, read_alone, run
+from flama.sqlalchemy.drivers._server_cursors import ServerCursor, close_streams, has_more_to_end, prepare_for_statement
+from flama.sqlalchemy.drivers._triggers import may_pass_over
 
 __all__ = [
-    "COUNTED",
-    "Late",
-    "READ",
-    "Stream",
-    "WRITTEN",
-    "affected",
-    "are_many",
+    "LazyConnection",
+    "RETURNING",
+    "ROWCOUNT",
+    "ROWS",
+    "ServerCursor",
     "atomic",
     "autocommits",
+    "begin",
     "begin_end",
     "begin_with",
-    "begun",
     "check_stored",
-    "checked_in",
-    "checked_out",
+    "checkin",
+    "checkout",
     "close_streams",
-    "committed_last",
+    "commit_before_close",
     "delete_one",
     "dropped",
-    "ended",
+    "end",
+    "execute_one",
+    "fetch_records",
     "first_batch",
-    "forget",
     "has_more_to_end",
     "inserted",
-    "late",
-    "make_way",
+    "lazy_connection",
+    "matches_several",
     "may_pass_over",
     "only_read",
+    "prepare_for_statement",
     "read",
     "read_alone",
-    "records",
+    "reset_transaction_options",
+    "rowcount",
     "run",
-    "single",
     "trigger_error",
     "updated",
 ]

@@ -1,4 +1,4 @@
-"""Records that refer to others of their own table, in an order in which each can be stored."""
+"""Records that refer to their own table, in an order in which each can be stored."""
 
 import collections.abc
 import functools
@@ -15,7 +15,7 @@ _TABLES: t.Final = 1000
 
 
 class Generations(t.NamedTuple):
-    """Records by their places: each generation refers to those before it alone; in ``cycles`` are all others."""
+    """Records by index: each generation refers only to earlier ones; ``cycles`` contains all others."""
 
     ordered: list[list[int]]
     cycles: list[int]
@@ -23,7 +23,7 @@ class Generations(t.NamedTuple):
 
 @functools.lru_cache(_TABLES)
 def self_references(table: sa.Table) -> _References:
-    """Return the keys of the columns by which records of a table refer to others of it, with those referred to."""
+    """Return the column keys by which a table's records refer to that table, with the referenced keys."""
     return tuple(
         (
             tuple(str(element.parent.key) for element in constraint.elements),
@@ -35,7 +35,7 @@ def self_references(table: sa.Table) -> _References:
 
 
 def generations(table: sa.Table, rows: collections.abc.Sequence[_Row]) -> Generations:
-    """Return the records in generations, the first of which refers to none of the others."""
+    """Return the records in generations; the first refers to no other record."""
     parents = _parents(self_references(table), rows)
     if not any(parents):
         return Generations([list(range(len(rows)))], [])
@@ -63,7 +63,7 @@ def refers_to_itself(table: sa.Table, row: _Row) -> bool:
 
 
 def _parents(references: _References, rows: collections.abc.Sequence[_Row]) -> list[set[int]]:
-    """Return, for each record, the places of the others among them that it refers to."""
+    """Return, for each record, the indexes of the other records that it refers to."""
     parents: list[set[int]] = [set() for _ in rows]
     for columns, referred in references:
         places = {_values(row, referred): place for place, row in enumerate(rows)}

@@ -1,4 +1,4 @@
-"""Which tables have triggers or rules by which the database may pass over a record that it is told to write."""
+"""Detection of triggers or rules by which the database may pass over a record without an error."""
 
 import collections.abc
 import time
@@ -8,15 +8,15 @@ import weakref
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flama.sqlalchemy.drivers.execution import by_core
+from flama.sqlalchemy.drivers._execute import execute_core
 
 __all__ = ["may_pass_over"]
 
-_WITHOUT: t.Final = "flama_tables_without_triggers"  # noted on the dialect, of which each engine has its own
-_SECONDS: t.Final = 60.0  # after which a trigger that was created meanwhile is noticed
+_WITHOUT: t.Final = "flama_tables_without_triggers"  # an attribute of the dialect; each engine has its own
+_SECONDS: t.Final = 60.0  # seconds until a newly created trigger is noticed
 
-# A partition, or a table that inherits, has triggers of its own. Of what a view writes to, nothing is known. The bits
-# of tgtype: 1 is FOR EACH ROW, 2 is BEFORE, 8 is DELETE, 16 is UPDATE.
+# A partition, or a table that inherits, has triggers of its own. What a view writes to is unknown.
+# The bits of tgtype: 1 is FOR EACH ROW, 2 is BEFORE, 8 is DELETE, 16 is UPDATE.
 _IN_POSTGRESQL: t.Final = sa.text("""
 WITH RECURSIVE written (id) AS (
     SELECT to_regclass(:name) UNION SELECT inhrelid FROM pg_catalog.pg_inherits JOIN written ON inhparent = id
@@ -35,9 +35,9 @@ OR EXISTS (SELECT 1 FROM temp.sqlite_master WHERE type = 'trigger' AND tbl_name 
 
 
 async def may_pass_over(connection: AsyncConnection, table: sa.Table) -> bool:
-    """Return whether a trigger or a rule may have the database pass over a record without an error.
+    """Return whether a trigger or a rule may make the database pass over a record without an error.
 
-    A table that has none is looked up once a minute at most.
+    A table that has none is looked up at most once a minute.
     """
     dialect = connection.dialect
     if dialect.name not in ("postgresql", "sqlite"):
@@ -51,7 +51,7 @@ async def may_pass_over(connection: AsyncConnection, table: sa.Table) -> bool:
     now = time.monotonic()
     if now < without.get(table, 0.0):
         return False
-    found = bool((await by_core(connection, _look_up(dialect, table))).scalar())
+    found = bool((await execute_core(connection, _look_up(dialect, table))).scalar())
     if not found:
         without[table] = now + _SECONDS
     return found

@@ -1,4 +1,4 @@
-"""SQLite by way of aiosqlite: whatever a statement takes is one errand to the connection's thread."""
+"""The driver for SQLite through aiosqlite: each statement is one call to the connection's thread."""
 
 import asyncio
 import collections.abc
@@ -8,8 +8,8 @@ import typing as t
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flama.sqlalchemy.drivers.driver import Cursor, Driver
-from flama.sqlalchemy.shapes import Reader, Record, Shape
+from flama.sqlalchemy.drivers._compiled_cache import CompiledStatement, Reader, Record
+from flama.sqlalchemy.drivers._driver import Cursor, Driver
 
 __all__ = ["Aiosqlite"]
 
@@ -23,16 +23,18 @@ class Aiosqlite(Driver):
         return bool(self._connection.in_transaction)
 
     async def run(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
-        """Run commands that give nothing, and begin nothing for them."""
+        """Run commands that return nothing, without beginning a transaction."""
         try:
-            await self._connection._execute(_run, self._connection._conn, commands)
+            await self._connection._execute(_execute_all, self._connection._conn, commands)
         except BaseException as error:
-            await self._broke(connection, "; ".join(commands), error)
+            await self._handle_command_error(connection, "; ".join(commands), error)
             raise
         return True
 
-    def _run(self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool) -> collections.abc.Awaitable[t.Any]:
-        # what the connection's own _execute() does, but for a coroutine
+    def _run(
+        self, shape: CompiledStatement, arguments: t.Any, guarded: bool, counts: bool
+    ) -> collections.abc.Awaitable[t.Any]:
+        # same as the connection's own _execute(), without a coroutine
         connection = self._connection
         if not connection._running:
             raise ValueError("Connection closed")
@@ -41,13 +43,13 @@ class Aiosqlite(Driver):
         connection._tx.put_nowait((future, errand))
         return future
 
-    async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
+    async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
         connection = self._connection
         return shape.reader()(await connection._execute(_rows_of_many, connection._conn, shape, rows))
 
-    async def _cursor(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+    async def _cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         connection = self._connection
-        cursor, rows = await connection._execute(_first, connection._conn, shape.sql, arguments, number)
+        cursor, rows = await connection._execute(_open_cursor, connection._conn, shape.sql, arguments, number)
         reader = shape.reader()
         return _Cursor(connection, cursor, reader, ended=len(rows) < number), reader(rows)
 
@@ -57,16 +59,16 @@ class Aiosqlite(Driver):
         try:
             await driver._execute(driver._conn.rollback if rollback else driver._conn.commit)
         except BaseException as error:
-            await self._broke(connection, "ROLLBACK" if rollback else "COMMIT", error)
+            await self._handle_command_error(connection, "ROLLBACK" if rollback else "COMMIT", error)
             raise
         return True
 
     async def _tell(self, command: str) -> None:
-        await self._connection._execute(_tell, self._connection._conn, command)
+        await self._connection._execute(_execute_in_transaction, self._connection._conn, command)
 
 
 class _Cursor(Cursor):
-    # The errand that comes to the end of the rows closes it.
+    # The fetch that reaches the end of the rows closes it.
 
     def __init__(self, connection: t.Any, cursor: sqlite3.Cursor, reader: Reader, *, ended: bool) -> None:
         self._connection = connection
@@ -84,7 +86,7 @@ class _Cursor(Cursor):
             await self._connection._execute(self._cursor.close)
 
 
-def _records(connection: sqlite3.Connection, shape: Shape, arguments: t.Any) -> list[Record]:
+def _records(connection: sqlite3.Connection, shape: CompiledStatement, arguments: t.Any) -> list[Record]:
     cursor = _cursor(connection, shape)
     try:
         return shape.reader()(cursor.execute(shape.sql, arguments).fetchall())
@@ -92,7 +94,7 @@ def _records(connection: sqlite3.Connection, shape: Shape, arguments: t.Any) -> 
         cursor.close()
 
 
-def _count(connection: sqlite3.Connection, shape: Shape, arguments: t.Any) -> int:
+def _count(connection: sqlite3.Connection, shape: CompiledStatement, arguments: t.Any) -> int:
     cursor = _cursor(connection, shape)
     try:
         return cursor.execute(shape.sql, arguments).rowcount
@@ -100,7 +102,9 @@ def _count(connection: sqlite3.Connection, shape: Shape, arguments: t.Any) -> in
         cursor.close()
 
 
-def _rows_of_many(connection: sqlite3.Connection, shape: Shape, rows: collections.abc.Iterable[t.Any]) -> list[t.Any]:
+def _rows_of_many(
+    connection: sqlite3.Connection, shape: CompiledStatement, rows: collections.abc.Iterable[t.Any]
+) -> list[t.Any]:
     cursor = _cursor(connection, shape)
     execute, fetchone, sql = cursor.execute, cursor.fetchone, shape.sql
     found = []
@@ -114,16 +118,16 @@ def _rows_of_many(connection: sqlite3.Connection, shape: Shape, rows: collection
     return found
 
 
-def _cursor(connection: sqlite3.Connection, shape: Shape) -> sqlite3.Cursor:
-    # The connection's own is kept track of, and looks at each statement whether a transaction begins with it. This one
-    # is closed at once, and the driver itself sees to what begins with such a word.
+def _cursor(connection: sqlite3.Connection, shape: CompiledStatement) -> sqlite3.Cursor:
+    # The connection's own cursor is tracked by it, and checks each statement for whether it begins a transaction. This
+    # one is closed at once, and the sqlite3 module itself handles statements that start with one of these words.
     return sqlite3.Cursor(connection) if shape.is_plain else connection.cursor()
 
 
-def _first(
+def _open_cursor(
     connection: sqlite3.Connection, sql: str, arguments: t.Any, number: int
 ) -> tuple[sqlite3.Cursor, list[t.Any]]:
-    # one that the connection's own execute made would not be known to it, and not be closed with it
+    # a cursor made by the connection's own execute() isn't tracked, and so isn't closed with the connection
     cursor = connection.cursor().execute(sql, arguments)
     return cursor, _fetched(cursor, number)
 
@@ -135,13 +139,13 @@ def _fetched(cursor: sqlite3.Cursor, number: int) -> list[t.Any]:
     return rows
 
 
-def _run(connection: sqlite3.Connection, commands: tuple[str, ...]) -> None:
+def _execute_all(connection: sqlite3.Connection, commands: tuple[str, ...]) -> None:
     for command in commands:
         connection.execute(command)
 
 
-def _tell(connection: sqlite3.Connection, command: str) -> None:
-    # a savepoint that is no part of a transaction would commit when it is released
+def _execute_in_transaction(connection: sqlite3.Connection, command: str) -> None:
+    # a savepoint outside of a transaction would commit on release
     if not connection.in_transaction and connection.isolation_level is not None:
         connection.execute("BEGIN IMMEDIATE")
     connection.execute(command)

@@ -1,4 +1,4 @@
-"""PostgreSQL by way of asyncpg, whose prepared statements SQLAlchemy's adapter keeps."""
+"""The driver for PostgreSQL through asyncpg, with the prepared statements of SQLAlchemy's adapter."""
 
 import collections.abc
 import typing as t
@@ -8,34 +8,34 @@ from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama._semaphore import FairSemaphore
+from flama._shielding import Begun
 from flama.sqlalchemy._stale import is_stale
-from flama.sqlalchemy.drivers.ahead import Ahead, ExecuteMutex
-from flama.sqlalchemy.drivers.driver import Cursor, Driver
-from flama.sqlalchemy.shapes import Reader, Record, Shape, Shapes
-from flama.sqlalchemy.values import PLAIN
-from flama.tasks import Begun
+from flama.sqlalchemy.drivers._asyncpg_pipeline import ExecuteMutex, PipelinedTransaction
+from flama.sqlalchemy.drivers._compiled_cache import CompiledCache, CompiledStatement, Reader, Record
+from flama.sqlalchemy.drivers._driver import Cursor, Driver
+from flama.sqlalchemy.sql._value_checks import SCALAR_TYPES
 
 __all__ = ["Asyncpg"]
 
-PLAIN.add(UUID)  # which is what it gives, and so what is often asked for
+SCALAR_TYPES.add(UUID)  # the type of asyncpg's UUIDs, and so of many filter values
 
-# at which the transaction has no snapshot, as the database calls them, and as asyncpg does
+# the levels without a snapshot of the transaction, by the database's names and asyncpg's
 _NO_SNAPSHOT: t.Final = frozenset(("READ COMMITTED", "READ UNCOMMITTED", "read_committed", "read_uncommitted"))
 
 
 class Asyncpg(Driver):
-    """A connection of asyncpg, on which BEGIN and savepoints travel with the statement that needs them."""
+    """A connection of asyncpg, on which BEGIN and savepoints are sent with the statement that needs them."""
 
-    def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
+    def __init__(self, adapter: t.Any, shapes: CompiledCache) -> None:
         super().__init__(adapter, shapes)
-        # statements that the connection has prepared, with what reads their rows, and when that was
-        self._statements: dict[Shape, tuple[t.Any, Reader, float]] = {}
-        self._ending: Begun | None = None  # a COMMIT that was sent, which has the mutex
-        self._mended: BaseException | None = None  # what was last undone
+        # the connection's prepared statements, each with the reader of its rows and the time of preparation
+        self._statements: dict[CompiledStatement, tuple[t.Any, Reader, float]] = {}
+        self._ending: Begun | None = None  # a COMMIT that was sent, and holds the mutex
+        self._replace_if_stale: BaseException | None = None  # the error of the statement last undone
         self._is_connected: collections.abc.Callable[[], bool] = self._connection._protocol.is_connected
-        self._ahead = Ahead(adapter)
+        self._ahead = PipelinedTransaction(adapter)
         self._mutex = FairSemaphore(1)
-        self._before: bool | None = None  # whether they were, while that is set
+        self._before: bool | None = None  # the adapter's readonly before only_read(), while that is in effect
         adapter._execute_mutex = ExecuteMutex(self._mutex, self._ahead)
 
     @property
@@ -45,19 +45,19 @@ class Asyncpg(Driver):
 
     @property
     def is_at_its_beginning(self) -> bool:
-        """Whether the database was told nothing yet, and will be told nothing with BEGIN."""
+        """Whether the database has received nothing yet, and nothing will accompany the BEGIN."""
         return self._ahead.is_at_the_beginning
 
     @property
     def idle(self) -> bool:
-        """Whether it is known that the connection can be given back without waiting for the database."""
+        """Whether the connection is known to be returnable without waiting for the database."""
         return self.adapter._transaction is None and self._mutex.available > 0 and self._is_connected()
 
     async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
-        """End the database's transaction; tell whether that was done, so that SQLAlchemy has but to note it."""
-        ending, self._ending = self._ending, None  # which has the mutex
+        """End the database's transaction; return whether this was done: SQLAlchemy then only has to record it."""
+        ending, self._ending = self._ending, None  # holds the mutex
         if ending is None and not self._mutex.acquire_nowait():
-            await self._mutex.acquire()  # for what another task runs
+            await self._mutex.acquire()  # waits for another task's statement
         command = "ROLLBACK" if rollback else "COMMIT"
         try:
             if ending is not None:
@@ -65,17 +65,17 @@ class Asyncpg(Driver):
             elif self.adapter._transaction is not None:
                 await self._ahead.end(command)
         except BaseException as error:
-            await self._broke(connection, command, error)
+            await self._handle_command_error(connection, command, error)
             raise
         finally:
             self._mutex.release()
         return True
 
     def begin_commit(self, limit: float) -> collections.abc.Awaitable[None] | None:
-        """Send COMMIT, and return what waits ``limit`` seconds for the answer; None when something else is under way.
+        """Send COMMIT, and return an awaitable of its response within ``limit`` seconds.
 
-        Who waits may be cancelled, or told of an error: then :meth:`ended` tells how it ends. None, too, when there is
-        no transaction.
+        If the wait is cancelled or raises, :meth:`ended` reports how the transaction ends. The result is None when
+        there is no transaction, or the connection is busy.
         """
         if self.adapter._transaction is None or not self._mutex.acquire_nowait():
             return None
@@ -88,44 +88,44 @@ class Asyncpg(Driver):
         self._mutex.release()
 
     async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
-        """Take commands along with the BEGIN that is to come; tell whether this can be done."""
+        """Send commands with the next BEGIN; return whether this is possible."""
         return self._ahead.begin_with(commands)
 
     def read_alone(self, connection: AsyncConnection) -> None:
-        """Let each statement be a transaction of its own, which only reads, if each would see what is newest anyway."""
-        if _sees_what_is_newest(self.adapter, connection.dialect):
+        """Make each statement a read-only transaction of its own, if the isolation level has no snapshot."""
+        if _is_read_committed(self.adapter, connection.dialect):
             self._ahead.read_alone()
 
     def only_read(self) -> bool:
-        """Let the transactions to come be such that only read."""
+        """Make the following transactions read-only."""
         if self._before is None:
             self._before, self.adapter.readonly = self.adapter.readonly, True
         return True
 
     def forget(self) -> None:
-        """Forget what was said of the transaction that was to come."""
+        """Discard the options of the next transaction."""
         self._ahead.forget()
         if self._before is not None:
             self.adapter.readonly, self._before = self._before, None
 
     def savepoint_ahead(self) -> bool:
-        """Begin a savepoint with the next statement; tell whether this can be done, as it can't within another."""
+        """Begin a savepoint with the next statement; return whether this is possible, which it isn't within another."""
         begun = self._ahead.savepoint()
         self.guards = False  # what fails within it is undone with it
         return begun
 
     async def savepoint(self, connection: AsyncConnection) -> bool:
-        """Leave it to SQLAlchemy to begin a savepoint within another."""
+        """Leave a savepoint within another to SQLAlchemy."""
         return False
 
     def release_ahead(self) -> bool:
-        """End the savepoint, and keep what was done since."""
+        """End the savepoint, and keep the changes made since."""
         self._ahead.release()
         self.guards = not self._ahead.is_in_block
         return True
 
     async def undo(self, connection: AsyncConnection) -> bool:
-        """End the savepoint, and undo what was done since; tell whether it had begun."""
+        """End the savepoint, and undo the changes made since; return whether it had begun."""
         command = self._ahead.undo()
         try:
             return command is None or await self._undone(connection, command)
@@ -133,7 +133,7 @@ class Asyncpg(Driver):
             self.release_ahead()
 
     async def _run(
-        self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool, *, is_repeated: bool = False
+        self, shape: CompiledStatement, arguments: t.Any, guarded: bool, counts: bool, *, is_repeated: bool = False
     ) -> t.Any:
         mutex, ahead = self._mutex, self._ahead
         if not mutex.acquire_nowait():
@@ -144,7 +144,7 @@ class Asyncpg(Driver):
             if kept is None or not (alone or ahead.send(guarded=guarded)):
                 kept = await self._prepared(shape, alone=alone, guarded=guarded)
             statement, reader, _ = kept
-            # what the statement's own fetch() does, but for what it does around it
+            # the core of the statement's own fetch(), without its overhead
             rows, status, _ = await self._connection._protocol.bind_execute(
                 statement._state, arguments, "", 0, True, None
             )
@@ -158,24 +158,24 @@ class Asyncpg(Driver):
             mutex.release()
         return await self._run(shape, arguments, guarded, counts, is_repeated=True)
 
-    async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
+    async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
         async with self._mutex:
             try:
                 statement, reader, _ = await self._prepared(shape)
                 return reader(await statement.fetchmany(rows))
             except Exception as error:
-                await self._can_repeat(error, shape)  # but for those of the rows that were written
+                await self._can_repeat(error, shape)  # never repeated: some rows may have been written
                 raise
 
     async def _cursor(
-        self, shape: Shape, arguments: t.Any, number: int, *, is_repeated: bool = False
+        self, shape: CompiledStatement, arguments: t.Any, number: int, *, is_repeated: bool = False
     ) -> tuple[Cursor, list[Record]]:
         mutex, ahead = self._mutex, self._ahead
         if not mutex.acquire_nowait():
             await mutex.acquire()
         try:
             kept = self._kept(shape)
-            # asyncpg makes a cursor only within a transaction that it knows to be there
+            # asyncpg makes cursors only within a transaction that it knows of
             if kept is None or not (self.in_transaction and ahead.send(guarded=True)):
                 kept = await self._prepared(shape, guarded=True)
             statement, reader, _ = kept
@@ -196,17 +196,17 @@ class Asyncpg(Driver):
         async with self._mutex:
             await self._connection.execute(command)
 
-    def _kept(self, shape: Shape) -> tuple[t.Any, Reader, float] | None:
-        # unless something was changed since in the tables, or the types
+    def _kept(self, shape: CompiledStatement) -> tuple[t.Any, Reader, float] | None:
+        # unless the tables or types have changed since
         kept, changed = self._statements.get(shape), shape.dialect._invalidate_schema_cache_asof
         return kept if kept and kept[2] > changed <= self.adapter._invalidate_schema_cache_asof else None
 
-    def _shows_the_same_alone(self, shape: Shape) -> bool:
-        """Tell whether a statement that only reads needs no transaction, as there is none yet."""
-        return self._ahead.has_nothing_to_say and _sees_what_is_newest(self.adapter, shape.dialect)
+    def _shows_the_same_alone(self, shape: CompiledStatement) -> bool:
+        """Return whether a read has the same result without a transaction, as none has begun."""
+        return self._ahead.is_empty and _is_read_committed(self.adapter, shape.dialect)
 
-    async def _can_repeat(self, error: Exception, shape: Shape) -> bool:
-        """Do what has to be done when a statement has failed; return whether it is prepared anew, and may be run so."""
+    async def _can_repeat(self, error: Exception, shape: CompiledStatement) -> bool:
+        """Clean up after a failed statement; return whether it will be prepared again, and may be repeated."""
         stale = is_stale(error)
         if stale or isinstance(error, OutdatedSchemaCacheError):  # as asyncpg does when its own fetch() meets it
             await self._connection.reload_schema_state()
@@ -214,17 +214,17 @@ class Asyncpg(Driver):
             self._ahead.forget_prepared()
             shape.dialect._invalidate_schema_cache()
         if await self._ahead.recover(all_of_it=stale):
-            self._mended = error
+            self._replace_if_stale = error
         elif self.in_transaction:
             return False
         return stale
 
     def _spoils_nothing(self, error: BaseException) -> bool:
-        undone, self._mended = self._mended, None
+        undone, self._replace_if_stale = self._replace_if_stale, None
         return error is undone or not self.in_transaction
 
     async def _prepared(
-        self, shape: Shape, *, alone: bool = False, guarded: bool = False
+        self, shape: CompiledStatement, *, alone: bool = False, guarded: bool = False
     ) -> tuple[t.Any, Reader, float]:
         if self._kept(shape) is None:
             self._ahead.doubt_prepared()
@@ -234,7 +234,7 @@ class Asyncpg(Driver):
         statement, columns = await adapter._prepare(shape.sql, shape.dialect._invalidate_schema_cache_asof)
         reader = shape.reader(tuple(column.type.oid for column in columns))
         cache = adapter._prepared_statement_cache
-        if cache is not None and shape.is_large:  # of which a server's connection would have a hundred
+        if cache is not None and shape.is_large:  # or a server connection would store a hundred of them
             cache.pop(shape.sql, None)
         if cache is None or shape.is_large:
             return statement, reader, 0.0
@@ -244,8 +244,8 @@ class Asyncpg(Driver):
         return kept
 
 
-def _sees_what_is_newest(adapter: t.Any, dialect: t.Any) -> bool:
-    """Tell whether each statement has a snapshot of its own: a transaction around several shows nothing more."""
+def _is_read_committed(adapter: t.Any, dialect: t.Any) -> bool:
+    """Return whether each statement has its own snapshot, so that a transaction around several adds nothing."""
     return (adapter.isolation_level or dialect.default_isolation_level) in _NO_SNAPSHOT
 
 
@@ -266,7 +266,7 @@ class _Cursor(Cursor):
         if cursor._exhausted:
             return []
         rows = await (cursor._exec if cursor._portal_name else cursor._bind_exec)(number, None)
-        # asyncpg takes what goes ahead of the statement, once it is done, for the end of the statement's rows
+        # asyncpg mistakes the completion of the commands sent ahead for the end of the statement's rows
         cursor._exhausted = len(rows) < number
         return self._reader(rows)
 

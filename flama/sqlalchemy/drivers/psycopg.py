@@ -1,4 +1,4 @@
-"""PostgreSQL by way of psycopg."""
+"""The driver for PostgreSQL through psycopg."""
 
 import asyncio
 import collections.abc
@@ -10,13 +10,13 @@ import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama.sqlalchemy._stale import is_stale
-from flama.sqlalchemy.drivers.driver import Cursor, Driver
-from flama.sqlalchemy.shapes import Reader, Record, Shape, Shapes
+from flama.sqlalchemy.drivers._compiled_cache import CompiledCache, CompiledStatement, Reader, Record
+from flama.sqlalchemy.drivers._driver import Cursor, Driver
 
 __all__ = ["Psycopg"]
 
 _READ: t.Final = "flama_read"  # a savepoint's name
-_FORGET: t.Final = "DEALLOCATE ALL"  # so that psycopg prepares all statements anew
+_FORGET: t.Final = "DEALLOCATE ALL"  # so that psycopg prepares all statements again
 _FAILED: t.Final = psycopg.pq.TransactionStatus.INERROR
 _NO_SNAPSHOT: t.Final = frozenset(
     ("READ COMMITTED", "READ UNCOMMITTED", "READ_COMMITTED", "READ_UNCOMMITTED")  # SQLAlchemy's names, and psycopg's
@@ -29,11 +29,11 @@ class Psycopg(Driver):
     guards = False  # a savepoint for a statement that writes is a round trip of its own
     guards_reads = True
 
-    def __init__(self, adapter: t.Any, shapes: Shapes) -> None:
+    def __init__(self, adapter: t.Any, shapes: CompiledCache) -> None:
         super().__init__(adapter, shapes)
         self._names = itertools.count()
-        self._began_with_more = False  # than BEGIN
-        self._guard = asyncio.Lock()  # of one statement at a time: savepoints end in the reverse order
+        self._began_with_more = False  # whether commands followed BEGIN
+        self._guard = asyncio.Lock()  # one statement at a time: savepoints end in reverse order
 
     @property
     def in_transaction(self) -> bool:
@@ -41,7 +41,7 @@ class Psycopg(Driver):
         return bool(self._connection.pgconn.transaction_status)  # 0 is idle
 
     async def _run(
-        self, shape: Shape, arguments: t.Any, guarded: bool, counts: bool, *, is_repeated: bool = False
+        self, shape: CompiledStatement, arguments: t.Any, guarded: bool, counts: bool, *, is_repeated: bool = False
     ) -> t.Any:
         is_first = self._has_nothing_to_lose(shape.dialect)
         try:
@@ -58,12 +58,12 @@ class Psycopg(Driver):
         return await self._run(shape, arguments, guarded, counts, is_repeated=True)
 
     async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
-        """Leave it to SQLAlchemy to run commands first; they would be lost if the transaction were rolled back."""
+        """Leave the commands to SQLAlchemy, and record them: rolling back the whole transaction would lose them."""
         self._began_with_more = True
         return False
 
     def _has_nothing_to_lose(self, dialect: t.Any) -> bool:
-        """Whether the transaction may be rolled back as a whole: it has not begun, or reads without a snapshot."""
+        """Whether the whole transaction may be rolled back: it has not begun, or reads without a snapshot."""
         if not self.in_transaction:
             self._began_with_more = False
             return True
@@ -74,13 +74,13 @@ class Psycopg(Driver):
         return (dialect.default_isolation_level if level is None else level.name) in _NO_SNAPSHOT
 
     def _shows_the_same_alone(self, dialect: t.Any) -> bool:
-        """Whether a statement that only reads needs no transaction, as there is none yet."""
+        """Whether a read has the same result without a transaction, as none has begun."""
         connection = self._connection
         if connection.read_only is not None or connection.deferrable is not None:
             return False
         return self._sees_what_is_newest(dialect)
 
-    async def _run_alone(self, shape: Shape, arguments: t.Any) -> t.Any:
+    async def _run_alone(self, shape: CompiledStatement, arguments: t.Any) -> t.Any:
         # It saves the round trips of BEGIN and ROLLBACK. The connection's lock is held for both, as the statement of
         # another task may begin a transaction.
         connection = self._connection
@@ -93,14 +93,14 @@ class Psycopg(Driver):
                 connection._autocommit = autocommit
         return cursor
 
-    async def _run_guarded(self, shape: Shape, arguments: t.Any) -> t.Any:
-        """Run a statement within a savepoint; undo what failed."""
+    async def _run_guarded(self, shape: CompiledStatement, arguments: t.Any) -> t.Any:
+        """Run a statement within a savepoint, and undo it if it fails."""
         connection = self._connection
         async with self._guard, connection.transaction(_READ):
             return await connection.execute(shape.sql, arguments, prepare=_may_prepare(shape))
 
     async def _can_repeat(self, error: Exception, *, guarded: bool, is_first: bool) -> bool:
-        """Undo what failed before anything else was done; return whether it is prepared anew, and may be run so."""
+        """Undo a failed first statement; return whether it will be prepared again, and may be repeated."""
         connection = self._connection
         if connection.closed:
             return False
@@ -115,7 +115,7 @@ class Psycopg(Driver):
     def _spoils_nothing(self, error: BaseException) -> bool:
         return bool(self._connection.pgconn.transaction_status != _FAILED)
 
-    async def _records_of_many(self, shape: Shape, rows: list[t.Any]) -> list[Record]:
+    async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
         cursor = self._connection.cursor()
         await cursor.executemany(shape.sql, rows, returning=True)
         reader = _reader(shape, cursor)
@@ -123,7 +123,7 @@ class Psycopg(Driver):
         return reader([row for row in found if row is not None])
 
     async def _cursor(
-        self, shape: Shape, arguments: t.Any, number: int, *, is_repeated: bool = False
+        self, shape: CompiledStatement, arguments: t.Any, number: int, *, is_repeated: bool = False
     ) -> tuple[Cursor, list[Record]]:
         is_first = self._has_nothing_to_lose(shape.dialect)
         try:
@@ -135,20 +135,22 @@ class Psycopg(Driver):
                 raise
         return await self._cursor(shape, arguments, number, is_repeated=True)
 
-    async def _opened(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+    async def _opened(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         cursor = self._connection.cursor(f"flama_{next(self._names)}")
         async with _closing(cursor):
             await cursor.execute(shape.sql, arguments)
         opened = _Cursor(cursor, _reader(shape, cursor))
         return opened, await opened.fetch(number)
 
-    async def _opened_guarded(self, shape: Shape, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+    async def _opened_guarded(
+        self, shape: CompiledStatement, arguments: t.Any, number: int
+    ) -> tuple[Cursor, list[Record]]:
         opened: Cursor | None = None
         try:
             async with self._guard, self._connection.transaction(_READ):
                 opened, records = await self._opened(shape, arguments, number)
         except BaseException:
-            if opened is not None:  # it was the end of the savepoint that failed, or was cancelled
+            if opened is not None:  # the end of the savepoint failed or was cancelled
                 opened.give_up()
             raise
         return opened, records
@@ -157,8 +159,8 @@ class Psycopg(Driver):
         await self._connection.execute(command)
 
 
-def _may_prepare(shape: Shape) -> bool | None:
-    """Return whether psycopg may prepare what it has seen often: a server's connection has a hundred of these."""
+def _may_prepare(shape: CompiledStatement) -> bool | None:
+    """Return False for large statements, since a connection stores a hundred prepared ones; else None."""
     return False if shape.is_large else None
 
 
@@ -184,7 +186,7 @@ class _Cursor(Cursor):
 
 @contextlib.asynccontextmanager
 async def _closing(cursor: t.Any) -> collections.abc.AsyncGenerator[None]:
-    # when what is done with it fails; one that is cancelled is lost with its connection
+    # closes the cursor when the block fails; a cancelled one is lost with its connection
     try:
         yield
     except Exception:
@@ -195,5 +197,5 @@ async def _closing(cursor: t.Any) -> collections.abc.AsyncGenerator[None]:
         raise
 
 
-def _reader(shape: Shape, cursor: t.Any) -> Reader:
+def _reader(shape: CompiledStatement, cursor: t.Any) -> Reader:
     return shape.reader(tuple(column.type_code for column in cursor.description or ()))

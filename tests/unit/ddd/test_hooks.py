@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 from starlette.middleware.base import BaseHTTPMiddleware
 
-from flama import Flama, exceptions, tasks
+from flama import Flama, _shielding, exceptions
 from flama.client import Client
 from flama.ddd import WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
@@ -120,7 +120,7 @@ async def test_a_hook_that_fails_when_the_unit_is_cancelled_is_logged(dispatch, 
 
 
 async def test_a_hook_that_hangs_when_the_unit_is_cancelled_is_given_up_and_logged(dispatch, caplog, monkeypatch):
-    monkeypatch.setattr(tasks.finished, "__defaults__", (None, 0.05))
+    monkeypatch.setattr(_shielding.finished, "__defaults__", (None, 0.05))
 
     async def hang():
         task.cancel()
@@ -263,7 +263,7 @@ async def test_in_a_request_a_hook_that_fails_changes_no_answer(tmp_path, caplog
 
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_an_application_that_stops_waits_for_hooks_in_the_background(tmp_path, monkeypatch, caplog, hangs):
-    monkeypatch.setattr(tasks.settle, "__defaults__", (0.1,))
+    monkeypatch.setattr(_shielding.settle, "__defaults__", (0.1,))
     events = []
     app = service(tmp_path, events)
 

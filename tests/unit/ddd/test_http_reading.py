@@ -15,7 +15,7 @@ from flama import exceptions
 from flama.client import Client, Policy
 from flama.ddd import F
 from flama.ddd.repositories.http import HTTPResourceRepository
-from flama.rest import streams
+from flama.rest import ndjson
 from tests.support.rest import Service
 from tests.support.scripted import answer, scripted
 
@@ -304,7 +304,7 @@ class TestStreams:
             (b'{"id": "a"}\n{"id": ', exceptions.InvalidResponseError),
             (b'{"id": "a"}\n[1]\n', exceptions.InvalidResponseError),
             (b'{"id": "a"}\n\xff\n', exceptions.InvalidResponseError),
-            (b'{"id": "a"}\n' + streams.encode(exceptions.ConflictError(resource="x")), exceptions.ConflictError),
+            (b'{"id": "a"}\n' + ndjson.encode(exceptions.ConflictError(resource="x")), exceptions.ConflictError),
         ],
         ids=["cut", "no record", "no text", "an error"],
     )

@@ -18,7 +18,7 @@ import starlette.routing
 from flama import exceptions
 from flama.client import Client, UnsupportedProtocol
 from flama.ddd.repositories.http import HTTPRepository, HTTPResourceManager, HTTPResourceRepository
-from flama.rest import errors, pages
+from flama.rest import errors, paging
 from flama.rest.operations import OPERATIONS
 
 pytestmark = pytest.mark.anyio
@@ -63,12 +63,12 @@ class Directory:
         return starlette.routing.Route(path, endpoint, methods=[operation.method])
 
     def _page(self, query):
-        page = pages.requested(self._style, query)
+        page = paging.requested(self._style, query)
         asked = "page_size" if self._style == "page_number" else "limit"
         limit = min(page.limit if asked in query else self._default, self._most)
         offset = (page.number - 1) * limit if self._style == "page_number" else page.offset
-        page = pages.Page(limit, offset)
-        return pages.envelope(self._style, page, list(self.records.values())[offset : offset + limit])
+        page = paging.Page(limit, offset)
+        return paging.envelope(self._style, page, list(self.records.values())[offset : offset + limit])
 
     def list(self):
         pass

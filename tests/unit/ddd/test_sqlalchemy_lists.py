@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from flama import exceptions
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
-from flama.sqlalchemy.drivers.streams import streaming
+from flama.sqlalchemy.drivers._server_cursors import has_open_cursors
 
 pytestmark = pytest.mark.anyio
 
@@ -53,11 +53,11 @@ async def test_a_list_that_was_left_is_closed_before_the_next_statement(pebbles,
     async for record in pebbles.list(order_by="id"):
         assert record["id"] == 0
         break
-    assert streaming(connection)
+    assert has_open_cursors(connection)
 
     assert await pebbles.count() == MANY
 
-    assert not streaming(connection)
+    assert not has_open_cursors(connection)
     if connection.dialect.name == "postgresql":
         assert (
             await connection.scalar(sa.text("SELECT count(*) FROM pg_cursors WHERE statement LIKE 'SELECT pebble%'"))
@@ -73,7 +73,7 @@ async def test_a_list_that_somebody_has_goes_on_after_other_statements(pebbles, 
 
     assert await pebbles.count() == MANY
     assert await numbers(records) == list(range(11, MANY))
-    assert not streaming(connection)
+    assert not has_open_cursors(connection)
 
 
 async def test_a_list_that_was_left_leaves_no_task_behind(pebbles):
@@ -93,7 +93,7 @@ async def test_a_list_that_was_closed_has_ended(pebbles, connection):
 
     await records.aclose()
 
-    assert not streaming(connection)
+    assert not has_open_cursors(connection)
     assert await numbers(records) == []
     await records.aclose()
 
@@ -103,7 +103,7 @@ async def test_a_list_that_was_never_asked_is_closed_for_nothing(pebbles, connec
 
     await records.aclose()
 
-    assert not streaming(connection)
+    assert not has_open_cursors(connection)
     assert await numbers(records) == []
 
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from flama import query
 from flama.ddd import F
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
-from flama.sqlalchemy import pages
-from flama.sqlalchemy.drivers import choice
+from flama.sqlalchemy.drivers import _resolve
+from flama.sqlalchemy.sql import _select
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
@@ -132,12 +132,12 @@ async def test_behind_a_place_without_a_key_there_is_nothing(things):
 async def test_pages_are_read_by_the_driver_itself(things, connection):
     if connection.dialect.name not in ("sqlite", "postgresql"):
         pytest.skip("only drivers that are spoken to directly")
-    shapes, dialect = choice.driver_of(connection).shapes, connection.dialect.name
+    shapes, dialect = _resolve.resolve_driver(connection).shapes, connection.dialect.name
     place = {"id": 3, "age": 2, "name": "b", "size": 1}
 
     for order_by in ORDERS:
         for slice in ({"after": place}, {"before": place}, {"offset": 3}, {"after": {**place, "age": None}}):
-            page = pages.page(
+            page = _select.select_page(
                 things._table, (F.id > 1,), {"size": 1}, order_by=order_by, limit=9, dialect=dialect, **slice
             )
             assert shapes.get(page) is not None

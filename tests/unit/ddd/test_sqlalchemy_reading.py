@@ -9,8 +9,8 @@ import sqlalchemy as sa
 from flama import exceptions, query
 from flama.ddd import F
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
-from flama.sqlalchemy import pages
-from flama.sqlalchemy.drivers import choice
+from flama.sqlalchemy.drivers import _resolve
+from flama.sqlalchemy.sql import _select
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
@@ -337,7 +337,7 @@ async def explained(connection, module):
         return f"EXPLAIN {'QUERY PLAN ' * (connection.dialect.name == 'sqlite')}{statement}", rest[0]
 
     async def plan(condition, **order):
-        statement = pages.page(table, (condition,), {}, **order).build()
+        statement = _select.select_page(table, (condition,), {}, **order).build()
         sa.event.listen(module.engine.sync_engine, "before_cursor_execute", explain, retval=True)
         rows = (await connection.execute(statement)).all()
         sa.event.remove(module.engine.sync_engine, "before_cursor_execute", explain)
@@ -393,7 +393,7 @@ async def test_every_database_understands_the_longest_text_there_may_be(users):
 async def test_conditions_are_run_on_the_drivers_connection(users, connection):
     if connection.dialect.name not in ("sqlite", "postgresql"):
         pytest.skip("only drivers that are spoken to directly")
-    shapes = choice.driver_of(connection).shapes
+    shapes = _resolve.resolve_driver(connection).shapes
 
     for condition in CONDITIONS:
         for place in (
@@ -401,5 +401,5 @@ async def test_conditions_are_run_on_the_drivers_connection(users, connection):
             {"after": {"id": "a", "age": 1}, "offset": 1},
             {"before": {"id": "a", "age": None}, "limit": 2},
         ):
-            page = pages.page(users._table, (condition[0],), {"note": "x"}, order_by="-age", **place)
+            page = _select.select_page(users._table, (condition[0],), {"note": "x"}, order_by="-age", **place)
             assert shapes.get(page) is not None

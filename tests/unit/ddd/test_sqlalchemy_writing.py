@@ -17,9 +17,8 @@ import sqlalchemy as sa
 
 from flama import exceptions
 from flama.ddd import F
-from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
+from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository, _upsert
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
-from flama.sqlalchemy import upserts
 from tests.support import schemas
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
@@ -293,11 +292,11 @@ def test_a_unique_index_tells_records_apart_unless_it_is_of_expressions():
     sa.Index("expression", sa.func.abs(table.c.d), unique=True)
     sa.Index("plain", table.c.d)
 
-    assert upserts.conflict_key(table, ("b", "a")) == ("b", "a")
-    assert upserts.conflict_key(table, "c") == ("c",)
+    assert _upsert.conflict_key(table, ("b", "a")) == ("b", "a")
+    assert _upsert.conflict_key(table, "c") == ("c",)
     for columns in ("d", "a"):
         with pytest.raises(exceptions.SQLAlchemyError):
-            upserts.conflict_key(table, columns)
+            _upsert.conflict_key(table, columns)
 
 
 async def test_get_or_create_stores_once(items):

@@ -9,8 +9,8 @@ import typing as t
 import pytest
 
 from flama import exceptions, injection, types
+from flama._shielding import finished
 from flama.ddd import AbstractRepository, AbstractWorker, BaseRepository, BaseWorker, Worker, WorkerComponent
-from flama.tasks import finished
 
 pytestmark = pytest.mark.anyio
 

@@ -705,12 +705,12 @@ class Sender:
     """A body sent in pieces that counts how many were taken."""
 
     def __init__(self, piece=b"x" * 100, count=10_000, headers=()):
-        self.taken, self.piece, self.count, self.headers = 0, piece, count, list(headers)
+        self.checkout_nowait, self.piece, self.count, self.headers = 0, piece, count, list(headers)
         self.sent = []
 
     async def receive(self):
-        self.taken += 1
-        return {"type": "http.request", "body": self.piece, "more_body": self.taken < self.count}
+        self.checkout_nowait += 1
+        return {"type": "http.request", "body": self.piece, "more_body": self.checkout_nowait < self.count}
 
     async def send(self, message):
         self.sent.append(message)
@@ -775,7 +775,7 @@ async def test_a_body_over_the_limit_is_a_413_without_being_read_whole(handler, 
     status = await sender.post(app)
 
     assert status == 413
-    assert sender.taken <= (0 if announced else LIMIT // len(piece) + 1)
+    assert sender.checkout_nowait <= (0 if announced else LIMIT // len(piece) + 1)
     assert json.loads(sender.sent[1]["body"]) == {
         "status_code": 413,
         "detail": f"The body is larger than {LIMIT} bytes",

@@ -16,7 +16,7 @@ from flama.ddd import MemoryWorker, WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.resources import CRUDResource
-from flama.resources.idempotency import IdempotencyKeys, table as keys
+from flama.resources._idempotency import IdempotencyKeys, table as keys
 from flama.sqlalchemy import SQLAlchemyModule
 from tests.support import schemas
 

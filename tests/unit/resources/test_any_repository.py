@@ -8,7 +8,7 @@ import pytest
 from flama import Flama, exceptions, query
 from flama.client import ASGITransport, Client
 from flama.ddd import BaseRepository, HTTPResourceRepository, HTTPWorker, MemoryRepository, WorkerComponent
-from flama.ddd.workers.mixed import Worker
+from flama.ddd.workers.composite import Worker
 from flama.resources import CRUDResource
 from flama.resources.exceptions import ResourceAttributeNotFound
 from tests.unit.resources.conftest import application, tables

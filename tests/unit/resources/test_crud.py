@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from flama.rest import links, pages, streams
+from flama.rest import link_header, ndjson, paging
 from flama.rest.operations import Envelope
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
@@ -227,9 +227,9 @@ class TestLists:
             "data": puppies[20:],
         }
 
-    @pytest.mark.parametrize("style", pages.STYLES)
+    @pytest.mark.parametrize("style", paging.STYLES)
     async def test_can_be_walked_through_in_each_style(self, client, puppies, style):
-        walk, found = pages.Walk(style, 4, resource="puppy"), []
+        walk, found = paging.Walk(style, 4, resource="puppy"), []
         while not walk.ended:
             query = {**walk.parameters(), "order_by": "-age:nulls_first,name", "filter": '{"not":["name","eq","p03"]}'}
             found += walk.take(Envelope(**(await client.get("/puppy/", params=query)).json()))
@@ -239,7 +239,7 @@ class TestLists:
 
     async def test_link_to_the_next_page(self, client, puppies):
         response = await client.get("/puppy/", params={"age": "isnull", "limit": 5})
-        following = links.decode(response.headers["link"])
+        following = link_header.decode(response.headers["link"])
 
         assert "link" not in (await client.get("/puppy/", params={"limit": 100})).headers
         assert response.json()["meta"] == {"limit": 5, "offset": 0, "count": None, "next": 5}
@@ -265,13 +265,13 @@ class TestLists:
         assert [record["name"] for record in response.json()["data"]] == names
 
     async def test_are_streams_of_lines_for_who_takes_those(self, client, puppies):
-        response = await client.get("/puppy/", headers={"accept": streams.MEDIA_TYPE}, params={"order_by": "id"})
+        response = await client.get("/puppy/", headers={"accept": ndjson.MEDIA_TYPE}, params={"order_by": "id"})
 
         assert response.headers["content-type"] == "application/x-ndjson"
         assert [json.loads(line) for line in response.content.splitlines()] == puppies
 
     async def test_that_are_streamed_may_be_pages_as_well(self, client, puppies):
-        response = await client.get("/puppy/", headers={"accept": streams.MEDIA_TYPE}, params={"limit": 2, "offset": 3})
+        response = await client.get("/puppy/", headers={"accept": ndjson.MEDIA_TYPE}, params={"limit": 2, "offset": 3})
 
         assert [json.loads(line) for line in response.content.splitlines()] == puppies[3:5]
 

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from flama import Flama
 from flama.resources import CRUDResource
-from flama.resources.idempotency import table as keys
+from flama.resources._idempotency import table as keys
 from flama.sqlalchemy import SQLAlchemyModule
 from tests.unit.resources.conftest import application
 

@@ -9,21 +9,21 @@ import typing as t
 import pytest
 import sqlalchemy as sa
 
-from flama import Flama, exceptions, tasks
+from flama import Flama, _shielding, exceptions
 from flama.client import Client
 from flama.ddd import F, MemoryWorker, WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
+from flama.ddd.workers.composite import Worker
 from flama.ddd.workers.database import Database
-from flama.ddd.workers.mixed import Worker
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.resources import CRUDResource
-from flama.rest import streams
+from flama.rest import ndjson
 from flama.sqlalchemy import SQLAlchemyModule
 
 pytestmark = pytest.mark.anyio
 
 ROWS = 1_100  # a first batch of a hundred, and others
-NDJSON = {"accept": streams.MEDIA_TYPE}
+NDJSON = {"accept": ndjson.MEDIA_TYPE}
 
 metadata = sa.MetaData()
 reading = sa.Table(
@@ -127,7 +127,7 @@ async def pieces(app, path, query="", on_piece=None):
 
     async def send(message):
         if message.get("body"):
-            found.append([streams.decode(line, resource="") for line in message["body"].splitlines()])
+            found.append([ndjson.decode(line, resource="") for line in message["body"].splitlines()])
             taken.append(app.sqlalchemy.engine.pool.checkedout())
             if on_piece is not None:
                 await on_piece(len(found))
@@ -136,7 +136,7 @@ async def pieces(app, path, query="", on_piece=None):
         raise AssertionError("the application waits for its client")
 
     scope = {"type": "http", "method": "GET", "path": path, "raw_path": path.encode(), "root_path": ""}
-    headers = [(b"accept", streams.MEDIA_TYPE.encode())]
+    headers = [(b"accept", ndjson.MEDIA_TYPE.encode())]
     version = {"asgi": {"spec_version": "2.4"}, "http_version": "1.1"}
     await app({**scope, **version, "query_string": query.encode(), "headers": headers}, receive, send)
     return found, taken
@@ -241,8 +241,8 @@ async def test_who_goes_away_at_any_moment_leaves_no_connection_and_no_slot_behi
     for path in ("/reading/", "/snapshot/"):
         for step in range(1, 40):
             await cancelled_after(pieces(app, path), step)
-    while tasks._clean_ups:
-        await tasks.outlast(set(tasks._clean_ups), first=False)
+    while _shielding._clean_ups:
+        await _shielding.outlast(set(_shielding._clean_ups), first=False)
 
     assert app.sqlalchemy.engine.pool.checkedout() == 0
     async with app.sqlalchemy.stream_slots.slot():

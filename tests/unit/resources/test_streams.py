@@ -13,12 +13,12 @@ from flama import Flama, exceptions
 from flama.client import Client
 from flama.ddd import BaseRepository
 from flama.resources import CRUDResource
-from flama.rest import streams
+from flama.rest import ndjson
 from flama.sqlalchemy import SQLAlchemyModule
 
 pytestmark = [pytest.mark.anyio, pytest.mark.any_driver]
 
-NDJSON = {"accept": streams.MEDIA_TYPE}
+NDJSON = {"accept": ndjson.MEDIA_TYPE}
 metadata = sa.MetaData()
 table = sa.Table("line", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("text", sa.String(100)))
 
@@ -58,7 +58,7 @@ async def test_an_error_before_the_first_record_is_answered_as_one():
 async def test_an_error_on_the_way_is_the_last_line(after):
     async with Client(app=failing(after)) as client:
         response = await client.get("/line/", headers=NDJSON)
-    *records, error = [streams.decode(line, resource="line") for line in streams.LineReader().read(response.content)]
+    *records, error = [ndjson.decode(line, resource="line") for line in ndjson.LineReader().read(response.content)]
 
     assert response.status_code == 200
     assert records == [{"id": number} for number in range(after)]

@@ -6,7 +6,7 @@ import pytest
 
 from flama.exceptions import UnknownColumnError
 from flama.query import F, Order
-from flama.rest import filters, orders
+from flama.rest import filters, ordering
 
 FIELDS = {
     "age": filters.filterable(int),
@@ -130,11 +130,11 @@ def test_what_is_no_condition_is_refused():
     ],
 )
 def test_an_order_is_said_in_several_ways(pairs, order):
-    assert orders.decode(pairs, FIELDS, resource="user") == order
+    assert ordering.decode(pairs, FIELDS, resource="user") == order
 
 
 def test_an_order_by_one_field_has_the_references_form():
-    assert orders.encode([Order("age", descending=True)]) == [("order_by", "age"), ("order_direction", "desc")]
+    assert ordering.encode([Order("age", descending=True)]) == [("order_by", "age"), ("order_direction", "desc")]
 
 
 @pytest.mark.parametrize(
@@ -148,4 +148,4 @@ def test_an_order_by_one_field_has_the_references_form():
 )
 def test_what_is_no_order_is_refused(pairs, error, message):
     with pytest.raises(error, match=message):
-        orders.decode(pairs, FIELDS, resource="user")
+        ordering.decode(pairs, FIELDS, resource="user")

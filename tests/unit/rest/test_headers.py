@@ -6,7 +6,16 @@ import pytest
 from sqlalchemy.dialects.postgresql import ranges
 
 from flama import exceptions
-from flama.rest import cursors, errors, idempotency, links, preconditions, problems, streams, values
+from flama.rest import (
+    conditional_requests,
+    cursors,
+    errors,
+    idempotency,
+    link_header,
+    ndjson,
+    problem_details,
+    value_codecs,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,11 +37,11 @@ from flama.rest import cursors, errors, idempotency, links, preconditions, probl
     ],
 )
 def test_links_are_read_as_far_as_they_are_links(header, found):
-    assert links.decode(header) == found
+    assert link_header.decode(header) == found
 
 
 def test_links_are_written_by_relation():
-    assert links.encode({"next": "?page=3", "prev": "?page=1"}) == '<?page=3>; rel="next", <?page=1>; rel="prev"'
+    assert link_header.encode({"next": "?page=3", "prev": "?page=1"}) == '<?page=3>; rel="next", <?page=1>; rel="prev"'
 
 
 @pytest.mark.parametrize(
@@ -40,13 +49,13 @@ def test_links_are_written_by_relation():
     [("*", ("*",)), (' "a" ,W/"b"', ('"a"', 'W/"b"')), ('""', ('""',)), ('"a,b"', ('"a,b"',))],
 )
 def test_entity_tags_are_read(header, tags):
-    assert preconditions.decode(header) == tags
+    assert conditional_requests.decode(header) == tags
 
 
 @pytest.mark.parametrize("header", ["", "a", '"a', '"a" "b"', '"a",,', 'w/"a"', '"a b"', '"a"' + ', "a"' * 9_000])
 def test_what_is_no_entity_tag_is_refused(header):
     with pytest.raises(ValueError, match="an entity tag stands in double quotes"):
-        preconditions.decode(header)
+        conditional_requests.decode(header)
 
 
 @pytest.mark.parametrize(
@@ -62,12 +71,12 @@ def test_what_is_no_entity_tag_is_refused(header):
     ],
 )
 def test_tags_are_compared_as_rfc_9110_has_it(tags, tag, weak, alike):
-    assert preconditions.matches(tags, tag, weak=weak) is alike
+    assert conditional_requests.matches(tags, tag, weak=weak) is alike
 
 
 def test_a_tag_of_a_version_is_known_from_one_of_a_body():
-    assert preconditions.version(preconditions.of_version(7)) == "7"
-    assert preconditions.version(preconditions.etag(b"{}")) is None
+    assert conditional_requests.version(conditional_requests.of_version(7)) == "7"
+    assert conditional_requests.version(conditional_requests.etag(b"{}")) is None
 
 
 @pytest.mark.parametrize(("header", "key"), [("abc", "abc"), ('"abc"', "abc"), (r'"a\"b\\"', 'a"b\\'), ('"', '"')])
@@ -98,7 +107,7 @@ def test_a_problem_of_others_is_the_error_of_its_status():
 
 
 def test_a_problem_without_a_kind_is_about_its_status():
-    problem = problems.encode({"status_code": 404, "detail": "Not Found", "error": None})
+    problem = problem_details.encode({"status_code": 404, "detail": "Not Found", "error": None})
 
     assert problem == {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "Not Found"}
 
@@ -106,32 +115,32 @@ def test_a_problem_without_a_kind_is_about_its_status():
 @pytest.mark.parametrize("line", [b"", b"{", b"1", b"[]", b'["error"]', b'["error", {}]', b"\xff", b"[" * 10_000])
 def test_what_is_no_record_of_a_stream_is_refused(line):
     with pytest.raises(ValueError, match="a line of the stream is no"):
-        streams.decode(line, resource="/user")
+        ndjson.decode(line, resource="/user")
 
 
 def test_a_record_may_have_a_field_called_error():
-    assert streams.decode(streams.encode({"error": "x"}), resource="/user") == {"error": "x"}
+    assert ndjson.decode(ndjson.encode({"error": "x"}), resource="/user") == {"error": "x"}
 
 
 def test_a_cursor_is_of_its_order():
     codec = cursors.codec(None)
     cursor = codec.encode(cursors.Place((7, "a")), "")
 
-    assert codec.decode(cursor, [values.reader(int), str], "") == cursors.Place((7, "a"))
+    assert codec.decode(cursor, [value_codecs.reader(int), str], "") == cursors.Place((7, "a"))
     with pytest.raises(ValueError, match="none that this query was answered with"):
-        codec.decode(cursor, [values.reader(int)], "")
+        codec.decode(cursor, [value_codecs.reader(int)], "")
 
 
 def test_a_value_without_a_text_is_refused():
     with pytest.raises(TypeError, match="a list has no form in a query"):
-        values.text([1])
+        value_codecs.text([1])
     with pytest.raises(ValueError, match="no field holds"):
-        values.text(10**2000)
+        value_codecs.text(10**2000)
 
 
 def test_what_is_no_scalar_is_in_a_query_as_its_json():
-    assert values.text(("a", 1)) == '["a",1]'
-    assert values.text(ranges.Range(1, 5)) == '{"lower":1,"upper":5,"bounds":"[)","empty":false}'
+    assert value_codecs.text(("a", 1)) == '["a",1]'
+    assert value_codecs.text(ranges.Range(1, 5)) == '{"lower":1,"upper":5,"bounds":"[)","empty":false}'
 
 
 ADDRESSES = [make(text) for text in ("10.0.0.1", "::1") for make in (ipaddress.ip_address, ipaddress.ip_interface)]
@@ -140,5 +149,5 @@ ADDRESSES += [ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fe80::/1
 
 @pytest.mark.parametrize("address", ADDRESSES, ids=repr)
 def test_addresses_and_networks_have_a_text(address):
-    assert values.has_text(type(address))
-    assert values.reader(type(address))(values.text(address)) == address
+    assert value_codecs.has_text(type(address))
+    assert value_codecs.reader(type(address))(value_codecs.text(address)) == address

@@ -4,7 +4,7 @@ import pytest
 
 from flama.exceptions import InvalidResponseError
 from flama.rest.operations import Envelope
-from flama.rest.pages import Page, Walk, asked, envelope, link, parameters, requested, total
+from flama.rest.paging import Page, Walk, asked, envelope, link, parameters, requested, total
 
 
 def records(*ids):

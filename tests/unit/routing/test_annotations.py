@@ -136,7 +136,7 @@ def test_an_alias_of_what_is_not_there_fails_by_name():
     app.add_get("/", annotated(alias("Missing", "NoSuchType")))
 
     with pytest.raises(exceptions.ApplicationError, match=r"annotation of '.*' can't be evaluated.*NoSuchType"):
-        app._prepare()
+        app._compile()
 
 
 def annotated(annotation, *, default=..., returned=...):

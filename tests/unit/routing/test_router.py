@@ -536,7 +536,7 @@ def test_an_application_behind_a_proxy_that_takes_a_prefix_off_serves_what_is_be
 
 def test_a_mount_with_parameters_in_its_path_is_refused():
     with pytest.raises(ValueError, match="parameters"):
-        Flama(routes=[Mount("/{tenant}", Router())]).router.compiled(None)
+        Flama(routes=[Mount("/{tenant}", Router())]).router.compile(None)
 
 
 async def test_a_quoted_slash_in_an_id_below_a_mount_is_part_of_the_id():

@@ -14,7 +14,7 @@ import pytest
 import typing_extensions as te
 from hypothesis import given, strategies as st
 
-from flama.schemas import records as typed
+from flama.schemas import row_adapters as typed
 
 
 class Color(enum.Enum):

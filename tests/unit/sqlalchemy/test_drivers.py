@@ -12,9 +12,10 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from flama import exceptions
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
-from flama.sqlalchemy import SQLAlchemyModule, drivers, statements
-from flama.sqlalchemy.drivers.choice import driver_of
-from flama.sqlalchemy.shapes import Shapes
+from flama.sqlalchemy import SQLAlchemyModule, drivers
+from flama.sqlalchemy.drivers._compiled_cache import CompiledCache
+from flama.sqlalchemy.drivers._resolve import resolve_driver
+from flama.sqlalchemy.sql import statements
 
 pytestmark = pytest.mark.anyio
 
@@ -65,11 +66,14 @@ async def connection(engine):
 
 
 async def test_a_known_driver_is_spoken_to_directly(connection):
-    assert driver_of(connection) is not None
+    assert resolve_driver(connection) is not None
 
 
 async def test_a_statement_whose_signature_is_known_is_not_made_again(connection, monkeypatch):
-    notes, guards = Notes(connection), driver_of(connection).guards  # where it doesn't, a write is a block of its own
+    notes, guards = (
+        Notes(connection),
+        resolve_driver(connection).guards,
+    )  # where it doesn't, a write is a block of its own
 
     async def each_verb(id):
         if guards or id == 1:
@@ -118,7 +122,7 @@ async def test_mariadb_is_left_to_sqlalchemy(mariadb_url):
     engine = create_async_engine(mariadb_url)
 
     async with engine.connect() as connection:
-        assert driver_of(connection) is None
+        assert resolve_driver(connection) is None
 
     await engine.dispose()
 
@@ -138,7 +142,7 @@ async def test_who_listens_to_statements_hears_them(engine, connection, name, on
 
     await Notes(connection).create({"text": "a"})
 
-    assert driver_of(connection) is None
+    assert resolve_driver(connection) is None
     assert len(heard) == 1
 
 
@@ -176,14 +180,14 @@ async def test_who_listens_to_errors_hears_what_the_driver_said(engine, connecti
 async def test_execution_options_are_left_to_sqlalchemy(connection, options):
     await connection.execution_options(**options)
 
-    assert driver_of(connection) is None
+    assert resolve_driver(connection) is None
     assert len(await Notes(connection).create({"text": "a"})) == 1
 
 
 async def test_an_isolation_level_is_the_drivers_own(connection):
     await connection.execution_options(isolation_level="SERIALIZABLE")
 
-    assert driver_of(connection) is not None
+    assert resolve_driver(connection) is not None
     assert len(await Notes(connection).create({"text": "a"}, {"text": "b"})) == 2
 
 
@@ -332,27 +336,27 @@ async def test_a_shape_is_compiled_once(connection):
         await notes.create({"number": number})
         await notes.update({"text": f"{number}"}, number=number)
 
-    assert len(driver_of(connection).shapes._shapes) == 2
+    assert len(resolve_driver(connection).shapes._shapes) == 2
 
 
 async def test_shapes_go_with_their_engine(url, engine):
     gc.collect()
-    before = len(Shapes._of)
+    before = len(CompiledCache._of)
 
     module = SQLAlchemyModule(url)
     await module.on_startup()
     async with module.engine.connect() as connection:
         assert [note async for note in Notes(connection).list()] == []
-    during = len(Shapes._of)
+    during = len(CompiledCache._of)
     await module.on_shutdown()
     del module, connection
     gc.collect()
 
-    assert (during, len(Shapes._of)) == (before + 1, before)
+    assert (during, len(CompiledCache._of)) == (before + 1, before)
 
 
 async def test_what_cannot_be_told_apart_by_its_shape_is_left_to_sqlalchemy(connection):
-    shapes = driver_of(connection).shapes
+    shapes = resolve_driver(connection).shapes
     clause = statements.select(note_table, (note_table.c.number > 1,), {})
     of_another_kind = statements.select(note_table, (), {"number": 1.5})
 
@@ -369,7 +373,7 @@ async def test_a_dialect_that_does_something_to_begin_does_it(tmp_path):
 
     engine.dialect.__class__ = Begins
     async with engine.connect() as connection:
-        await drivers.begun(connection)
+        await drivers.begin(connection)
 
         assert (await connection.get_raw_connection()).driver_connection.in_transaction
     await engine.dispose()

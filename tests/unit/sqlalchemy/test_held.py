@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
-from flama.sqlalchemy.drivers.held import Holding
+from flama.sqlalchemy.drivers._buffered_transport import WriteBufferingTransport
 from tests.support import loops
 
 tree_table = sa.Table("tree", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True))
@@ -36,7 +36,7 @@ class Transport:
 
 def test_what_is_held_back_goes_with_the_next_write_and_no_other():
     transport = Transport()
-    holding = Holding(transport)
+    holding = WriteBufferingTransport(transport)
 
     holding.write(b"a")
     holding.hold(b"b")
@@ -64,7 +64,7 @@ async def test_units_are_the_same_by_each_loop_and_each_way_to_connect(postgres_
                     await wood.trees.create({"id": id})
             async with wood:
                 raw = await wood.connection.get_raw_connection()
-                holds = isinstance(raw.driver_connection._transport, Holding)
+                holds = isinstance(raw.driver_connection._transport, WriteBufferingTransport)
                 return holds, [tree["id"] async for tree in wood.trees.list(order_by="id")]
         finally:
             async with wood:

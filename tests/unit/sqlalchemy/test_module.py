@@ -13,7 +13,7 @@ from flama.ddd import WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
-from flama.sqlalchemy.pool import FairPool
+from flama.sqlalchemy.pool._fair_pool import FairPool
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,8 @@ from flama import Flama, exceptions
 from flama.client import Client
 from flama.ddd import WorkerComponent
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
-from flama.sqlalchemy import SQLAlchemyModule, disposal
+from flama.sqlalchemy import SQLAlchemyModule
+from flama.sqlalchemy.pool import _dispose
 from tests.support import loops
 
 pytestmark = pytest.mark.anyio
@@ -427,7 +428,7 @@ async def test_a_pool_that_is_not_the_modules_own_cannot_be_watched(tmp_path):
 async def test_a_connection_that_is_still_held_at_the_shutdown_is_closed_and_who_took_it_is_told(
     url, caplog, monkeypatch
 ):
-    monkeypatch.setattr(disposal, "_GRACE", 0.1)
+    monkeypatch.setattr(_dispose, "_GRACE", 0.1)
     async with started(url) as module:
         connection = await module.open_connection()
         await connection.execute(SELECT)

@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from flama import exceptions
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.sqlalchemy import SQLAlchemyModule
-from flama.sqlalchemy.drivers import held
-from flama.sqlalchemy.pool import FairPool
+from flama.sqlalchemy.drivers import _buffered_transport
+from flama.sqlalchemy.pool._fair_pool import FairPool
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +96,7 @@ def connecting(*delays):
     async def connect(*args, **options):
         delay = left.pop(0) if len(left) > 1 else left[0]
         await asyncio.sleep(delay)
-        return await held.connect(*args, **options)
+        return await _buffered_transport.connect(*args, **options)
 
     return {"async_creator_fn": connect}
 
@@ -226,7 +226,7 @@ async def test_who_is_served_is_not_told_of_a_connection_that_could_not_be_made(
             await asyncio.sleep(0.6)
             raise OSError("refused")
         refused.append(True)
-        return await held.connect(*args, **options)
+        return await _buffered_transport.connect(*args, **options)
 
     async with started(postgres_url, pool_grow_after=0.01, connect_args={"async_creator_fn": connect}) as watched:
         await watched.units(4, 0.02)
@@ -249,7 +249,7 @@ async def test_one_who_cannot_connect_keeps_nobody_waiting(postgres_url):
         attempts.append(time.monotonic())
         if len(attempts) <= 3:
             raise OSError("refused")
-        return await held.connect(*args, **options)
+        return await _buffered_transport.connect(*args, **options)
 
     async with started(
         postgres_url, pool_size=1, max_overflow=0, connect_args={"async_creator_fn": connect}

@@ -1,0 +1,100 @@
+"""Query parameters that select the records of a remote resource."""
+
+import collections.abc
+import typing as t
+import uuid
+
+from flama import query
+from flama.exceptions import InvalidDataError
+from flama.rest import filters as wire, ordering, query_parameters
+from flama.rest.operations import segment
+
+__all__ = ["PLAIN_IDS", "QueryBuilder", "check_non_negative_int"]
+
+_MADE: t.Final = (query.Condition, query.Field, query.Order)
+#: The types of most ids.
+PLAIN_IDS: t.Final = {int, str, uuid.UUID}
+
+_SQL: t.Final = ("__clause_element__", "__visit_name__")
+
+_Pairs: t.TypeAlias = list[tuple[str, str]]
+
+
+class QueryBuilder:
+    """Conditions and filters, or the single id to which they reduce."""
+
+    def __init__(
+        self, resource: str, key: str, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], *, by_id: bool = True
+    ) -> None:
+        self._resource = resource
+        self._key = key
+        asked: tuple[bool, t.Any] = _single_id(key, clauses, filters) if by_id else (False, None)
+        self.is_of_one, self.id = asked
+        self._clauses = () if self.is_of_one else clauses
+        self._filters = {key: self.id} if self.is_of_one else filters
+
+    def to_params(self, max_affected: int | None = None) -> _Pairs:
+        """Return the parameters that select the records and limit how many may be affected.
+
+        :raises ValueError: the single id can't be a path segment.
+        :raises InvalidDataError: a clause isn't a condition of ``F``, or a value can't be encoded in a query.
+        """
+        if self.is_of_one:
+            segment(self.id)
+        most = check_non_negative_int(self._resource, "max_affected", max_affected)
+        return self._encoded(()) + ([] if most is None else [(query_parameters.MAX_AFFECTED, str(most))])
+
+    def ordered(
+        self, order_by: t.Any, direction: str, *, after: t.Any = None, before: t.Any = None, backwards: bool = False
+    ) -> _Pairs:
+        """Return the parameters that select the records in an order, or its reverse, between two records.
+
+        :raises InvalidDataError: the order is invalid, or a record lacks one of its fields; and as for
+            :meth:`to_params`.
+        """
+        try:
+            order = query.orders(order_by, direction)
+            whole = query.orders(order_by, direction, [self._key])
+            places = [
+                place(whole, at) for place, at in ((query.after, after), (query.before, before)) if at is not None
+            ]
+            said = whole if backwards or (direction != "asc" and not order) else order
+            said = query.reverse(said) if backwards else said
+        except (LookupError, TypeError, ValueError) as error:
+            raise InvalidDataError(resource=self._resource, detail=f"order_by: {error}") from error
+        return self._encoded(places) + ordering.encode(said)
+
+    def _encoded(self, places: collections.abc.Iterable[query.Condition]) -> _Pairs:
+        try:
+            equal = [_equal(name, value) for name, value in self._filters.items()]
+            return wire.encode([*self._clauses, *equal, *places])
+        except (TypeError, ValueError) as error:
+            raise InvalidDataError(resource=self._resource, detail=str(error)) from error
+
+
+def check_non_negative_int(resource: str, what: str, number: int | None) -> int | None:
+    """Return a number of records, or None.
+
+    :raises InvalidDataError: it isn't an integer from 0 on; ``what`` is the parameter's name in the error.
+    """
+    if number is None or (type(number) is int and number >= 0):
+        return number
+    raise InvalidDataError(resource=resource, detail=f"{what} is {number!r}: it is a number from 0 on")
+
+
+def _single_id(key: str, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[bool, t.Any]:
+    match clauses:
+        case [id] if not filters and (type(id) in PLAIN_IDS or not _is_clause(id)):
+            return True, id
+        case [] if filters.keys() in ({"id"}, {key}):
+            return True, next(iter(filters.values()))
+    return False, None
+
+
+def _is_clause(value: t.Any) -> bool:
+    """Return whether the value is a condition of ``F`` or, judged by its attributes, of SQLAlchemy, and not an id."""
+    return isinstance(value, _MADE) or any(hasattr(value, name) for name in _SQL)
+
+
+def _equal(name: str, value: t.Any) -> query.Condition:
+    return query.compare(name, "isnull") if value is None else query.compare(name, "eq", value)

@@ -1,0 +1,66 @@
+"""The list endpoint of a resource: pages, or a stream of lines."""
+
+import collections.abc
+import typing as t
+
+from flama import http, pagination
+from flama.query import Order
+from flama.resources import _streaming
+from flama.resources._request import ResourceRequest
+from flama.rest import accept, cursors, ndjson, ordering, paging
+
+__all__ = ["list_records"]
+
+_Pairs: t.TypeAlias = list[tuple[str, str]]
+
+
+async def list_records(request: ResourceRequest) -> http.Response:
+    """List a page of the records, or stream them as NDJSON if the request prefers that."""
+    resource, query = request.resource, request.query
+    conditions, order = request.conditions(), _order(request, query)
+    style = paging.asked(dict(query))
+    page, bound = pagination.requested(
+        style, request.scope, query, resource.max_page_size, caller_scope=request.scope_key
+    )
+    if accept.is_preferred(request.header("accept"), ndjson.MEDIA_TYPE):
+        return await _stream(_streaming.lines(request, conditions, order, page if _is_paged(query) else None))
+    async with request.open_unit() as found:
+        try:
+            part = await pagination.of_query(style, page, found.list(conditions, order), bound)
+        except cursors.InvalidCursorError as error:
+            raise pagination.refused(error) from error
+    return pagination.answer(style, page, part, query, resource._output.many)
+
+
+def _order(request: ResourceRequest, query: _Pairs) -> tuple[Order, ...]:
+    try:
+        resource = request.resource
+        return ordering.decode(query, resource._ordering, resource=resource._called) or resource._order
+    except ValueError as error:
+        raise pagination.refused(error) from error
+
+
+def _is_paged(query: _Pairs) -> bool:
+    return any(name in paging.SCHEMAS for name, _ in query)
+
+
+async def _stream(lines: collections.abc.AsyncGenerator[bytes]) -> http.Response:
+    """Return a response that streams the lines; an error before the first one is raised, and gets its own status."""
+    return http.StreamingResponse(_Lines(await anext(lines, b""), lines), media_type=ndjson.MEDIA_TYPE)
+
+
+class _Lines(collections.abc.AsyncIterator[bytes]):
+    """The lines of a stream whose first line has been read."""
+
+    def __init__(self, first: bytes, rest: collections.abc.AsyncGenerator[bytes]) -> None:
+        self._first: bytes | None = first
+        self._rest = rest
+
+    async def __anext__(self) -> bytes:
+        if self._first is not None:
+            first, self._first = self._first, None
+            return first
+        return await anext(self._rest)
+
+    async def aclose(self) -> None:
+        await self._rest.aclose()

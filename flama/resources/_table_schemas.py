@@ -1,0 +1,218 @@
+"""Schemas, keys, filters of a resource, derived from a SQL table."""
+
+import collections.abc
+import datetime
+import typing as t
+
+import sqlalchemy as sa
+import typing_extensions as te
+
+from flama._moments import has_offset
+from flama.exceptions import (
+    ResourceModelInvalid,
+    ResourcePrimaryKeyInvalid,
+    ResourcePrimaryKeyNotFound,
+    ValidationError,
+)
+from flama.resources._column_types import ColumnType, column_type
+from flama.resources._keys import IDS, PrimaryKey
+from flama.resources._scalars import may_be_infinite
+from flama.rest import filters
+from flama.schemas.adapter import invalid
+from flama.sqlalchemy._dialects import has_moments, has_zone
+from flama.sqlalchemy.sql._nulls import holds_json
+from flama.sqlalchemy.sql._table_info import generated_columns, python_type, python_types, unique_columns
+
+__all__ = [
+    "check_offsets",
+    "encoders",
+    "filterable_fields",
+    "float_columns",
+    "generated_columns",
+    "input_schema",
+    "is_finite",
+    "key",
+    "keysets",
+    "output_schema",
+    "required_fields",
+    "reset_values",
+    "unique_columns",
+]
+
+_PLACES: t.Final = frozenset((*IDS, bool))  # types whose values are totally ordered
+_MOMENTS: t.Final = (datetime.datetime, datetime.time)
+
+
+def key(owner: str, table: t.Any) -> PrimaryKey:
+    """Return the key of a resource's table.
+
+    :raises ResourceModelInvalid: ``table`` is no table.
+    :raises ResourcePrimaryKeyNotFound: the table has no primary key.
+    :raises ResourcePrimaryKeyInvalid: the primary key has several columns, or a type that a path can't hold.
+    """
+    if not isinstance(table, sa.Table):
+        raise ResourceModelInvalid(f"{owner} has the model {table!r}, which is no sqlalchemy.Table")
+    match list(table.primary_key.columns):
+        case []:
+            raise ResourcePrimaryKeyNotFound(f"{owner}: table '{table.name}' has no primary key")
+        case [column] if (kind := python_types(table).get(column.key)) in IDS:
+            return PrimaryKey(column.key, kind)
+        case columns:
+            what = ", ".join(f"{column.key} {column.type!r}" for column in columns)
+            raise ResourcePrimaryKeyInvalid(
+                f"{owner}: the primary key of '{table.name}' is {what}: it is one integer, string, date, time or UUID"
+            )
+
+
+def filterable_fields(table: sa.Table, names: collections.abc.Container[str]) -> dict[str, filters.Filterable]:
+    """Return the columns that records can be filtered by, each with all operators of its type."""
+    kinds = {key: column_type(column.type) for key, column in table.columns.items() if key in names}
+    found = {key: kind.filterable for key, kind in kinds.items() if kind is not None and kind.filterable is not None}
+    nullable = {name for name, column in table.columns.items() if name in names and holds_json(column.type)}
+    return {**found, **dict.fromkeys(sorted(nullable - found.keys()), filters.NULLABLE)}
+
+
+def encoders(table: sa.Table) -> dict[str, collections.abc.Callable[[t.Any], t.Any]]:
+    """Return, by column, the functions that convert values JSON can't represent."""
+    found = {key: column_type(column.type) for key, column in table.columns.items()}
+    return {key: kind.encode for key, kind in found.items() if kind is not None and kind.encode is not None}
+
+
+def output_schema(name: str, table: sa.Table) -> t.Any:
+    """Return the schema of a table's records in responses.
+
+    :raises ResourceModelInvalid: a column's type has no known JSON form.
+    """
+    found = {
+        key: _nullable(column, _require_column_type(name, column).output_type) for key, column in table.columns.items()
+    }
+    return _schema(name, found)
+
+
+def input_schema(
+    name: str, table: sa.Table, without: collections.abc.Container[str] = (), *, nulls: bool = False
+) -> t.Any:
+    """Return the schema of a table's records in requests; columns with a default are optional.
+
+    With ``nulls`` every field is optional and nullable, and the table's own constraints decide.
+    """
+    found: dict[str, t.Any] = {}
+    for key, column in table.columns.items():
+        if key not in without:
+            kind = _input_annotation(column, _require_column_type(name, column).input_type, nulls)
+            found[key] = te.NotRequired[kind] if nulls or _is_optional(column) else kind
+    return _schema(
+        name, found, json_schema_extra={"additionalProperties": False}
+    )  # resources refuse unknown fields themselves
+
+
+def required_fields(table: sa.Table, without: collections.abc.Container[str] = ()) -> list[str]:
+    """Return the fields that requests must have: those without a default that aren't nullable."""
+    return [key for key, column in table.columns.items() if key not in without and not _is_optional(column)]
+
+
+def reset_values(table: sa.Table, without: collections.abc.Container[str] = ()) -> dict[str, t.Any]:
+    """Return, by field, the value that a replaced record gets for a missing field: the column's default, or null.
+
+    Fields with a default that only the database knows are left out.
+    """
+    found: dict[str, t.Any] = {}
+    for key, column in table.columns.items():
+        if key in without:
+            continue
+        default = column.default
+        if isinstance(default, sa.ColumnDefault) and default.is_scalar:
+            found[key] = default.arg
+        elif column.nullable and not _has_default(column):
+            found[key] = None
+    return found
+
+
+def check_offsets(table: sa.Table) -> collections.abc.Callable[[dict[str, t.Any]], None]:
+    """Return a check that the dates and times of a record have a UTC offset where their columns have a time zone.
+
+    The check raises :class:`ValidationError`.
+    """
+    names = [key for key, column in table.columns.items() if has_moments(column.type) and has_zone(column.type)]
+
+    def check(record: dict[str, t.Any]) -> None:
+        naive = [name for name in names if isinstance(record.get(name), _MOMENTS) and not has_offset(record[name])]
+        if naive:
+            errors = [{"type": "timezone_aware", "loc": [name], "msg": "Input should have an offset"} for name in naive]
+            raise ValidationError(invalid(errors))
+
+    return check
+
+
+def float_columns(table: sa.Table) -> tuple[str, ...]:
+    """Return the float columns, whose NaN and infinities are spelled as text in responses."""
+    return tuple(key for key, column in table.columns.items() if python_type(column.type) is float)
+
+
+def is_finite(table: sa.Table) -> bool:
+    """Whether no column of a table may hold NaN or an infinity."""
+    return not any(may_be_infinite(column.type) for column in table.columns)
+
+
+def keysets(table: sa.Table) -> frozenset[tuple[str, ...]]:
+    """Return the orders by which a table can be read in batches: the prefixes of its indexes.
+
+    Without an index, each batch would sort all records. Columns must be totally ordered by their values: floats and
+    decimals have NaN, and an Enum's order is the database's own.
+    """
+    indexes = [[column.key for column in index.columns] for index in _indexes(table)]
+    kinds = python_types(table)
+    places = {
+        key
+        for key, column in table.columns.items()
+        if kinds.get(key) in _PLACES and not isinstance(column.type, sa.Enum)
+    }
+    prefixes = [tuple(keys[:length]) for keys in indexes for length in range(len(keys) + 1)]
+    return frozenset(keys for keys in prefixes if places.issuperset(keys))
+
+
+def _indexes(table: sa.Table) -> collections.abc.Iterator[t.Any]:
+    yield table.primary_key
+    yield from (each for each in table.constraints if isinstance(each, sa.UniqueConstraint))
+    # an index with expressions or a condition can't order all records
+    for index in table.indexes:
+        is_partial = any(options.get("where") is not None for options in index.dialect_options.values())
+        if not is_partial and all(isinstance(each, sa.Column) for each in index.expressions):
+            yield index
+
+
+def _schema(name: str, fields: dict[str, t.Any], **config: t.Any) -> t.Any:
+    """Return a TypedDict for pydantic: its fields may have any name, while a model reserves some."""
+    make: t.Any = te.TypedDict  # type checkers reject names and fields that aren't literal
+    made = make(name, fields)
+    made.__pydantic_config__ = config
+    return made
+
+
+def _require_column_type(owner: str, column: sa.Column[t.Any]) -> ColumnType:
+    found = column_type(column.type)
+    if found is None:
+        raise ResourceModelInvalid(
+            f"{owner}: column '{column.key}' of table '{column.table.name}' has the type {column.type!r}, whose form "
+            "in JSON is unknown: a TypeDecorator with a python_type would do, or a 'schema' of the resource's own"
+        )
+    return found
+
+
+def _is_optional(column: sa.Column[t.Any]) -> bool:
+    return bool(column.nullable) or _has_default(column)
+
+
+def _input_annotation(column: sa.Column[t.Any], kind: t.Any, nulls: bool) -> t.Any:
+    if nulls or (column.primary_key and _has_default(column)):  # a null key is the same as no key
+        return t.Optional[kind]  # noqa: UP045 - of a type that is made here
+    return _nullable(column, kind)
+
+
+def _nullable(column: sa.Column[t.Any], kind: t.Any) -> t.Any:
+    return t.Optional[kind] if column.nullable else kind  # noqa: UP045 - of a type that is made here
+
+
+def _has_default(column: sa.Column[t.Any]) -> bool:
+    counted = column.table.autoincrement_column is column
+    return bool(column.default is not None or column.server_default is not None or column.identity or counted)

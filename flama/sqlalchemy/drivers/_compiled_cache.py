@@ -1,0 +1,275 @@
+"""A cache of statements compiled by SQLAlchemy, once for each shape on a dialect."""
+
+import collections.abc
+import typing as t
+import weakref
+
+import sqlalchemy as sa
+from sqlalchemy.engine.default import DefaultExecutionContext
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from flama.sqlalchemy._dialects import portable
+from flama.sqlalchemy.sql import statements
+
+__all__ = ["Arguments", "CompiledCache", "CompiledStatement", "Reader", "Record"]
+
+Record: t.TypeAlias = dict[str, t.Any]
+Reader: t.TypeAlias = collections.abc.Callable[[collections.abc.Iterable[t.Any]], list[Record]]
+"""A function that converts a driver's rows to records."""
+Arguments: t.TypeAlias = collections.abc.Sequence[t.Any] | collections.abc.Mapping[str, t.Any]
+"""The values of a statement in the form that its driver expects."""
+
+_Processor: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
+_Values: t.TypeAlias = collections.abc.Sequence[t.Any]
+
+_MOST: t.Final = 1000
+_HEAVIEST: t.Final = 30_000  # the sum of the statements' sizes: they take 10 to 25 MB
+_VERBS: t.Final = ("INSERT", "UPDATE", "DELETE")  # the first words of plain statements that write
+# the file where SQLAlchemy wraps defaults that take no context
+_WITHOUT_CONTEXT: t.Final[str] = t.cast("t.Any", sa.ColumnDefault(lambda: None)).arg.__code__.co_filename
+
+
+class _Default(t.NamedTuple):
+    column: sa.Column[t.Any]
+    name: str
+    give: collections.abc.Callable[[t.Any], t.Any]
+
+    @property
+    def contextual(self) -> bool:
+        code = getattr(self.give, "__code__", None)
+        return code is None or code.co_filename != _WITHOUT_CONTEXT
+
+
+class CompiledStatement:
+    """A compiled statement: its SQL, with the conversion of values and rows that SQLAlchemy would do."""
+
+    def __init__(self, compiled: SQLCompiler, statement: statements.Statement, plan: "_Plan") -> None:
+        self.compiled = compiled
+        self.is_large = statement.is_large
+        self.dialect: t.Any = compiled.dialect
+        self.sql = str(compiled)
+        self.writes = compiled.isinsert or compiled.isupdate or compiled.isdelete
+        self.only_reads = isinstance(compiled.statement, sa.Select) and compiled.statement._for_update_arg is None
+        self.is_plain = not self.writes or self.sql.startswith(_VERBS)
+        self._keys = statement.keys
+        self._names = plan.names
+        self._constants = plan.constants
+        self._defaults = plan.defaults
+        self._contextual = any(default.contextual for default in plan.defaults)
+        processors = _processors(compiled)
+        self._processors = [(index, processors.get(plan.names[index])) for index in plan.order]
+        in_order = plan.order == list(range(len(plan.names)))
+        # where the values are in order, only those that need conversion
+        self._replaced = [(index, process) for index, process in self._processors if process] if in_order else None
+        escaped: collections.abc.Mapping[str, str] = compiled.escaped_bind_names or {}
+        self._mapping = (
+            None if compiled.positional else [escaped.get(name, name) for name in compiled.bind_names.values()]
+        )
+        self._readers: dict[tuple[t.Any, ...] | None, Reader] = {}
+
+    def arguments(self, values: _Values, connection: sa.Connection) -> Arguments:
+        """Return the driver's arguments for these values, including defaults."""
+        given = values
+        if self._constants or self._defaults:
+            given = [*values, *self._constants]
+            if self._defaults:
+                self._add_defaults(given, connection)
+        if self._replaced is None:
+            given = [process(given[index]) if process else given[index] for index, process in self._processors]
+        elif self._replaced:
+            given = list(given)
+            for index, process in self._replaced:
+                given[index] = process(given[index])
+        return given if self._mapping is None else dict(zip(self._mapping, given, strict=True))
+
+    def reader(self, types: tuple[t.Any, ...] | None = None) -> Reader:
+        """Return a reader of rows whose columns have these types: the driver's codes, or None without any."""
+        reader = self._readers.get(types)
+        if reader is None:
+            reader = self._readers[types] = _reader(self._keys, self._result_processors(types))
+        return reader
+
+    def context(self, connection: sa.Connection) -> DefaultExecutionContext:
+        """Return the execution context that SQLAlchemy passes to Python defaults and to error listeners."""
+        context: t.Any = connection.dialect.execution_ctx_cls.__new__(connection.dialect.execution_ctx_cls)
+        compiled = self.compiled
+        context.root_connection = connection
+        context._dbapi_connection = connection._dbapi_connection
+        context.dialect = connection.dialect
+        context.compiled = compiled
+        context.isinsert, context.isupdate, context.isdelete = compiled.isinsert, compiled.isupdate, compiled.isdelete
+        context.is_crud = self.writes
+        context.execution_options = connection._execution_options
+        context.invoked_statement = compiled.statement
+        context.statement = context.unicode_statement = self.sql
+        context.cursor = None
+        return t.cast("DefaultExecutionContext", context)
+
+    def _add_defaults(self, given: list[t.Any], connection: sa.Connection) -> None:
+        if not self._contextual:
+            given.extend([default.give(None) for default in self._defaults])
+            return
+        context: t.Any = self.context(connection)
+        parameters = dict.fromkeys(self._names) | dict(zip(self._names, given, strict=False))
+        context.compiled_parameters = [parameters]
+        context.current_parameters = parameters
+        for default in self._defaults:
+            context.current_column = default.column
+            parameters[default.name] = default.give(context)
+            given.append(parameters[default.name])
+
+    def _result_processors(self, types: tuple[t.Any, ...] | None) -> list[_Processor | None]:
+        columns, dialect = self.compiled._result_columns, self.compiled.dialect
+        codes = types if types is not None else (None,) * len(columns)
+        return [
+            column.type._cached_result_processor(dialect, code) for column, code in zip(columns, codes, strict=True)
+        ]
+
+
+class CompiledCache:
+    """The statements compiled for a pool's connections, newest last; the oldest are evicted by count and size."""
+
+    # State: the compiled statements with their sizes, and the sum of the sizes.
+
+    _of: t.ClassVar[weakref.WeakKeyDictionary[sa.Pool, "CompiledCache"]] = weakref.WeakKeyDictionary()
+
+    def __init__(self, dialect: sa.Dialect) -> None:
+        self._dialect = dialect
+        self._shapes: dict[collections.abc.Hashable, CompiledStatement | None] = {}
+        self._sizes: dict[collections.abc.Hashable, int] = {}
+        self._size = 0
+        self.known: dict[collections.abc.Hashable, CompiledStatement] = {}  # by signature
+
+    @classmethod
+    def of(cls, pool: sa.Pool, dialect: sa.Dialect) -> "CompiledCache":
+        """Return the cache of a pool."""
+        if (shapes := cls._of.get(pool)) is None:
+            shapes = cls._of[pool] = cls(portable(dialect))
+        return shapes
+
+    def get(self, statement: statements.Statement) -> CompiledStatement | None:
+        """Return the compiled statement; None when SQLAlchemy has to run the statement itself."""
+        key = statement.key
+        try:
+            return self._shapes[key] if key is not None else None
+        except KeyError:
+            return self._keep(statement)
+        except TypeError:
+            return None
+
+    def remember(
+        self, statement: statements.Statement, signature: collections.abc.Hashable
+    ) -> CompiledStatement | None:
+        """Return the compiled statement as :meth:`get` does, and store it under its signature, if it has one."""
+        shape = self.get(statement)
+        if shape is not None and signature is not None:
+            self.known[signature] = shape
+            if len(self.known) > _MOST:  # each is at most about the size of two tables' columns
+                del self.known[next(iter(self.known))]
+        return shape
+
+    def _keep(self, statement: statements.Statement) -> CompiledStatement | None:
+        key = statement.key
+        shape = self._shapes[key] = _compiled(statement, self._dialect)
+        self._sizes[key] = statement.size
+        self._size += self._sizes[key]
+        while len(self._shapes) > _MOST or (self._size > _HEAVIEST and len(self._shapes) > 1):
+            oldest = next(iter(self._shapes))
+            del self._shapes[oldest]
+            self._size -= self._sizes.pop(oldest)
+        return shape
+
+
+class _Plan(t.NamedTuple):
+    names: list[str]  # of the values, the constants, the defaults
+    constants: list[t.Any]
+    defaults: list[_Default]
+    order: list[int]  # for each of the driver's parameters, the index of its name
+
+
+def _compiled(statement: statements.Statement, dialect: sa.Dialect) -> CompiledStatement | None:
+    executable: t.Any = statement.build()
+    compiled = executable.compile(dialect=dialect)
+    if not isinstance(compiled, SQLCompiler) or executable.get_execution_options():
+        return None
+    if compiled.literal_execute_params or compiled.post_compile_params or compiled.has_out_parameters:
+        return None
+    if len(compiled._result_columns) != len(statement.keys):
+        return None
+    plan = _plan(statement, compiled)
+    return CompiledStatement(compiled, statement, plan) if plan else None
+
+
+def _plan(statement: statements.Statement, compiled: SQLCompiler) -> _Plan | None:
+    names = [
+        statement.data[index] if index < len(statement.data) else statements.bind_name(index)
+        for index in range(len(statement.values))
+    ]
+    binds = {name: bind for bind, name in compiled.bind_names.items()}
+    values = zip(names[len(statement.data) :], statement.values[len(statement.data) :], strict=True)
+    if any(value is not None and name not in binds for name, value in values):
+        return None
+    defaults = _defaults(compiled)
+    if defaults is None:
+        return None
+    others = [name for name in binds if name not in {*names, *(default.name for default in defaults)}]
+    constants = []
+    for name in others:
+        bind = binds[name]
+        if bind.callable or bind.required:
+            return None
+        constants.append(bind.value)
+    names += [*others, *(default.name for default in defaults)]
+    places = {name: place for place, name in enumerate(names)}
+    used = (compiled.positiontup or ()) if compiled.positional else binds
+    return _Plan(names, constants, defaults, [places[name] for name in used])
+
+
+def _defaults(compiled: SQLCompiler) -> list[_Default] | None:
+    # the Python defaults of columns without a value; None when the database has to compute one
+    defaults = []
+    for column in compiled.insert_prefetch or compiled.update_prefetch:
+        told = column._default_description_tuple if compiled.isinsert else column._onupdate_description_tuple
+        name = compiled._within_exec_param_key_getter(column)
+        if told.is_scalar:
+            defaults.append(_Default(column, name, _constant(told.arg)))
+        elif told.is_callable and not told.is_sentinel:
+            defaults.append(_Default(column, name, told.arg))
+        else:
+            return None
+    return defaults
+
+
+def _processors(compiled: SQLCompiler) -> dict[str, t.Any]:
+    processors: dict[str, t.Any] = dict(compiled._bind_processors)
+    for bind, name in compiled.bind_names.items():
+        if name in processors and type(bind.type) is sa.Boolean:
+            processors[name] = _Booleans(processors[name]).__getitem__
+    return processors
+
+
+class _Booleans(dict[t.Any, t.Any]):
+    # a processor's results for booleans, looked up; for other values, the processor is called
+
+    def __init__(self, process: _Processor) -> None:
+        super().__init__({value: process(value) for value in (True, False, None)})
+        self._process = process
+
+    def __missing__(self, value: t.Any) -> t.Any:
+        return self._process(value)
+
+
+def _constant(value: t.Any) -> collections.abc.Callable[[t.Any], t.Any]:
+    return lambda context: value
+
+
+def _reader(keys: tuple[str, ...], processors: collections.abc.Sequence[_Processor | None]) -> Reader:
+    # A display of constant keys, {'id': c0, 'active': p1(c1)}, is twice as fast as dict(zip(keys, row)).
+    if not keys:
+        return lambda rows: [{} for _ in rows]
+    columns = [f"c{place}" for place in range(len(keys))]
+    cells = [f"p{place}(c{place})" if process else f"c{place}" for place, process in enumerate(processors)]
+    display = ", ".join(f"{key!r}: {cell}" for key, cell in zip(keys, cells, strict=True))
+    names = {f"p{place}": process for place, process in enumerate(processors) if process}
+    source = f"lambda rows: [{{{display}}} for {', '.join(columns)}, in rows]"
+    return t.cast("Reader", eval(source, names))  # noqa: S307
