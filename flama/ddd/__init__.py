@@ -6,7 +6,7 @@ from flama import _lazy
 
 if t.TYPE_CHECKING:
     from flama.ddd.components import WorkerComponent
-    from flama.ddd.repositories.base import AbstractRepository, BaseRepository
+    from flama.ddd.repositories.base import AbstractRepository, BaseRepository, CRUDRepository, RecordIterator
     from flama.ddd.repositories.http import HTTPRepository, HTTPResourceManager, HTTPResourceRepository
     from flama.ddd.repositories.memory import MemoryRepository
     from flama.ddd.workers.base import AbstractWorker, BaseWorker
@@ -15,13 +15,14 @@ if t.TYPE_CHECKING:
     from flama.ddd.workers.http import HTTPWorker
     from flama.ddd.workers.memory import MemoryWorker
     from flama.ddd.workers.remote import Remote
-    from flama.query import F
+    from flama.query import F, Select
 
 __all__ = [
     "AbstractRepository",
     "AbstractWorker",
     "BaseRepository",
     "BaseWorker",
+    "CRUDRepository",
     "Database",
     "F",
     "HTTPRepository",
@@ -30,7 +31,9 @@ __all__ = [
     "HTTPWorker",
     "MemoryRepository",
     "MemoryWorker",
+    "RecordIterator",
     "Remote",
+    "Select",
     "Worker",
     "WorkerComponent",
 ]
@@ -42,6 +45,7 @@ __getattr__, __dir__ = _lazy.lazy(
         "AbstractWorker": "flama.ddd.workers.base",
         "BaseRepository": "flama.ddd.repositories.base",
         "BaseWorker": "flama.ddd.workers.base",
+        "CRUDRepository": "flama.ddd.repositories.base",
         "Database": "flama.ddd.workers.database",
         "F": "flama.query",
         "HTTPRepository": "flama.ddd.repositories.http",
@@ -50,7 +54,9 @@ __getattr__, __dir__ = _lazy.lazy(
         "HTTPWorker": "flama.ddd.workers.http",
         "MemoryRepository": "flama.ddd.repositories.memory",
         "MemoryWorker": "flama.ddd.workers.memory",
+        "RecordIterator": "flama.ddd.repositories.base",
         "Remote": "flama.ddd.workers.remote",
+        "Select": "flama.query",
         "Worker": "flama.ddd.workers.composite",
         "WorkerComponent": "flama.ddd.components",
     },

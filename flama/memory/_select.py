@@ -5,7 +5,6 @@ import typing as t
 
 from flama import exceptions, query
 from flama.memory._conditions import Clauses, matching
-from flama.memory._policies import Rules
 from flama.memory._table_data import Rows
 from flama.memory.schema import Row, Sparse, Table
 
@@ -14,34 +13,23 @@ __all__ = ["natural", "page", "places"]
 _MAX_INTEGER: t.Final = 2**63 - 1
 
 
-def page(
-    rows: Rows,
-    clauses: Clauses,
-    filters: Row,
-    *,
-    order_by: t.Any = None,
-    order_direction: str = "asc",
-    limit: int | None = None,
-    offset: int | None = None,
-    after: t.Any = None,
-    before: t.Any = None,
-) -> list[Row]:
-    """Return, in order, the matching records that come after one record, before another, or both.
+def page(rows: Rows, conditions: Clauses, select: query.Select) -> list[Row]:
+    """Return the records that match a query and further conditions, in its order and slice.
 
-    With a limit, they are the first of them; with ``before`` alone, the last. The primary key breaks the ties of every
-    order, and is the order of a slice without another. All records without an order come in insertion order.
+    The primary key breaks the ties of every order, and is the order of a slice without another. All records without an
+    order come in insertion order.
 
     :raises InvalidDataError: an order is invalid, a limit or offset is no natural number, or a record lacks a field.
-    :raises SQLAlchemyError: ``after`` or ``before`` is used on a table without primary key.
+    :raises SQLAlchemyError: the slice is next to a record, and the table has no primary key.
     """
     table = rows.table
-    limit, start = natural(table, "limit", limit), natural(table, "offset", offset) or 0
-    sliced = not (limit is None and start == 0 and after is None and before is None)
-    ordered = sliced or order_by is not None or order_direction != "asc"
-    orders = _parse_orders(table, order_by, order_direction) if ordered else ()
-    found = [row for _, row in matching(rows, [*clauses, *_keyset_conditions(table, orders, after, before)], filters)]
+    limit, start = natural(table, "limit", select.limit), natural(table, "offset", select.offset) or 0
+    is_ordered = select.is_slice or select.order_by is not None or select.order_direction != "asc"
+    orders = _parse_orders(table, select.order_by, select.order_direction) if is_ordered else ()
+    clauses = [*conditions, *select.clauses, *_keyset_conditions(table, orders, select.after, select.before)]
+    found = [row for _, row in matching(rows, clauses, select.filters)]
     end = None if limit is None else start + limit
-    if before is not None and after is None and limit is not None:
+    if select.is_last_slice:
         return _sort(table, found, query.reverse(orders))[start:end][::-1]
     return _sort(table, found, orders)[start:end]
 
@@ -56,17 +44,18 @@ def natural(table: Table, what: str, number: int | None) -> int | None:
     raise exceptions.InvalidDataError(resource=table.name, detail=f"{what} is {number!r}: it is a number from 0 on")
 
 
-def places(rules: Rules, order_by: t.Any, order_direction: str) -> dict[query.Order, t.Any] | None:
-    """Return an order, whose ties the primary key breaks, with the type of each column's values.
+def places(
+    table: Table, types: collections.abc.Mapping[str, t.Any], select: query.Select
+) -> dict[query.Order, t.Any] | None:
+    """Return the order of a query, whose ties the primary key breaks, with the type of each column's values.
 
     Return None where a type isn't known, or the table has no primary key.
 
     :raises InvalidDataError: the order is invalid.
     """
-    orders = _parse_orders(rules.table, order_by, order_direction)
-    kinds = rules.kinds
-    is_known = bool(rules.table.key) and all(order.field in kinds for order in orders)
-    return {order: kinds[order.field] for order in orders} if is_known else None
+    orders = _parse_orders(table, select.order_by, select.order_direction)
+    is_known = bool(table.key) and all(order.field in types for order in orders)
+    return {order: types[order.field] for order in orders} if is_known else None
 
 
 def _parse_orders(table: Table, order_by: t.Any, direction: str) -> tuple[query.Order, ...]:

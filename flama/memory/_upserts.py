@@ -6,10 +6,10 @@ import typing as t
 from flama import exceptions
 from flama.memory._conditions import matching
 from flama.memory._dml import check_parents, completed, insert, touched, update
-from flama.memory._policies import Rules
 from flama.memory._store import Session
 from flama.memory._table_data import Placed
 from flama.memory.schema import Row, Table, Unique
+from flama.policies import Policies
 
 __all__ = ["find_unique", "got_or_created", "upserted"]
 
@@ -17,7 +17,13 @@ _Keys: t.TypeAlias = tuple[str, ...]
 
 
 def upserted(
-    session: Session, rules: Rules, rows: collections.abc.Sequence[Row], *, on: t.Any = None, set: t.Any = None
+    session: Session,
+    table: Table,
+    policies: Policies,
+    rows: collections.abc.Sequence[Row],
+    *,
+    on: t.Any = None,
+    set: t.Any = None,
 ) -> list[Row]:
     """Insert rows, or update the records that exist in their place; return them as stored, in order.
 
@@ -28,7 +34,6 @@ def upserted(
     :raises InvalidDataError: two rows identify the same record, or one lacks a column that identifies it.
     :raises SQLAlchemyError: no unique constraint covers ``on``.
     """
-    table = rules.table
     unique = find_unique(table, on)
     key = unique.columns
     changed = None if set is None else table.keys_of(set)
@@ -43,22 +48,23 @@ def upserted(
             _, stored[index] = insert(session, table, row)
             inserted.append(stored[index])
             continue
-        _check_visible(session, rules, key, existing)
-        changes = _changes(rules, rows[index], row, key, changed)
-        written = update(session, table, [existing], changes, counted=rules.version) if changes else [existing[1]]
+        _check_visible(session, table, policies, key, existing)
+        changes = _changes(table, policies, rows[index], row, key=key, changed=changed)
+        written = update(session, table, [existing], changes, counted=policies.version) if changes else [existing[1]]
         stored[index] = written[0]
     check_parents(session, table, inserted)
     return [stored[index] for index in range(len(rows))]
 
 
-def got_or_created(session: Session, rules: Rules, row: Row, *, on: t.Any = None) -> tuple[Row, bool]:
+def got_or_created(
+    session: Session, table: Table, policies: Policies, row: Row, *, on: t.Any = None
+) -> tuple[Row, bool]:
     """Return ``(record, created)``: the existing record with this row's key and False, or the stored row and True.
 
     :raises IntegrityError: the row breaks a constraint, or the record with its key is hidden.
     :raises InvalidDataError: the row lacks a column that identifies a record, or has null in it.
     :raises SQLAlchemyError: no unique constraint covers ``on``.
     """
-    table = rules.table
     unique = find_unique(table, on)
     key = unique.columns
     _check_distinct(table, key, [row])
@@ -69,7 +75,7 @@ def got_or_created(session: Session, rules: Rules, row: Row, *, on: t.Any = None
     kept = table.kept({name: row[name] for name in key})
     existing = session.rows(table).get_by_unique(unique, tuple([kept[name] for name in key]))
     if existing is not None:
-        _check_visible(session, rules, key, existing)
+        _check_visible(session, table, policies, key, existing)
         return existing[1], False
     _, stored = insert(session, table, completed(table, row, session.rows(table).count))
     check_parents(session, table, [stored])
@@ -99,18 +105,18 @@ def _find_existing(session: Session, table: Table, unique: Unique, row: Row) -> 
     return None if values is None else session.rows(table).get_by_unique(unique, values)
 
 
-def _check_visible(session: Session, rules: Rules, key: _Keys, existing: Placed) -> None:
-    if existing not in matching(session.rows(rules.table), rules.bounds, {}):
-        raise exceptions.IntegrityError(resource=rules.table.name, kind="unique", fields=key)
+def _check_visible(session: Session, table: Table, policies: Policies, key: _Keys, existing: Placed) -> None:
+    if existing not in matching(session.rows(table), policies.conditions, {}):
+        raise exceptions.IntegrityError(resource=table.name, kind="unique", fields=key)
 
 
-def _changes(rules: Rules, given: Row, row: Row, key: _Keys, changed: _Keys | None) -> Row:
-    kept = {*key, *rules.fixed, *(() if changed is not None else rules.table.key)}
+def _changes(table: Table, policies: Policies, given: Row, row: Row, *, key: _Keys, changed: _Keys | None) -> Row:
+    kept = {*key, *policies.fixed, *(() if changed is not None else table.key)}
     names = [name for name in (given if changed is None else changed) if name not in kept]
     if not names:
         return {}
-    by_itself = {**touched(rules.table, given, {*names, *kept}), **rules.change()}
-    return {**{name: row[name] for name in names}, **rules.table.kept(by_itself)}
+    by_itself = {**touched(table, given, {*names, *kept}), **policies.on_update()}
+    return {**{name: row[name] for name in names}, **table.kept(by_itself)}
 
 
 def _check_distinct(table: Table, key: _Keys, rows: collections.abc.Iterable[Row]) -> None:

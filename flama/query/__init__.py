@@ -6,6 +6,7 @@ from flama.query.keyset import Beyond, after, before
 from flama.query.operators import OPERATORS, Operator
 from flama.query.ordering import Order, in_order, orders, reverse
 from flama.query.protocols import Query, Remote, Stretch
+from flama.query.select import Lock, Select
 
 __all__ = [
     "And",
@@ -15,6 +16,7 @@ __all__ = [
     "F",
     "Field",
     "Fields",
+    "Lock",
     "Not",
     "OPERATORS",
     "Operator",
@@ -22,6 +24,7 @@ __all__ = [
     "Order",
     "Query",
     "Remote",
+    "Select",
     "Stretch",
     "after",
     "before",

@@ -3,7 +3,6 @@
 A line that they must refuse says so in a comment; both are told to complain of a comment that they don't need.
 """
 
-import collections.abc
 import dataclasses
 import typing as t
 
@@ -11,7 +10,7 @@ import msgspec
 import pydantic
 import sqlalchemy
 
-from flama.ddd import F, HTTPResourceRepository
+from flama.ddd import F, HTTPResourceRepository, RecordIterator
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.repositories.sqlalchemy._explain import Explanation
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
@@ -88,7 +87,10 @@ async def reads(users: Users, admins: Admins, cities: Cities, plain: Plain) -> N
     t.assert_type(await users.retrieve(id=1), User)
     t.assert_type(await users.get(F.id == 1), User | None)
     t.assert_type(await users.first(order_by="-name"), User | None)
-    t.assert_type(users.list(limit=3), collections.abc.AsyncIterator[User])
+    t.assert_type(users.list(limit=3), RecordIterator[User])
+    t.assert_type(await users.list(limit=3).all(), list[User])
+    t.assert_type(await users.create_one({"name": "Ann"}), User)
+    t.assert_type(await users.create_many([User(id=1, name="Ann")]), list[User])
     t.assert_type([user async for user in users.list()], list[User])
     t.assert_type(await admins.retrieve(id=1, lock="update"), User)
     t.assert_type(await cities.retrieve(id=1), City)

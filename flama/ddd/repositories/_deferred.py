@@ -1,64 +1,69 @@
-"""Queries of a repository that have not been run yet, to be paginated."""
+"""Results of a repository's ``list``: an iterator over records, or a query to be paginated."""
 
+import abc
 import collections.abc
 import dataclasses
 import typing as t
 
 from flama import query
 
-__all__ = ["DeferredQuery", "Options", "Places"]
+__all__ = ["DeferredQuery", "Places", "QuerySource", "RecordIterator"]
+
+R = t.TypeVar("R")
 
 Places: t.TypeAlias = collections.abc.Mapping[query.Order, t.Any]
+"""An order that identifies positions, with the type of each field's values."""
 
 
-class Options(t.TypedDict):
-    """The options of a ``list`` call other than its conditions."""
+class QuerySource(t.Protocol):
+    """The hooks of a repository that run a query."""
 
-    order_by: t.Any
-    order_direction: str
-    limit: int | None
-    offset: int | None
-    fields: t.Any
-    lock: t.Any
+    def _iterate(self, select: query.Select) -> collections.abc.AsyncIterator[t.Any]: ...
 
+    async def _count(self, select: query.Select) -> int: ...
 
-class _Repository(t.Protocol):
-    def list(self, *clauses: t.Any, **options: t.Any) -> collections.abc.AsyncIterator[t.Any]: ...
-
-    async def count(self, *clauses: t.Any, **filters: t.Any) -> int: ...
-
-    def _places(self, order_by: t.Any, order_direction: str) -> Places | None: ...
+    def _keyset_columns(self, select: query.Select) -> Places | None: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class DeferredQuery:
-    """The arguments of a repository's ``list`` call, to be run later."""
+    """A query of a repository, to be run later."""
 
-    repository: _Repository
-    clauses: tuple[t.Any, ...]
-    filters: dict[str, t.Any]
-    options: Options
+    repository: QuerySource
+    select: query.Select
 
     @property
     def places(self) -> Places | None:
         """The order and the types of its fields, if pages can be defined by the values of their records; else None."""
-        options = self.options
-        if options["limit"] is not None or options["offset"] or options["fields"] is not None:
-            return None
-        return self.repository._places(options["order_by"], options["order_direction"])
+        select = self.select
+        return None if select.is_slice or select.fields is not None else self.repository._keyset_columns(select)
 
     def sliced(
         self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None
     ) -> collections.abc.AsyncIterator[t.Any]:
         """Return at most ``limit`` of the records, after an offset or next to a record's position."""
-        own = self.options["limit"]
-        left = limit if own is None else min(limit, max(0, own - offset))
-        start = (self.options["offset"] or 0) + offset
-        cut = {**self.options, "limit": left, "offset": start or None, "after": after, "before": before}
-        return self.repository.list(*self.clauses, **cut, **self.filters)
+        return self.repository._iterate(self.select.slice(limit, offset, after=after, before=before))
 
     async def count(self) -> int:
         """Return the number of records."""
-        every = await self.repository.count(*self.clauses, **self.filters)
-        own, here = self.options["limit"], max(0, every - (self.options["offset"] or 0))
-        return here if own is None else min(here, own)
+        select = self.select
+        found = await self.repository._count(query.Select("count", select.clauses, select.filters))
+        here = max(0, found - (select.offset or 0))
+        return here if select.limit is None else min(here, select.limit)
+
+
+class RecordIterator(collections.abc.AsyncIterator[R]):
+    """An iterator over the records of a query, which runs when the first one is requested."""
+
+    @property
+    @abc.abstractmethod
+    def query(self) -> query.Query | None:
+        """The query, to be paginated; None if it has ``after`` or ``before``."""
+
+    async def all(self) -> list[R]:
+        """Return all records."""
+        return [record async for record in self]
+
+    @abc.abstractmethod
+    async def aclose(self) -> None:
+        """Stop the iteration and release its resources."""

@@ -1,29 +1,52 @@
 """The interface that every repository implements, whatever its backend."""
 
 import abc
+import builtins
+import collections.abc
 import typing as t
 
-__all__ = ["AbstractRepository", "BaseRepository"]
+from flama import exceptions
+from flama.ddd.repositories._deferred import DeferredQuery, Places, RecordIterator
+from flama.ddd.repositories._typed import Record, TypedRepository
+from flama.query import Field, Lock, Order, Query, Select
+
+__all__ = [
+    "AbstractRepository",
+    "BaseRepository",
+    "CRUDRepository",
+    "Data",
+    "Keyed",
+    "Names",
+    "OrderBy",
+    "RecordIterator",
+]
+
+Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
+"""A record, or a part of it, by the names of its fields."""
+
+
+class Keyed(t.Protocol):
+    """A column of a SQL table, or what else has a field's name as its key."""
+
+    @property
+    def key(self) -> t.Any:
+        """The name of the field."""
+
+
+Names: t.TypeAlias = str | Keyed | collections.abc.Iterable[str | Keyed]
+"""One field, or several: names, or a SQL table's columns."""
+OrderBy: t.TypeAlias = str | Field | Order | Keyed | collections.abc.Sequence[t.Any] | None
+"""A field, by name (descending after a dash), as a pair with its direction, or as an order; or a sequence of them."""
+
+_Record: t.TypeAlias = dict[str, t.Any]
+_Rows: t.TypeAlias = collections.abc.Sequence[Data]
 
 
 class AbstractRepository(abc.ABC):
     """A collection of one kind of record.
 
     A repository works on the session that is passed to it. It neither opens nor ends one: that is the worker's job.
-    These calls with keyword arguments mean the same for every backend:
-
-    ``create(...)``
-        Store records. :class:`~flama.exceptions.IntegrityError` if a constraint rejects one; then none is stored.
-    ``retrieve(id=...)``
-        Return the record. :class:`~flama.exceptions.NotFoundError` if there is none.
-    ``update(data=..., id=...)``
-        Change the record. :class:`~flama.exceptions.IntegrityError` if a constraint rejects the change.
-    ``delete(id=...)``
-        Delete the record. :class:`~flama.exceptions.NotFoundError` if there is none.
-    ``list()``
-        Iterate asynchronously over the records, which are read during the iteration.
-    ``drop()``
-        Delete all records and return their number.
+    The methods that records are read and written with are those of :class:`CRUDRepository`.
 
     ``_backend`` is the worker class that opens the session; None if the repository needs none.
     """
@@ -40,3 +63,370 @@ class BaseRepository(AbstractRepository):
 
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
         """Accept any arguments from the worker and ignore them."""
+
+
+class CRUDRepository(BaseRepository, TypedRepository[Record]):
+    """The methods that create, read, update and delete records, the same for every backend.
+
+    *Clauses* are conditions, made with ``F``, or what else the backend takes. *Filters* are names of fields and the
+    values that they equal; ``None`` matches null. All of them must hold; without any, every record matches. Calls with
+    keyword arguments and conditions of ``F`` mean the same for every backend.
+
+    Records are dictionaries, or instances of the type in brackets: ``CRUDRepository[User]``. ``fields`` limits a read
+    to these fields and returns dictionaries. ``lock`` locks the records that are read until the unit of work ends.
+
+    A backend implements hooks. ``_fetch`` is enough to read, ``_insert``, ``_update`` and ``_delete`` to write; a
+    backend overrides the others where it can do better than by these. Hooks take and return records as dictionaries.
+
+    :raises IntegrityError: a constraint rejects a write; nothing of it is stored.
+    :raises InvalidDataError: a value, a clause or an option is invalid for the backend.
+    """
+
+    _resource_name: str = "record"
+    """The name in errors."""
+
+    async def create(self, *records: Record | Data) -> builtins.list[Record]:
+        """Insert records, all or none, and return them as stored, in order.
+
+        Records may have different fields. An absent field has its default; a field with None is null. None as a primary
+        key means that it is not assigned yet. ``{}`` is a record of defaults.
+        """
+        return await self._create(records)
+
+    async def create_one(self, record: Record | Data) -> Record:
+        """Insert a record and return it as stored."""
+        (stored,) = await self._create((record,))
+        return stored
+
+    async def create_many(self, records: collections.abc.Iterable[Record | Data]) -> builtins.list[Record]:
+        """Insert records, all or none, and return them as stored, in order."""
+        return await self._create(records)
+
+    @t.overload
+    async def retrieve(
+        self, *clauses: t.Any, fields: None = None, lock: Lock | None = None, **filters: t.Any
+    ) -> Record: ...
+    @t.overload
+    async def retrieve(self, *clauses: t.Any, fields: Names, lock: Lock | None = None, **filters: t.Any) -> _Record: ...
+    async def retrieve(
+        self, *clauses: t.Any, fields: Names | None = None, lock: Lock | None = None, **filters: t.Any
+    ) -> t.Any:
+        """Return the one record that matches.
+
+        :raises NotFoundError: none does.
+        :raises MultipleRecordsError: more than one does.
+        """
+        select = Select("retrieve", clauses, filters, fields=fields, lock=lock)
+        found = await self._find(select)
+        if not found:
+            raise self._error(exceptions.NotFoundError, select)
+        return self._only(found, select)
+
+    @t.overload
+    async def get(
+        self, *clauses: t.Any, fields: None = None, lock: Lock | None = None, **filters: t.Any
+    ) -> Record | None: ...
+    @t.overload
+    async def get(
+        self, *clauses: t.Any, fields: Names, lock: Lock | None = None, **filters: t.Any
+    ) -> _Record | None: ...
+    async def get(
+        self, *clauses: t.Any, fields: Names | None = None, lock: Lock | None = None, **filters: t.Any
+    ) -> t.Any:
+        """Return the one record that matches; None if none does.
+
+        :raises MultipleRecordsError: more than one does.
+        """
+        select = Select("get", clauses, filters, fields=fields, lock=lock)
+        found = await self._find(select)
+        return self._only(found, select) if found else None
+
+    @t.overload
+    async def first(
+        self,
+        *clauses: t.Any,
+        order_by: OrderBy = None,
+        order_direction: str = "asc",
+        fields: None = None,
+        lock: Lock | None = None,
+        **filters: t.Any,
+    ) -> Record | None: ...
+    @t.overload
+    async def first(
+        self,
+        *clauses: t.Any,
+        order_by: OrderBy = None,
+        order_direction: str = "asc",
+        fields: Names,
+        lock: Lock | None = None,
+        **filters: t.Any,
+    ) -> _Record | None: ...
+    async def first(
+        self,
+        *clauses: t.Any,
+        order_by: OrderBy = None,
+        order_direction: str = "asc",
+        fields: Names | None = None,
+        lock: Lock | None = None,
+        **filters: t.Any,
+    ) -> t.Any:
+        """Return the first record that matches, ordered as in :meth:`list`; None if none does.
+
+        The default order is that of the primary key.
+        """
+        select = Select("first", clauses, filters, order_by, order_direction, limit=1, fields=fields, lock=lock)
+        found = await self._fetch(select)
+        return self._records_of(found, select)[0] if found else None
+
+    @t.overload
+    def list(
+        self,
+        *clauses: t.Any,
+        order_by: OrderBy = None,
+        order_direction: str = "asc",
+        limit: int | None = None,
+        offset: int | None = None,
+        after: t.Any = None,
+        before: t.Any = None,
+        fields: None = None,
+        lock: Lock | None = None,
+        **filters: t.Any,
+    ) -> RecordIterator[Record]: ...
+    @t.overload
+    def list(
+        self,
+        *clauses: t.Any,
+        order_by: OrderBy = None,
+        order_direction: str = "asc",
+        limit: int | None = None,
+        offset: int | None = None,
+        after: t.Any = None,
+        before: t.Any = None,
+        fields: Names,
+        lock: Lock | None = None,
+        **filters: t.Any,
+    ) -> RecordIterator[_Record]: ...
+    def list(
+        self,
+        *clauses: t.Any,
+        order_by: OrderBy = None,
+        order_direction: str = "asc",
+        limit: int | None = None,
+        offset: int | None = None,
+        after: t.Any = None,
+        before: t.Any = None,
+        fields: Names | None = None,
+        lock: Lock | None = None,
+        **filters: t.Any,
+    ) -> RecordIterator[t.Any]:
+        """Iterate over the records that match, or return all of them: ``await repository.list().all()``.
+
+        ``order_by`` is a field or its name, with or without a direction, or a sequence of these: ``"age"``,
+        ``"-age"``, ``("age", "desc")``, ``F.age.desc(nulls="first")``. ``order_direction`` applies to names without a
+        direction. Nulls come last by default. Ties are broken by the primary key, which is also the default order of a
+        slice.
+
+        ``after`` and ``before`` are records, which need not exist: only the records between them in the order are
+        returned. A slice begins right after ``after`` or, with ``before`` alone, ends right before ``before``.
+
+        The query runs when the first record is requested. Leaving the loop early frees what the query holds.
+        """
+        return self._iterate(
+            Select("list", clauses, filters, order_by, order_direction, limit, offset, after, before, fields, lock)
+        )
+
+    async def count(self, *clauses: t.Any, **filters: t.Any) -> int:
+        """Return the number of records that match."""
+        return await self._count(Select("count", clauses, filters))
+
+    async def exists(self, *clauses: t.Any, **filters: t.Any) -> bool:
+        """Return whether any record matches."""
+        return await self._exists(Select("exists", clauses, filters))
+
+    async def update(
+        self, data: Record | Data, *clauses: t.Any, max_affected: int | None = None, **filters: t.Any
+    ) -> builtins.list[Record]:
+        """Change the records that match and return them as changed; an empty list if none matches.
+
+        Without data, they are returned unchanged. Of a pydantic model, only the fields that were set are the data.
+
+        :raises MultipleRecordsError: more than ``max_affected`` match; none is changed.
+        :raises ConflictError: the one record selected by its key has another version.
+        """
+        changes, filters = self._changes(data, filters)
+        select = Select("update", clauses, filters)
+        found = await (self._update(select, changes, max_affected) if changes else self._fetch(select))
+        if not found:
+            await self._check_no_match(select)
+        return self._read(found)
+
+    async def upsert(
+        self, *data: Record | Data, on: Names | None = None, set: Names | None = None
+    ) -> builtins.list[Record]:
+        """Insert records or update the existing ones, all or none; return them as stored, in order.
+
+        A record exists if a stored one has equal values in ``on``, by default the primary key. A record without a
+        primary key is new. ``set`` names the fields to change in an existing record, by default all fields of the new
+        data except the key. Versions are not compared.
+
+        :raises IntegrityError: a constraint rejects a record; or the existing match is deleted, or out of scope.
+        :raises InvalidDataError: two records have equal values in ``on``, or one lacks a field of it.
+        :raises SQLAlchemyError: the table has no unique constraint or index on these columns.
+        """
+        rows = self._rows(data)
+        return self._read(await self._upsert(rows, on, set)) if rows else []
+
+    async def get_or_create(self, data: Record | Data, *, on: Names | None = None) -> tuple[Record, bool]:
+        """Return ``(record, created)``: the existing match and False, or the newly stored record and True.
+
+        A match has equal values in ``on``, by default the primary key. Of concurrent units of work, one stores the
+        record; the others return what it stored.
+
+        :raises IntegrityError: a constraint rejects the record; or the existing match is deleted, or out of scope.
+        :raises InvalidDataError: the data lack a field of ``on``, or have null for it.
+        :raises SQLAlchemyError: the table has no unique constraint or index on these columns.
+        """
+        (row,) = self._rows((data,))
+        found, created = await self._get_or_create(row, on)
+        (record,) = self._read([found])
+        return record, created
+
+    async def delete(self, *clauses: t.Any, **filters: t.Any) -> None:
+        """Delete the one record that matches.
+
+        :raises NotFoundError: none does.
+        :raises MultipleRecordsError: more than one does; nothing is deleted.
+        :raises ConflictError: the one record selected by its key has another version.
+        """
+        select = Select("delete", clauses, filters)
+        if not await self._delete_one(select):
+            await self._check_no_match(select)
+            raise self._error(exceptions.NotFoundError, select)
+
+    async def drop(self, *clauses: t.Any, max_affected: int | None = None, **filters: t.Any) -> int:
+        """Delete the records that match and return their number.
+
+        :raises MultipleRecordsError: more than ``max_affected`` match; none is deleted.
+        """
+        return await self._delete(Select("drop", clauses, filters), max_affected)
+
+    async def _create(self, records: collections.abc.Iterable[Record | Data]) -> builtins.list[Record]:
+        rows = self._rows(records)
+        return self._read(await self._insert(rows)) if rows else []
+
+    def _rows(self, records: collections.abc.Iterable[t.Any]) -> _Rows:
+        """Return new records as they are inserted."""
+        return [self._data(record) for record in records]
+
+    def _changes(self, data: t.Any, filters: dict[str, t.Any]) -> tuple[Data, dict[str, t.Any]]:
+        """Return changes as they are written, and the filters of the records that they are for."""
+        return self._data(data, changes=True), filters
+
+    async def _fetch(self, select: Select) -> builtins.list[_Record]:
+        """Return the records that a query selects."""
+        raise self._unsupported("read records")
+
+    async def _find(self, select: Select) -> builtins.list[_Record]:
+        """Return at most two of the records that match, in any order."""
+        return await self._fetch(select._replace(limit=2))
+
+    def _iterate(self, select: Select) -> RecordIterator[t.Any]:
+        """Return an iterator over the records that a query selects, which runs it when the first is requested."""
+        return FetchedRecords(self, select)
+
+    async def _count(self, select: Select) -> int:
+        """Return the number of records that match."""
+        return len(await self._fetch(select))
+
+    async def _exists(self, select: Select) -> bool:
+        """Return whether any record matches."""
+        return bool(await self._fetch(select._replace(limit=1)))
+
+    async def _insert(self, rows: _Rows) -> builtins.list[_Record]:
+        """Insert records, all or none, and return them as stored, in order."""
+        raise self._unsupported("insert records")
+
+    async def _update(self, select: Select, changes: Data, max_affected: int | None) -> builtins.list[_Record]:
+        """Change the records that match, if they are at most ``max_affected``, and return them as changed."""
+        raise self._unsupported("update records")
+
+    async def _upsert(self, rows: _Rows, on: Names | None, set: Names | None) -> builtins.list[_Record]:
+        """Insert records or update the existing ones, all or none; return them as stored, in order."""
+        raise self._unsupported("upsert records")
+
+    async def _get_or_create(self, row: Data, on: Names | None) -> tuple[_Record, bool]:
+        """Return ``(record, created)``: the existing match and False, or the newly stored record and True."""
+        raise self._unsupported("get or create a record")
+
+    async def _delete(self, select: Select, max_affected: int | None) -> int:
+        """Delete the records that match, if they are at most ``max_affected``, and return their number."""
+        raise self._unsupported("delete records")
+
+    async def _delete_one(self, select: Select) -> bool:
+        """Delete the record that matches, and return whether there is one.
+
+        :raises MultipleRecordsError: more than one does; nothing is deleted.
+        """
+        try:
+            return bool(await self._delete(select, 1))
+        except exceptions.MultipleRecordsError as error:
+            raise self._error(exceptions.MultipleRecordsError, select) from error
+
+    async def _check_no_match(self, select: Select) -> None:
+        """Raise the reason why a write matched no record, unless it is that there is none."""
+
+    def _keyset_columns(self, select: Select) -> Places | None:
+        """Return the order of a query, with a key that breaks ties, and the types of its fields; None if unknown."""
+        return None
+
+    def _check_open(self) -> None:
+        """Check that the unit of work has not ended.
+
+        :raises SessionClosedError: it has.
+        """
+
+    def _identity(self, select: Select) -> t.Any:
+        """Return the key by which a query selects one record, for errors; None if it is anything else."""
+        return next(iter(select.filters.values())) if len(select.filters) == 1 and not select.clauses else None
+
+    def _records_of(self, found: builtins.list[_Record], select: Select) -> builtins.list[t.Any]:
+        return self._read(found) if select.fields is None else found
+
+    def _only(self, found: builtins.list[_Record], select: Select) -> t.Any:
+        if len(found) > 1:
+            raise self._error(exceptions.MultipleRecordsError, select)
+        return self._records_of(found, select)[0]
+
+    def _error(self, error: type[exceptions.ResourceException], select: Select) -> exceptions.ResourceException:
+        return error(resource=self._resource_name, id=self._identity(select))
+
+    def _unsupported(self, what: str) -> exceptions.ApplicationError:
+        return exceptions.ApplicationError(f"{type(self).__name__} can't {what}: its backend doesn't implement that")
+
+
+class FetchedRecords(RecordIterator[t.Any]):
+    """An iterator over records that are fetched, all together, when the first one is requested."""
+
+    def __init__(self, repository: CRUDRepository[t.Any], select: Select) -> None:
+        self._repository = repository
+        self._select = select
+        self._records: collections.abc.Iterator[t.Any] | None = None  # until they are fetched
+
+    @property
+    def query(self) -> Query | None:
+        """The query, to be paginated; None if it has ``after`` or ``before``."""
+        return DeferredQuery(self._repository, self._select) if self._select.is_whole else None
+
+    async def __anext__(self) -> t.Any:
+        self._repository._check_open()
+        if self._records is None:
+            self._records = iter(())
+            found = await self._repository._fetch(self._select)
+            self._records = iter(self._repository._records_of(found, self._select))
+        for record in self._records:
+            return record
+        raise StopAsyncIteration
+
+    async def aclose(self) -> None:
+        """Discard the remaining records."""
+        self._records = iter(())

@@ -19,6 +19,7 @@ from flama.retry import Guard
 
 __all__ = ["HTTPWorker"]
 
+_WRITES: t.Final = ("create_one", *[operation.name for operation in OPERATIONS.values() if operation.writes])
 _Write: t.TypeAlias = collections.abc.Callable[[], collections.abc.Awaitable[t.Any]]
 
 
@@ -123,9 +124,9 @@ class HTTPWorker(BaseWorker):
     def make_repository(self, repository: type[AbstractRepository], session: "_Session") -> AbstractRepository:
         made = repository(session.client)
         if self._writes == "after_commit":
-            for operation in OPERATIONS.values():
-                if operation.writes and (write := getattr(made, operation.name, None)):
-                    setattr(made, operation.name, _defer(write, session))
+            for name in _WRITES:
+                if write := getattr(made, name, None):
+                    setattr(made, name, _defer(write, session))
         return made
 
 

@@ -38,17 +38,11 @@ _MOST: t.Final = 2**63 - 1
 def select_page(
     table: sa.Table,
     clauses: Clauses,
-    filters: Filters,
+    select: query.Select,
     *,
-    order_by: OrderBy = None,
-    order_direction: str = "asc",
-    limit: int | None = None,
-    offset: int | None = None,
-    after: t.Any = None,
-    before: t.Any = None,
     dialect: str | None = None,
 ) -> Statement:
-    """Return a query for the matching records after one record, before another, or both, in order.
+    """Return a query for the records that match the clauses and the filters of a select, in its order and slice.
 
     With a limit, these are the first ones; with ``before`` alone, the last ones. The primary key breaks the ties of
     every order, and is the order of a slice without another. Without slice or order, the records are unordered.
@@ -57,15 +51,13 @@ def select_page(
     :raises InvalidDataError: an order isn't one, a limit or offset is no natural number, a record lacks a field.
     :raises SQLAlchemyError: a place is named in a table without primary key.
     """
-    limit, offset = (
-        check_non_negative_int(table, "limit", limit),
-        check_non_negative_int(table, "offset", offset) or None,
-    )
-    sliced = not (limit is None and offset is None and after is None and before is None)
-    ordered = sliced or order_by is not None or order_direction != "asc"
-    terms = _terms(table, order_by, order_direction) if ordered else ()
-    placed = tuple(_places(table, terms, after, before)) if after is not None or before is not None else ()
-    backwards = before is not None and after is None and limit is not None
+    limit = check_non_negative_int(table, "limit", select.limit)
+    offset = check_non_negative_int(table, "offset", select.offset) or None
+    filters, is_ordered = select.filters, select.order_by is not None or select.order_direction != "asc"
+    terms = _terms(table, select.order_by, select.order_direction) if is_ordered or select.is_slice else ()
+    has_bounds = select.after is not None or select.before is not None
+    placed = tuple(_places(table, terms, select.after, select.before)) if has_bounds else ()
+    backwards = select.is_last_slice
     cut = {name: number for name, number in (("limit", limit), ("offset", offset)) if number is not None}
     split = dialect is not None and len(terms) > 1 and _is_split(table, terms, placed, cut, dialect)
     if split and offset is not None:

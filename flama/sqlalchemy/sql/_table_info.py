@@ -6,7 +6,8 @@ import typing as t
 
 import sqlalchemy as sa
 
-from flama import exceptions
+from flama import exceptions, policies
+from flama.sqlalchemy._dialects import has_moments, has_zone, kept_type
 from flama.sqlalchemy.sql._where import check_columns_exist
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "index_condition",
     "json_columns",
     "partial_index",
+    "policy_columns",
     "python_type",
     "python_types",
     "unique_columns",
@@ -70,6 +72,12 @@ def python_types(table: sa.Table) -> dict[str, t.Any]:
 
 
 @functools.lru_cache(_TABLES)
+def policy_columns(table: sa.Table) -> policies.Columns:
+    """Return the properties of a table's columns that policies depend on."""
+    return policies.Columns(table.name, {key: _policy_column(column) for key, column in table.columns.items()})
+
+
+@functools.lru_cache(_TABLES)
 def generated_columns(table: sa.Table) -> frozenset[str]:
     """Return the keys of the columns whose values the database alone sets."""
     return frozenset(key for key, column in table.columns.items() if _is_generated(column))
@@ -116,6 +124,19 @@ def index_condition(index: t.Any, dialect: str) -> t.Any:
     """Return the condition of a partial index on this database, None for a full index."""
     where = getattr(index, "dialect_kwargs", {}).get(f"{dialect}_where")
     return sa.text(where) if isinstance(where, str) else where
+
+
+def _policy_column(column: sa.Column[t.Any]) -> policies.Column:
+    return policies.Column(
+        stores_time=has_moments(column.type),
+        stores_zone=has_zone(column.type),
+        is_timestamp=isinstance(kept_type(column.type), sa.DateTime),
+        is_nullable=bool(column.nullable),
+        is_computed=column.computed is not None,
+        has_default=column.default is not None or column.server_default is not None,
+        has_onupdate=column.onupdate is not None,
+        changes_by_itself=any(way is not None for way in (column.onupdate, column.server_onupdate, column.computed)),
+    )
 
 
 def _key(table: sa.Table, column: t.Any) -> str:

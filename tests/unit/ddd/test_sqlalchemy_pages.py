@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from flama import query
-from flama.ddd import F
+from flama.ddd import F, Select
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.sqlalchemy.drivers import _resolve
 from flama.sqlalchemy.sql import _select
@@ -137,9 +137,8 @@ async def test_pages_are_read_by_the_driver_itself(things, connection):
 
     for order_by in ORDERS:
         for slice in ({"after": place}, {"before": place}, {"offset": 3}, {"after": {**place, "age": None}}):
-            page = _select.select_page(
-                things._table, (F.id > 1,), {"size": 1}, order_by=order_by, limit=9, dialect=dialect, **slice
-            )
+            select = Select(filters={"size": 1}, order_by=order_by, limit=9, **slice)
+            page = _select.select_page(things._table, (F.id > 1,), select, dialect=dialect)
             assert shapes.get(page) is not None
 
 

@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from flama import exceptions, query
-from flama.ddd import F
+from flama.ddd import F, Select
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.sqlalchemy.drivers import _resolve
 from flama.sqlalchemy.sql import _select
@@ -337,7 +337,7 @@ async def explained(connection, module):
         return f"EXPLAIN {'QUERY PLAN ' * (connection.dialect.name == 'sqlite')}{statement}", rest[0]
 
     async def plan(condition, **order):
-        statement = _select.select_page(table, (condition,), {}, **order).build()
+        statement = _select.select_page(table, (condition,), Select(**order)).build()
         sa.event.listen(module.engine.sync_engine, "before_cursor_execute", explain, retval=True)
         rows = (await connection.execute(statement)).all()
         sa.event.remove(module.engine.sync_engine, "before_cursor_execute", explain)
@@ -401,5 +401,6 @@ async def test_conditions_are_run_on_the_drivers_connection(users, connection):
             {"after": {"id": "a", "age": 1}, "offset": 1},
             {"before": {"id": "a", "age": None}, "limit": 2},
         ):
-            page = _select.select_page(users._table, (condition[0],), {"note": "x"}, order_by="-age", **place)
+            select = Select(filters={"note": "x"}, order_by="-age", **place)
+            page = _select.select_page(users._table, (condition[0],), select)
             assert shapes.get(page) is not None

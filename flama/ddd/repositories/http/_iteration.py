@@ -7,7 +7,7 @@ import typing as t
 
 from flama._shielding import outlast
 from flama._timeouts import limited
-from flama.ddd.repositories._deferred import DeferredQuery
+from flama.ddd.repositories._deferred import DeferredQuery, RecordIterator
 from flama.ddd.repositories.http._manager import HTTPResourceManager
 from flama.exceptions import InvalidResponseError, ResourceException
 from flama.query import Order, Stretch, orders
@@ -15,7 +15,7 @@ from flama.rest import ndjson
 from flama.rest.operations import Envelope
 from flama.rest.paging import Walk
 
-__all__ = ["RecordIterator", "RemoteQuery", "iter_pages", "iter_stream", "reverse"]
+__all__ = ["ArrivingRecords", "RemoteQuery", "iter_pages", "iter_stream", "reverse"]
 
 R = t.TypeVar("R")
 _Pairs: t.TypeAlias = list[tuple[str, str]]
@@ -26,12 +26,12 @@ _BATCH: t.Final = 100  # the most lines of a stream that are decoded at a time
 
 @dataclasses.dataclass(frozen=True)
 class RemoteQuery(DeferredQuery):
-    """The arguments of a remote repository's ``list`` call; the service alone determines the positions of records.
+    """A query of a remote repository; the service alone determines the positions of records.
 
-    ``turned`` fetches the records at one of the service's cursors, if it supports cursors.
+    ``fetch_at_cursor`` fetches the records at one of the service's cursors, if it supports cursors.
     """
 
-    turned: collections.abc.Callable[[str, int], collections.abc.Awaitable[Stretch]] | None = None
+    fetch_at_cursor: collections.abc.Callable[[str, int], collections.abc.Awaitable[Stretch]] | None = None
 
     @property
     def places(self) -> None:
@@ -41,36 +41,41 @@ class RemoteQuery(DeferredQuery):
     @property
     def orders(self) -> tuple[Order, ...]:
         """The order that is requested from the service."""
-        return orders(self.options["order_by"], self.options["order_direction"])
+        return orders(self.select.order_by, self.select.order_direction)
 
     @property
     def has_cursors(self) -> bool:
         """Whether pages can be requested by cursor: not if the query has a limit or an offset itself."""
-        return self.turned is not None and self.options["limit"] is None and not self.options["offset"]
+        return self.fetch_at_cursor is not None and not self.select.is_slice
 
     async def at(self, cursor: str, limit: int) -> Stretch:
         """Return at most ``limit`` of the records from a cursor on."""
-        return t.cast(Stretch, await t.cast(t.Any, self.turned)(cursor, limit))
+        return t.cast(Stretch, await t.cast(t.Any, self.fetch_at_cursor)(cursor, limit))
 
 
-class RecordIterator(collections.abc.AsyncIterator[R]):
+class ArrivingRecords(RecordIterator[R]):
     """An iterator over arriving records, with the query that selects them."""
 
-    def __init__(self, arriving: collections.abc.AsyncGenerator[R], listing: RemoteQuery | None) -> None:
-        self._iterate = arriving
-        self.query = listing  # to be paginated; None if the list has `after` or `before`
+    def __init__(self, arriving: collections.abc.AsyncGenerator[R], query: RemoteQuery | None) -> None:
+        self._arriving = arriving
+        self._query = query
+
+    @property
+    def query(self) -> RemoteQuery | None:
+        """The query, to be paginated; None if it has ``after`` or ``before``."""
+        return self._query
 
     def __aiter__(self) -> collections.abc.AsyncGenerator[R]:
         """Return the underlying generator, which takes one step less for each record than this iterator."""
-        return self._iterate
+        return self._arriving
 
     def __anext__(self) -> collections.abc.Awaitable[R]:
         """Return the next record."""
-        return anext(self._iterate)
+        return anext(self._arriving)
 
     async def aclose(self) -> None:
         """Stop the iteration and release its resources."""
-        await self._iterate.aclose()
+        await self._arriving.aclose()
 
 
 async def reverse(arriving: collections.abc.AsyncGenerator[R]) -> collections.abc.AsyncGenerator[R]:

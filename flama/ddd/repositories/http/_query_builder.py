@@ -24,12 +24,18 @@ class QueryBuilder:
     """Conditions and filters, or the single id to which they reduce."""
 
     def __init__(
-        self, resource: str, key: str, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], *, by_id: bool = True
+        self,
+        resource: str,
+        key: str,
+        clauses: tuple[t.Any, ...],
+        filters: collections.abc.Mapping[str, t.Any],
+        *,
+        by_id: bool = True,
     ) -> None:
         self._resource = resource
         self._key = key
-        asked: tuple[bool, t.Any] = _single_id(key, clauses, filters) if by_id else (False, None)
-        self.is_of_one, self.id = asked
+        single: tuple[bool, t.Any] = _single_id(key, clauses, filters) if by_id else (False, None)
+        self.is_of_one, self.id = single
         self._clauses = () if self.is_of_one else clauses
         self._filters = {key: self.id} if self.is_of_one else filters
 
@@ -82,7 +88,9 @@ def check_non_negative_int(resource: str, what: str, number: int | None) -> int 
     raise InvalidDataError(resource=resource, detail=f"{what} is {number!r}: it is a number from 0 on")
 
 
-def _single_id(key: str, clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[bool, t.Any]:
+def _single_id(
+    key: str, clauses: tuple[t.Any, ...], filters: collections.abc.Mapping[str, t.Any]
+) -> tuple[bool, t.Any]:
     match clauses:
         case [id] if not filters and (type(id) in PLAIN_IDS or not _is_clause(id)):
             return True, id

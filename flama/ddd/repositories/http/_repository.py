@@ -9,22 +9,21 @@ import typing as t
 from flama import query
 from flama._numbers import read_infinite
 from flama.client import Client
-from flama.ddd.repositories._typed import Record, TypedRepository, required_fields, row_adapter
-from flama.ddd.repositories.base import BaseRepository
-from flama.ddd.repositories.http._iteration import RecordIterator, RemoteQuery, iter_pages, iter_stream, reverse
+from flama.ddd.repositories._deferred import RecordIterator
+from flama.ddd.repositories._typed import Record, required_fields, row_adapter
+from flama.ddd.repositories.base import BaseRepository, CRUDRepository, Data, Names, OrderBy
+from flama.ddd.repositories.http._iteration import ArrivingRecords, RemoteQuery, iter_pages, iter_stream, reverse
 from flama.ddd.repositories.http._manager import HTTPResourceManager, check_resource, last_segment
 from flama.ddd.repositories.http._query_builder import PLAIN_IDS, QueryBuilder, check_non_negative_int
 from flama.ddd.repositories.http._wire_format import WireFormat
 from flama.ddd.workers.http import HTTPWorker
-from flama.exceptions import InvalidDataError, InvalidResponseError, MultipleRecordsError, NotFoundError
-from flama.query import Stretch
+from flama.exceptions import InvalidDataError, InvalidResponseError, NotFoundError
+from flama.query import Lock, Select, Stretch
 from flama.rest import ordering, paging, query_parameters
 
 __all__ = ["HTTPRepository", "HTTPResourceManager", "HTTPResourceRepository"]
 
-_Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
-_OrderBy: t.TypeAlias = str | query.Field | query.Order | collections.abc.Sequence[t.Any] | None
-_Names: t.TypeAlias = str | collections.abc.Collection[str]
+_Rows: t.TypeAlias = collections.abc.Sequence[Data]
 _Pairs: t.TypeAlias = list[tuple[str, str]]
 
 
@@ -37,7 +36,7 @@ class HTTPRepository(BaseRepository):
         self._client = client
 
 
-class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
+class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
     """The records of one remote resource.
 
     A subclass sets ``_resource``, a path or a complete URL. An id may be any string except an empty one, ``.`` and
@@ -46,7 +45,9 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
     the path's last segment. No request is undone if the unit of work fails: HTTP has no transactions.
 
     Records are dictionaries, or instances of the type in brackets: ``HTTPResourceRepository[User]``. As in other
-    repositories, conditions of ``F`` and keyword filters select records, and all of them must hold.
+    repositories, conditions of ``F`` and keyword filters select records, and all of them must hold. ``retrieve``,
+    ``get``, ``update`` and ``delete`` also take an id as the only positional argument. A service neither locks records
+    nor limits their fields: ``lock`` and ``fields`` are refused.
 
     Class attributes describe a service that differs from Flama's own resources:
 
@@ -127,101 +128,49 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         self._resource_name = self._resource_manager.name
 
     @t.overload
-    async def create(self, data: Record | _Data, /) -> Record: ...
+    async def create(self, data: Record | Data, /) -> Record: ...
     @t.overload
-    async def create(self, *, data: Record | _Data) -> Record: ...
+    async def create(self, *, data: Record | Data) -> Record: ...
     @t.overload
-    async def create(self, *records: Record | _Data) -> builtins.list[Record]: ...
+    async def create(self, *records: Record | Data) -> builtins.list[Record]: ...
     async def create(self, *records: t.Any, data: t.Any = None) -> t.Any:
         """Create a record and return it as stored; or several, all or none, in one request."""
-        match records if data is None else (*records, data):
-            case [record]:
-                return await self._request_record("create", json=self._data(record))
-            case []:
-                return []
-            case several:
-                return await self._request_records("create_many", [self._data(record) for record in several])
+        stored = await self._create(records if data is None else (*records, data))
+        return stored[0] if len(stored) == 1 else stored
 
-    async def upsert(
-        self, *data: Record | _Data, on: _Names | None = None, set: _Names | None = None
-    ) -> builtins.list[Record]:
-        """Insert records or update the existing ones, all or none; return them as stored, in order.
-
-        ``on`` are the fields that identify an existing record, ``set`` those that change in it. The service determines
-        the defaults of both.
-        """
-        if not data:
-            return []
-        query = _field_params((query_parameters.ON, on), (query_parameters.SET, set))
-        return await self._request_records("upsert", [self._data(record) for record in data], query)
-
-    async def get_or_create(self, data: Record | _Data, *, on: _Names | None = None) -> tuple[Record, bool]:
-        """Return ``(record, created)``: the existing match and False, or the newly stored record and True.
-
-        ``on`` are the fields that identify an existing record, by default those that the service determines.
-        """
-        call = self._resource_manager.call(
-            "get_or_create", json=self._data(data), query=_field_params((query_parameters.ON, on))
-        )
-        found, created = await call
-        (record,) = self._read([found])
-        return record, created
-
-    async def retrieve(self, *clauses: t.Any, **filters: t.Any) -> Record:
+    @t.overload
+    async def retrieve(
+        self, *clauses: t.Any, fields: None = None, lock: Lock | None = None, **filters: t.Any
+    ) -> Record: ...
+    @t.overload
+    async def retrieve(
+        self, *clauses: t.Any, fields: Names, lock: Lock | None = None, **filters: t.Any
+    ) -> dict[str, t.Any]: ...
+    async def retrieve(
+        self, *clauses: t.Any, fields: Names | None = None, lock: Lock | None = None, **filters: t.Any
+    ) -> t.Any:
         """Return the record with this id, ``retrieve(id)`` or ``retrieve(id=id)``, or the one that matches.
 
         :raises NotFoundError: there is none.
         :raises MultipleRecordsError: more than one matches.
         """
-        if len(clauses) == 1 and not filters and type(clauses[0]) in PLAIN_IDS:  # the fast path of most calls
+        is_plain = fields is None and lock is None
+        if is_plain and len(clauses) == 1 and not filters and type(clauses[0]) in PLAIN_IDS:  # most calls
             return self._read([await self._resource_manager.call("retrieve", clauses[0])])[0]
         question = self._build_query(clauses, filters)
-        if question.is_of_one:
+        if question.is_of_one and is_plain:  # the error is the service's
             return await self._request_record("retrieve", question.id)
-        record = await self._only(question)
-        if record is None:
-            raise NotFoundError(resource=self._resource_name, id=question.id)
-        return record
-
-    async def get(self, *clauses: t.Any, **filters: t.Any) -> Record | None:
-        """Return the record with this id, or the one that matches; None if there is none.
-
-        :raises MultipleRecordsError: more than one matches.
-        """
-        question = self._build_query(clauses, filters)
-        if not question.is_of_one:
-            return await self._only(question)
-        try:
-            return await self._request_record("retrieve", question.id)
-        except NotFoundError:
-            return None
-
-    async def first(
-        self, *clauses: t.Any, order_by: _OrderBy = None, order_direction: str = "asc", **filters: t.Any
-    ) -> Record | None:
-        """Return the first record that matches, ordered as in :meth:`list`; None if none does."""
-        query = self._build_query(clauses, filters, by_id=False).ordered(order_by, order_direction)
-        return next(iter(await self._page(query, 1)), None)
-
-    async def count(self, *clauses: t.Any, **filters: t.Any) -> int:
-        """Return the number of records that match."""
-        page = paging.parameters(self._pagination, paging.Page(1, count=True))
-        query = [*self._build_query(clauses, filters, by_id=False).to_params(), *page.items()]
-        return paging.total(await self._resource_manager.call("list", query=query), resource=self._resource_name)
-
-    async def exists(self, *clauses: t.Any, **filters: t.Any) -> bool:
-        """Return whether any record matches."""
-        return bool(await self._page(self._build_query(clauses, filters, by_id=False).to_params(), 1))
+        return await super().retrieve(*clauses, fields=fields, lock=lock, **filters)
 
     @t.overload
-    async def update(self, id: collections.abc.Hashable, data: Record | _Data, /) -> Record: ...
+    async def update(self, id: collections.abc.Hashable, data: Record | Data, /) -> Record: ...
     @t.overload
-    async def update(self, data: Record | _Data, /, *, id: t.Any) -> Record: ...
+    async def update(self, data: Record | Data, /, *, id: t.Any) -> Record: ...
     @t.overload
-    async def update(self, *, id: t.Any, data: Record | _Data) -> Record: ...
+    async def update(self, *, id: t.Any, data: Record | Data) -> Record: ...
     @t.overload
     async def update(
-        self, data: Record | _Data, *clauses: query.Condition, max_affected: int | None = None, **filters: t.Any
+        self, data: Record | Data, *clauses: query.Condition, max_affected: int | None = None, **filters: t.Any
     ) -> builtins.list[Record]: ...
     async def update(self, *clauses: t.Any, **filters: t.Any) -> t.Any:
         """Replace the record with this id and return it; or change all that match and return them.
@@ -236,33 +185,20 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         question = self._build_query(clauses, filters)
         if question.is_of_one and max_affected is None:
             return await self._request_record("update", question.id, json=self._data(data))
-        return await self._request_records(
-            "update_where", self._data(data, changes=True), question.to_params(max_affected)
-        )
+        changes = self._data(data, changes=True)
+        return self._read(await self._update(Select("update", clauses, filters), changes, max_affected))
 
-    async def partial_update(self, id: t.Any, data: Record | _Data) -> Record:
+    async def partial_update(self, id: t.Any, data: Record | Data) -> Record:
         """Change some fields of the record with this id and return the changed record.
 
         Of a pydantic model, only the fields that were set are sent; of any other type, all fields.
         """
         return await self._request_record("partial_update", id, json=self._data(data, changes=True))
 
-    async def delete(self, *clauses: t.Any, **filters: t.Any) -> None:
-        """Delete the record with this id, or the one that matches.
-
-        :raises NotFoundError: there is none.
-        :raises MultipleRecordsError: more than one matches; nothing is deleted.
-        """
-        question = self._build_query(clauses, filters)
-        if question.is_of_one:
-            await self._resource_manager.call("delete", question.id)
-        elif not (await self._resource_manager.call("drop_where", query=question.to_params(1))).deleted:
-            raise NotFoundError(resource=self._resource_name, id=question.id)
-
-    def list(
+    def list(  # type: ignore[override]
         self,
         *clauses: t.Any,
-        order_by: _OrderBy = None,
+        order_by: OrderBy = None,
         order_direction: str = "asc",
         limit: int | None = None,
         offset: int | None = None,
@@ -271,52 +207,29 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         pagination: paging.Style | None = None,
         stream: bool = False,
         **filters: t.Any,
-    ) -> collections.abc.AsyncIterator[Record]:
-        """Iterate over the records that match, reading them during the iteration.
+    ) -> RecordIterator[Record]:
+        """Iterate over the records that match, reading them during the iteration; or return all, ``list(…).all()``.
 
         Records are read page by page, in the service's ``pagination`` style, and the next page is fetched while the
         current one is consumed. With ``stream``, they arrive as JSON lines in a single response. No record is repeated
         or missed while the collection doesn't change.
 
-        ``after`` and ``before`` are records, which need not exist: only the records between them in the order are
-        returned. A slice begins right after ``after`` or, with ``before`` alone, ends right before ``before``. Leaving
-        the loop early releases its resources.
+        Order and slice are those of :meth:`CRUDRepository.list`. Leaving the loop early releases its resources.
 
         :raises ValueError: there is no such pagination style.
         :raises InvalidResponseError: the service repeats a page, skips one, or ends before its own count.
         """
-        style = self._style(pagination, offset)
-        is_last = before is not None and after is None and limit is not None
-        question = self._build_query(clauses, filters, by_id=False)
-        query = question.ordered(order_by, order_direction, after=after, before=before, backwards=is_last)
-        start, most = (
-            check_non_negative_int(self._resource_name, *each) for each in (("offset", offset), ("limit", limit))
-        )
-        cut = slice(start or 0, most)
-        arriving = self._iterate(query, cut, None if stream else style)
-        options: t.Any = {"order_by": order_by, "order_direction": order_direction, "limit": limit, "offset": offset}
-        listing = None
-        if after is None and before is None:
-            turned = functools.partial(self._turned, query) if style == "cursor" else None
-            listing = RemoteQuery(t.cast("t.Any", self), clauses, filters, options, turned)
-        return RecordIterator(reverse(arriving) if is_last else arriving, listing)
+        select = Select("list", clauses, filters, order_by, order_direction, limit, offset, after, before)
+        style = None if stream else self._style(pagination, offset)
+        return self._iterate_in(style, select)
 
-    async def replace(self, data: collections.abc.Iterable[Record | _Data]) -> builtins.list[Record]:
+    async def replace(self, data: collections.abc.Iterable[Record | Data]) -> builtins.list[Record]:
         """Replace the whole collection with these records and return them as stored."""
-        return await self._request_records("replace", [self._data(record) for record in data])
+        return self._read(await self._send("replace", self._rows(data)))
 
-    async def partial_replace(self, data: collections.abc.Iterable[Record | _Data]) -> builtins.list[Record]:
+    async def partial_replace(self, data: collections.abc.Iterable[Record | Data]) -> builtins.list[Record]:
         """Replace the records that have these ids, add those that are new, and return them as stored."""
-        return await self._request_records("partial_replace", [self._data(record, changes=True) for record in data])
-
-    async def drop(self, *clauses: t.Any, max_affected: int | None = None, **filters: t.Any) -> int:
-        """Delete all records that match, or none, and return their number.
-
-        :raises MultipleRecordsError: more than ``max_affected`` match; none is deleted.
-        """
-        query = self._build_query(clauses, filters, by_id=False).to_params(max_affected)
-        dropped = await self._resource_manager.call("drop_where" if query else "drop", query=query)
-        return t.cast("int", dropped.deleted)
+        return self._read(await self._send("partial_replace", [self._data(record, changes=True) for record in data]))
 
     async def check(self, *operations: str, schema: str = "/schema/") -> frozenset[str]:
         """Return the names of the service's operations, read from its OpenAPI document at ``schema``.
@@ -346,67 +259,151 @@ class HTTPResourceRepository(HTTPRepository, TypedRepository[Record]):
         # with a cursor, the records before the offset would be read in vain
         return "limit_offset" if offset and asked is None and self._has_all_styles else style
 
-    async def _turned(self, query: _Pairs, cursor: str, limit: int) -> Stretch:
+    async def _fetch(self, select: Select) -> builtins.list[dict[str, t.Any]]:
+        self._check_supported(select)
+        query = self._build_query(select.clauses, select.filters, by_id=False)
+        return await self._page(query.ordered(select.order_by, select.order_direction), select.limit or 0)
+
+    async def _find(self, select: Select) -> builtins.list[dict[str, t.Any]]:
+        self._check_supported(select)
+        question = self._build_query(select.clauses, select.filters)
+        if not question.is_of_one:
+            return await self._page(question.to_params(), 2)
+        try:
+            return [await self._resource_manager.call("retrieve", question.id)]
+        except NotFoundError:
+            return []
+
+    def _iterate(self, select: Select) -> RecordIterator[Record]:
+        return self._iterate_in(self._style(None, select.offset), select)
+
+    async def _count(self, select: Select) -> int:
+        page = paging.parameters(self._pagination, paging.Page(1, count=True))
+        query = [*self._build_query(select.clauses, select.filters, by_id=False).to_params(), *page.items()]
+        return paging.total(await self._resource_manager.call("list", query=query), resource=self._resource_name)
+
+    async def _insert(self, rows: _Rows) -> builtins.list[dict[str, t.Any]]:
+        if len(rows) == 1:
+            return [await self._resource_manager.call("create", json=rows[0])]
+        return await self._send("create_many", rows)
+
+    async def _update(self, select: Select, changes: Data, max_affected: int | None) -> builtins.list[dict[str, t.Any]]:
+        question = self._build_query(select.clauses, select.filters)
+        return await self._send("update_where", changes, question.to_params(max_affected))
+
+    async def _upsert(self, rows: _Rows, on: Names | None, set: Names | None) -> builtins.list[dict[str, t.Any]]:
+        return await self._send("upsert", rows, _field_params((query_parameters.ON, on), (query_parameters.SET, set)))
+
+    async def _get_or_create(self, row: Data, on: Names | None) -> tuple[dict[str, t.Any], bool]:
+        query = _field_params((query_parameters.ON, on))
+        found: tuple[dict[str, t.Any], bool] = await self._resource_manager.call("get_or_create", json=row, query=query)
+        return found
+
+    async def _delete(self, select: Select, max_affected: int | None) -> int:
+        query = self._build_query(select.clauses, select.filters, by_id=False).to_params(max_affected)
+        dropped = await self._resource_manager.call("drop_where" if query else "drop", query=query)
+        return t.cast("int", dropped.deleted)
+
+    async def _delete_one(self, select: Select) -> bool:
+        question = self._build_query(select.clauses, select.filters)
+        if question.is_of_one:
+            await self._resource_manager.call("delete", question.id)
+            return True
+        return bool((await self._resource_manager.call("drop_where", query=question.to_params(1))).deleted)
+
+    def _identity(self, select: Select) -> t.Any:
+        return self._build_query(select.clauses, select.filters).id
+
+    def _check_supported(self, select: Select) -> None:
+        for name in ("fields", "lock"):
+            if getattr(select, name) is not None:
+                detail = f"there is no {name!r} over HTTP; a condition on a field of this name is F[{name!r}] == …"
+                raise InvalidDataError(resource=self._resource_name, detail=detail)
+
+    def _iterate_in(self, style: paging.Style | None, select: Select) -> RecordIterator[Record]:
+        """Return an iterator over records that are read by pages in this style; None is a stream."""
+        question = self._build_query(select.clauses, select.filters, by_id=False)
+        is_last = select.is_last_slice
+        query = question.ordered(
+            select.order_by, select.order_direction, after=select.after, before=select.before, backwards=is_last
+        )
+        offset, limit = (
+            check_non_negative_int(self._resource_name, *each)
+            for each in (("offset", select.offset), ("limit", select.limit))
+        )
+        arriving = self._arriving(query, offset or 0, limit, style)
+        deferred = None
+        if select.is_whole:
+            at_cursor = functools.partial(self._fetch_at_cursor, query) if style == "cursor" else None
+            deferred = RemoteQuery(self, select, at_cursor)
+        return ArrivingRecords(reverse(arriving) if is_last else arriving, deferred)
+
+    def _arriving(
+        self, query: _Pairs, offset: int, limit: int | None, style: paging.Style | None
+    ) -> collections.abc.AsyncGenerator[Record]:
+        if style is None:
+            cut = [(query_parameters.LIMIT, limit), (query_parameters.OFFSET, offset or None)]
+            query = query + [(name, str(number)) for name, number in cut if number is not None]
+            return iter_stream(self._resource_manager, query, self._read_listed)
+        size = self._page_size if limit is None else max(1, min(limit, self._page_size))
+        walk = paging.Walk(style, size, resource=self._resource_name, offset=offset)
+        return iter_pages(self._resource_manager, walk, query, self._read_listed, limit)
+
+    async def _fetch_at_cursor(self, query: _Pairs, cursor: str, limit: int) -> Stretch:
         walk = paging.Walk("cursor", limit, resource=self._resource_name, cursor=cursor)
         answer = await self._resource_manager.call("list", query=[*query, *walk.parameters().items()])
-        found = self._seen(walk.take(answer))
+        found = self._read_listed(walk.take(answer))
         previous = (answer.meta if isinstance(answer.meta, dict) else {}).get("previous")
         next = None if walk.ended else walk.parameters()[query_parameters.CURSOR]
         return Stretch(found, next, previous if isinstance(previous, str) else None)
 
-    def _iterate(self, query: _Pairs, cut: slice, style: paging.Style | None) -> collections.abc.AsyncGenerator[Record]:
-        offset, limit = cut.start, cut.stop
-        if style is None:
-            said = [(query_parameters.LIMIT, limit), (query_parameters.OFFSET, offset or None)]
-            query = query + [(name, str(number)) for name, number in said if number is not None]
-            return iter_stream(self._resource_manager, query, self._seen)
-        size = self._page_size if limit is None else max(1, min(limit, self._page_size))
-        walk = paging.Walk(style, size, resource=self._resource_name, offset=offset)
-        return iter_pages(self._resource_manager, walk, query, self._seen, limit)
-
     def _build_query(
-        self, clauses: tuple[t.Any, ...], filters: dict[str, t.Any], *, by_id: bool = True
+        self, clauses: tuple[t.Any, ...], filters: collections.abc.Mapping[str, t.Any], *, by_id: bool = True
     ) -> QueryBuilder:
         return QueryBuilder(self._resource_name, self._id, clauses, filters, by_id=by_id)
 
-    async def _only(self, question: QueryBuilder) -> Record | None:
-        match await self._page(question.to_params(), 2):
-            case []:
-                return None
-            case [record]:
-                return record
-        raise MultipleRecordsError(resource=self._resource_name, id=question.id)
-
-    async def _page(self, query: _Pairs, limit: int) -> builtins.list[Record]:
+    async def _page(self, query: _Pairs, limit: int) -> builtins.list[dict[str, t.Any]]:
         """Return the first records, read in one request."""
         page = paging.parameters(self._pagination, paging.Page(limit))
         answer = await self._resource_manager.call("list", query=[*query, *page.items()])
-        return self._seen(answer.data[:limit])
+        return self._forget_tags(answer.data[:limit])
 
     async def _request_record(self, operation: str, id: t.Any = None, **request: t.Any) -> Record:
         (record,) = self._read([await self._resource_manager.call(operation, id, **request)])
         return record
 
-    async def _request_records(self, operation: str, data: t.Any, query: _Pairs | None = None) -> builtins.list[Record]:
+    async def _send(self, operation: str, data: t.Any, query: _Pairs | None = None) -> builtins.list[dict[str, t.Any]]:
         most = self._max_records
         if most is not None and isinstance(data, builtins.list) and len(data) > most:
             detail = f"{len(data)} records are more than the {most} that one request takes: send them in batches"
             raise InvalidDataError(resource=self._resource_name, detail=detail)
-        return self._read(await self._resource_manager.call(operation, json=data, query=query or []))
+        found: builtins.list[dict[str, t.Any]] = await self._resource_manager.call(
+            operation, json=data, query=query or []
+        )
+        return found
 
     def _read(self, records: builtins.list[t.Any]) -> builtins.list[Record]:
         found: t.Any = read_infinite(records, self._floats) if self._floats else records
         return found if self._records is None else super()._read(found)
 
-    def _seen(self, found: builtins.list[dict[str, t.Any]]) -> builtins.list[Record]:
+    def _read_listed(self, found: builtins.list[dict[str, t.Any]]) -> builtins.list[Record]:
+        return self._read(self._forget_tags(found))
+
+    def _forget_tags(self, found: builtins.list[dict[str, t.Any]]) -> builtins.list[dict[str, t.Any]]:
+        # what was read again by another operation has another entity tag, perhaps
         self._resource_manager.forget(record.get(self._id) for record in found)
-        return self._read(found)
+        return found
 
 
-def _field_params(*said: tuple[str, _Names | None]) -> _Pairs:
+def _field_params(*parameters: tuple[str, Names | None]) -> _Pairs:
     """Return the parameters whose value is a list of fields, without those that are None."""
-    several = ((name, [fields] if isinstance(fields, str) else fields) for name, fields in said)
-    return [(name, ordering.names(fields)) for name, fields in several if fields is not None]
+    return [(name, ordering.names(_field_names(fields))) for name, fields in parameters if fields is not None]
+
+
+def _field_names(fields: Names) -> builtins.list[str]:
+    if isinstance(fields, str) or not isinstance(fields, collections.abc.Iterable):
+        fields = (fields,)
+    return [each if isinstance(each, str) else str(each.key) for each in fields]
 
 
 def _split_update_args(clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[t.Any, tuple[t.Any, ...]]:

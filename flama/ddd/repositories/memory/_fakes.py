@@ -28,7 +28,10 @@ def fake_for(repository: type[SQLAlchemyTableRepository[t.Any]]) -> type[t.Any]:
 @functools.lru_cache(1)
 def _base() -> type[t.Any]:
     bases: t.Any = (MemoryRepository, SQLAlchemyTableRepository)
-    body = {name: property(_refuse) for name in ("_connection", "_table_manager")}
+    body: dict[str, t.Any] = {name: property(_refuse) for name in ("_connection", "_table_manager")}
+    for name, method in vars(SQLAlchemyTableRepository).items():
+        if isinstance(method, types.FunctionType) and name not in vars(MemoryRepository):
+            body[name] = getattr(MemoryRepository, name, method)  # what memory inherits, SQL may override
     return types.new_class("InMemory", bases, exec_body=lambda space: space.update(body))
 
 

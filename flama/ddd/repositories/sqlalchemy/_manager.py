@@ -7,14 +7,16 @@ import typing as t
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from flama import exceptions, query
+from flama import exceptions
+from flama.ddd.repositories._deferred import DeferredQuery, QuerySource, RecordIterator
 from flama.ddd.repositories._typed import Record
 from flama.ddd.repositories.sqlalchemy import _select_options
+from flama.query import Lock, Query, Select
 from flama.sqlalchemy import drivers
 from flama.sqlalchemy.errors import translate_errors
 from flama.sqlalchemy.sql import statements
 
-__all__ = ["RecordIterator", "SQLAlchemyTableManager"]
+__all__ = ["SQLAlchemyTableManager", "StreamedRecords"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 
@@ -55,7 +57,7 @@ class SQLAlchemyTableManager:
         with self.reading:
             return await drivers.read(self.connection, statement)
 
-    async def hold(self, lock: _select_options.Lock) -> None:
+    async def hold(self, lock: Lock) -> None:
         """Validate ``lock``, and take the database lock that SQLite needs for it before records are read.
 
         :raises InvalidDataError: there is no such lock.
@@ -64,28 +66,27 @@ class SQLAlchemyTableManager:
             await _select_options.acquire_sqlite_lock(self.connection, self.table, lock)
 
 
-class RecordIterator(collections.abc.AsyncIterator[Record]):
+class StreamedRecords(RecordIterator[Record]):
     """The records of a statement, read during the iteration; the statement runs when the first is requested."""
 
     def __init__(
         self,
+        repository: QuerySource,
         manager: SQLAlchemyTableManager,
+        select: Select,
         statement: collections.abc.Callable[[], statements.Statement],
         read: collections.abc.Callable[[list[_Record]], list[Record]],
-        lock: _select_options.Lock | None,
-        listing: collections.abc.Callable[[], query.Query] | None = None,
-        *,
-        limit: int | None = None,
     ) -> None:
-        self._listing = listing
-        self._stream = drivers.ServerCursor(manager.connection, statement, limit)
-        self._records = _records(manager, self._stream, read, lock)
+        self._repository = repository
+        self._select = select
+        self._stream = drivers.ServerCursor(manager.connection, statement, select.limit)
+        self._records = _records(manager, self._stream, read, select.lock)
         self._stream.set_owner(self._records)
 
     @property
-    def query(self) -> query.Query | None:
+    def query(self) -> Query | None:
         """The query of these records, to be paginated; None if it has ``after`` or ``before``."""
-        return None if self._listing is None else self._listing()
+        return DeferredQuery(self._repository, self._select) if self._select.is_whole else None
 
     def __aiter__(self) -> collections.abc.AsyncIterator[Record]:
         """Return the underlying generator."""
@@ -105,7 +106,7 @@ async def _records(
     manager: SQLAlchemyTableManager,
     stream: drivers.ServerCursor,
     read: collections.abc.Callable[[list[_Record]], list[Record]],
-    lock: _select_options.Lock | None,
+    lock: Lock | None,
 ) -> collections.abc.AsyncGenerator[Record]:
     # A generator takes two thirds of a coroutine's time for each record. It has no cleanup to do when it is dropped,
     # which happens in a task of the event loop.

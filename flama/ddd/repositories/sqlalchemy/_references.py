@@ -8,15 +8,14 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions, query
+from flama.ddd.repositories._table import Parents
 from flama.ddd.repositories.sqlalchemy import _select_options
 from flama.sqlalchemy import drivers
 from flama.sqlalchemy.sql import _select, statements
 from flama.sqlalchemy.sql._value_checks import is_expression
 
-__all__ = ["Parents", "Reference", "check", "references"]
+__all__ = ["Reference", "check", "references"]
 
-Parents: t.TypeAlias = collections.abc.Mapping[str, tuple[query.Condition, ...]]
-"""The conditions on parent records, by the full name of their table."""
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
 _Values: t.TypeAlias = tuple[t.Any, ...]
 

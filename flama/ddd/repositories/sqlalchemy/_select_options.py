@@ -7,20 +7,21 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions
+from flama.query import Lock, Select
 from flama.sqlalchemy import drivers
 from flama.sqlalchemy.sql._table_info import Columns, column_keys
 from flama.sqlalchemy.sql.statements import Statement
 
-__all__ = ["Lock", "acquire_sqlite_lock", "select_columns", "with_row_lock"]
+__all__ = ["acquire_sqlite_lock", "select_columns", "with_options", "with_row_lock"]
 
-Lock: t.TypeAlias = t.Literal[
-    "update", "share", "update nowait", "share nowait", "update skip locked", "share skip locked"
-]  # fmt: skip
-"""The lock on records until the unit of work ends: exclusive (``update``) or shared (``share``).
-
-Records that another unit has locked are waited for; ``nowait`` raises ConflictError, ``skip locked`` skips them.
-"""
 _LOCKS: t.Final[tuple[str, ...]] = t.get_args(Lock)
+
+
+def with_options(statement: Statement, table: sa.Table, select: Select) -> Statement:
+    """Return the statement with the fields and the row lock of a query."""
+    if select.fields is not None:
+        statement = select_columns(statement, table, select.fields)
+    return statement if select.lock is None else with_row_lock(statement, select.lock)
 
 
 def select_columns(statement: Statement, table: sa.Table, fields: Columns) -> Statement:

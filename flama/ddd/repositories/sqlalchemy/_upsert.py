@@ -12,18 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from flama import exceptions, query
+from flama import exceptions
+from flama.policies import Policies
 from flama.sqlalchemy import drivers
 from flama.sqlalchemy.drivers._execute import execute_core, execute_many
 from flama.sqlalchemy.drivers._generations import generations, self_references
 from flama.sqlalchemy.drivers._mysql_packet_limit import check_row_size
-from flama.sqlalchemy.scopes import Scope
 from flama.sqlalchemy.sql import _select, statements
 from flama.sqlalchemy.sql._table_info import Columns, column_keys, index_condition, partial_index, unique_columns
 from flama.sqlalchemy.sql._value_checks import check_values, is_expression
-from flama.sqlalchemy.stamps import Timestamps
 
-__all__ = ["WritePolicies", "conflict_key", "get_or_create", "upserted"]
+__all__ = ["conflict_key", "get_or_create", "upserted"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
@@ -35,43 +34,6 @@ _ATTEMPTS: t.Final = 10
 _TABLES: t.Final = 1000
 
 
-class WritePolicies(t.NamedTuple):
-    """The rules for every record that is written: version numbers, timestamps, and the scope."""
-
-    version: str | None = None
-    stamps: Timestamps | None = None
-    scope: Scope | None = None
-
-    @property
-    def fixed(self) -> frozenset[str]:
-        """The columns that data can't change."""
-        stamped = () if self.stamps is None else (self.stamps.created, self.stamps.updated)
-        bound = () if self.scope is None else self.scope.bound
-        return frozenset(name for name in (self.version, *stamped, *bound) if name is not None)
-
-    @property
-    def touched(self) -> _Row:
-        """The values that every change sets."""
-        return {} if self.stamps is None else self.stamps.change()
-
-    @property
-    def conditions(self) -> tuple[query.Condition, ...]:
-        """The conditions that a record must meet before it is changed."""
-        return () if self.scope is None else self.scope.conditions
-
-    def atomic(self, connection: AsyncConnection, *, several: bool) -> drivers.atomic:
-        """Return a context manager that undoes the writes of its block if it fails or the scope rejects them."""
-        return drivers.atomic(connection, several=several or (self.scope is not None and self.scope.is_open()))
-
-    def check(self, records: collections.abc.Iterable[_Record]) -> None:
-        """Check that the records written are within the scope."""
-        if self.scope is not None:
-            self.scope.check(records)
-
-
-_NO_RULES: t.Final = WritePolicies()
-
-
 async def upserted(
     connection: AsyncConnection,
     table: sa.Table,
@@ -79,7 +41,7 @@ async def upserted(
     *,
     on: Columns | None = None,
     set: Columns | None = None,
-    rules: WritePolicies = _NO_RULES,
+    policies: Policies,
 ) -> list[_Record]:
     """Insert rows or update the existing records, all or none; return them as stored, in order.
 
@@ -100,15 +62,15 @@ async def upserted(
     known = {index: row for index, row in enumerate(rows) if index not in new}
     _distinct(table, key, known.values())
     stored: dict[int, _Record] = {}
-    async with rules.atomic(connection, several=len(rows) > 1):
+    async with _atomic(connection, policies, several=len(rows) > 1):
         if new:  # they come first: their savepoint must not end after another statement
             created = await drivers.inserted(connection, table, list(new.values()))
             drivers.check_stored(table, created, new)
             stored.update(zip(new, created, strict=True))
         for indexes in _in_order(table, known):
-            upserts = [_upsert(table, key, rows[index], changed, rules=rules, index=partial) for index in indexes]
+            upserts = [_upsert(table, key, rows[index], changed, policies=policies, index=partial) for index in indexes]
             stored.update(zip(indexes, await _upserted_alike(connection, upserts), strict=True))
-        rules.check(stored.values())
+        policies.check(stored.values())
     return [stored[index] for index in range(len(rows))]
 
 
@@ -118,7 +80,7 @@ async def get_or_create(
     row: _Row,
     *,
     on: Columns | None = None,
-    scope: Scope | None = None,
+    policies: Policies,
 ) -> tuple[_Record, bool]:
     """Return ``(record, created)``: the record with this row's key and False, or the stored row and True.
 
@@ -131,14 +93,18 @@ async def get_or_create(
     _distinct(table, key, [row])
     if nulls := [name for name in key if row[name] is None]:
         raise exceptions.InvalidDataError(resource=table.name, detail=f"no record is meant by null as {_named(nulls)}")
-    rules = WritePolicies(scope=scope)
-    upsert = _Upsert(table, key, row, (), {}, rules, partial_index(table, frozenset(key), connection.dialect.name))
+    upsert = _Upsert(table, key, row, (), {}, policies, partial_index(table, frozenset(key), connection.dialect.name))
     if connection.dialect.name in _MYSQL:
-        async with rules.atomic(connection, several=False):
+        async with _atomic(connection, policies, several=False):
             record, created = await _by_duplicate_key(connection, upsert)
-            rules.check([record])
+            policies.check([record])
         return record, created
     return await _found_or_inserted(connection, upsert)
+
+
+def _atomic(connection: AsyncConnection, policies: Policies, *, several: bool) -> drivers.atomic:
+    """Return a context manager that undoes the writes of its block if it fails or the policies reject them."""
+    return drivers.atomic(connection, several=several or policies.needs_check())
 
 
 def conflict_key(table: sa.Table, on: Columns | None) -> _Keys:
@@ -162,11 +128,11 @@ class _Upsert(t.NamedTuple):
     row: _Row
     changed: _Keys
     touched: _Row  # the Python-side values of other columns of a changed record
-    rules: WritePolicies
+    policies: Policies
     partial: sa.Index | None  # the partial index; a record outside of it never matches
 
     def found(self) -> statements.Statement:
-        return self._indexed(statements.select(self.table, self.rules.conditions, self._same))
+        return self._indexed(statements.select(self.table, self.policies.conditions, self._same))
 
     def _indexed(self, statement: statements.Statement) -> statements.Statement:
         if (index := self.partial) is None:
@@ -177,7 +143,7 @@ class _Upsert(t.NamedTuple):
     async def refuse_hidden(self, connection: AsyncConnection) -> None:
         # a record exists that conflicts in the database, but that the scope hides
         hidden = self._indexed(_select.exists(self.table, (), self._same))
-        if self.rules.conditions and await drivers.fetch_records(connection, hidden):
+        if self.policies.conditions and await drivers.fetch_records(connection, hidden):
             raise exceptions.IntegrityError(resource=self.table.name, kind="unique", fields=self.key)
 
     def on_conflict(self, dialect: sa.Dialect, *, update: bool) -> statements.Statement:
@@ -187,8 +153,8 @@ class _Upsert(t.NamedTuple):
         plain = check_values(self.table, (*names, *self.touched), given)
         meant = self.key if self.partial is None else self.partial
         shape = ("upsert", dialect.name, update, self.table, names, meant, self.changed, tuple(self.touched))
-        where = self.rules.conditions if update else ()
-        told = (self.rules.version, *[condition.shape for condition in where])
+        where = self.policies.conditions if update else ()
+        told = (self.policies.version, *[condition.shape for condition in where])
         return statements.Statement(
             (*shape, told) if plain else None,
             sum((condition.values for condition in where), given),
@@ -205,7 +171,7 @@ class _Upsert(t.NamedTuple):
         same = sa.and_(*[columns[name].is_not_distinct_from(insert.inserted[name]) for name in self.key])
         told = sa.func.last_insert_id(sa.func.if_(sa.and_(same, *self._within()), token, token + 1))
         mark = columns[self.key[0]]
-        if self.rules.conditions:  # an assignment sees the values set before it: use the result computed before all
+        if self.policies.conditions:  # an assignment sees the values set before it: use the result computed before all
             same = sa.func.last_insert_id(type_=sa.BigInteger) == token
         changes = {name: sa.func.if_(same, value, columns[name]) for name, value in self._changes(insert.inserted)}
         return insert.on_duplicate_key_update([(mark.key, sa.func.if_(told == 0, mark, mark)), *changes.items()])
@@ -220,7 +186,7 @@ class _Upsert(t.NamedTuple):
         # setting the key to itself returns the record, which DO NOTHING doesn't
         changes = dict(self._changes(insert.excluded)) or {self.key[0]: insert.excluded[self.key[0]]}
         set = {columns[name]: value for name, value in changes.items()}
-        within = sa.and_(*self._within()) if self.rules.conditions else None
+        within = sa.and_(*self._within()) if self.policies.conditions else None
         return insert.on_conflict_do_update(**target, set_=set, where=within).returning(*columns)
 
     def _changes(self, sent: t.Any) -> collections.abc.Iterator[tuple[str, t.Any]]:
@@ -232,11 +198,11 @@ class _Upsert(t.NamedTuple):
         for index, (name, value) in enumerate(self.touched.items(), len(self.row)):
             expression = is_expression(value)
             yield name, value if expression else sa.bindparam(statements.bind_name(index), value, columns[name].type)
-        if (version := self.rules.version) is not None:
+        if (version := self.policies.version) is not None:
             yield version, columns[version] + 1
 
     def _within(self) -> collections.abc.Sequence[sa.ColumnElement[t.Any]]:
-        return statements.matching(self.table, self.rules.conditions, {}, len(self.row) + len(self.touched))
+        return statements.matching(self.table, self.policies.conditions, {}, len(self.row) + len(self.touched))
 
     @property
     def _same(self) -> _Record:
@@ -262,12 +228,12 @@ def _compiled(element: _Condition, compiler: SQLCompiler, **options: t.Any) -> s
 
 
 def _upsert(
-    table: sa.Table, key: _Keys, row: _Row, changed: _Keys | None, *, rules: WritePolicies, index: sa.Index | None
+    table: sa.Table, key: _Keys, row: _Row, changed: _Keys | None, *, policies: Policies, index: sa.Index | None
 ) -> _Upsert:
-    kept = {*key, *rules.fixed, *(() if changed is not None else (column.key for column in table.primary_key))}
+    kept = {*key, *policies.fixed, *(() if changed is not None else (column.key for column in table.primary_key))}
     names = tuple(name for name in (row if changed is None else changed) if name not in kept)
-    touched = {**_touched(table, row, {*names, *kept}), **rules.touched} if names else {}
-    return _Upsert(table, key, row, names, touched, rules, index)
+    touched = {**_touched(table, row, {*names, *kept}), **policies.on_update()} if names else {}
+    return _Upsert(table, key, row, names, touched, policies, index)
 
 
 def _touched(table: sa.Table, row: _Row, others: collections.abc.Set[str]) -> _Record:
@@ -311,11 +277,11 @@ async def _inserted(connection: AsyncConnection, upsert: _Upsert, attempt: int) 
     """
     table = upsert.table
     insert = statements.insert(table, upsert.row) if attempt else upsert.on_conflict(connection.dialect, update=False)
-    async with upsert.rules.atomic(connection, several=False):
+    async with _atomic(connection, upsert.policies, several=False):
         stored = await drivers.fetch_records(connection, insert)
         if attempt:
             drivers.check_stored(table, stored, (upsert.row,))
-        upsert.rules.check(stored)
+        upsert.policies.check(stored)
     return stored
 
 
@@ -324,7 +290,7 @@ async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.
         return [(await _by_duplicate_key(connection, upsert))[0] for upsert in upserts]
     alike = [upsert.on_conflict(connection.dialect, update=True) for upsert in upserts]
     # executemany must return a record for each row, and one out of scope returns none
-    by_many = len(alike) > 1 and not upserts[0].rules.conditions
+    by_many = len(alike) > 1 and not upserts[0].policies.conditions
     if by_many and all(statement.key is not None for statement in alike):
         stored = await execute_many(connection, alike[0], [statement.values for statement in alike])
         if stored is not None:
@@ -359,13 +325,13 @@ async def _by_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tup
 
 async def _by_key(connection: AsyncConnection, upsert: _Upsert) -> _Record:
     # the row conflicts with another record too: if the record with its key exists, it is changed nonetheless
-    rules = upsert.rules
+    policies = upsert.policies
     changes = {name: upsert.row[name] for name in upsert.changed if name in upsert.row}
     if changes:
         changes.update(upsert.touched)
-        if (version := rules.version) is not None:
+        if (version := policies.version) is not None:
             changes[version] = upsert.table.columns[version] + 1
-        found = await drivers.updated(connection, upsert.table, changes, rules.conditions, upsert._same)
+        found = await drivers.updated(connection, upsert.table, changes, policies.conditions, upsert._same)
     else:
         found = await drivers.fetch_records(connection, upsert.found())
     if not found:

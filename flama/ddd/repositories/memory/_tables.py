@@ -1,0 +1,25 @@
+"""Repositories in memory of SQLAlchemy tables, which are read only where there are any."""
+
+import functools
+import typing as t
+
+import sqlalchemy as sa
+
+from flama import policies
+from flama.ddd.repositories._typed import row_adapter
+from flama.ddd.repositories.memory._repository import ClassConfig
+from flama.memory._from_sqlalchemy import definition
+from flama.sqlalchemy.sql._table_info import json_columns, policy_columns, python_types
+
+__all__ = ["class_config"]
+
+
+@functools.lru_cache(1000)
+def class_config(table: sa.Table, record: t.Any, names: policies.Declaration) -> ClassConfig:
+    """Return what a repository of a table declares.
+
+    :raises ApplicationError: one of the names is not a column of the table.
+    """
+    adapter, columns = row_adapter(record, json_columns(table)), policy_columns(table)
+    columns.check_declared(record, adapter.fields if adapter else ())
+    return ClassConfig(adapter, definition(table), python_types(table), policies.declare(columns, names))
