@@ -19,7 +19,7 @@ from flama.schemas.adapter import ERROR_LIMIT, LARGE, Adapter, invalid, too_many
 
 __all__ = ["RecordLimit", "decode_large", "names_of_large", "turn"]
 
-_SLICE: t.Final = 64 * 1024  # bytes: a slice takes 1 to 3 ms
+_SLICE_SIZE: t.Final = 64 * 1024  # bytes: a slice takes 1 to 3 ms
 _FIELDS_AT_MOST: t.Final = 100_000  # of a struct: creating one of 10,000 takes 30 ms and 4 MB
 _IS_ARRAY: t.Final = re.compile(rb"\s*\[")
 _ELEMENTS: t.Final = msgspec.json.Decoder(list[msgspec.Raw])
@@ -101,7 +101,7 @@ async def turn() -> collections.abc.AsyncGenerator[None]:
         loop.call_later(loop.time() - start, lock.release)
 
 
-async def decode_large(adapter: Adapter, body: bytes) -> t.Any:
+async def decode_large(adapter: Adapter, body: bytes, *, slice_size: int = _SLICE_SIZE) -> t.Any:
     """Decode a large body as :meth:`Adapter.decode` does, a list slice by slice.
 
     Errors are those of that method, but without inputs. Of a record that is large itself, each list or mapping reports
@@ -114,7 +114,7 @@ async def decode_large(adapter: Adapter, body: bytes) -> t.Any:
         return adapter.decode(body)
     found: list[t.Any] = []
     errors: list[dict[str, t.Any]] = []
-    for start, piece in _slices(body):
+    for start, piece in _slices(body, slice_size):
         await asyncio.sleep(0)
         try:
             found += adapter.decode(piece)
@@ -128,12 +128,12 @@ async def decode_large(adapter: Adapter, body: bytes) -> t.Any:
     return found
 
 
-async def names_of_large(adapter: Adapter, body: bytes, most: int) -> list[str]:
+async def names_of_large(adapter: Adapter, body: bytes, most: int, *, slice_size: int = _SLICE_SIZE) -> list[str]:
     """Return the names in a large body, as :meth:`Adapter.names` does; not all if there are more than ``most``."""
     if not adapter.many or not _IS_ARRAY.match(body):
         return _keys(body, most)
     found: dict[str, None] = {}
-    for _, piece in _slices(body):
+    for _, piece in _slices(body, slice_size):
         await asyncio.sleep(0)
         found |= dict.fromkeys(adapter.names(piece))
         if len(found) > most:
@@ -141,7 +141,7 @@ async def names_of_large(adapter: Adapter, body: bytes, most: int) -> list[str]:
     return list(found)
 
 
-def _slices(body: bytes) -> collections.abc.Iterator[tuple[int, bytes]]:
+def _slices(body: bytes, slice_size: int) -> collections.abc.Iterator[tuple[int, bytes]]:
     """Yield a JSON list as slices, each with the index of its first element in the whole.
 
     An element larger than a slice is a slice by itself.
@@ -155,7 +155,7 @@ def _slices(body: bytes) -> collections.abc.Iterator[tuple[int, bytes]]:
     start = size = 0
     for index, element in enumerate(elements):
         length = len(memoryview(element))
-        if size and size + length > _SLICE:
+        if size and size + length > slice_size:
             yield start, _join(elements[start:index])
             start, size = index, 0
         size += length

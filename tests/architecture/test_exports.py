@@ -44,7 +44,8 @@ def _undocumented(name, value):
 def _is_bare(owner, member):
     value = inspect.getattr_static(owner, member)
     documentable = inspect.isroutine(value) or isinstance(value, property | staticmethod | classmethod)
-    return documentable and not member.startswith("_") and not inspect.getdoc(getattr(owner, member))
+    has_own_words = member.startswith(("_", "test_"))  # the name of a test is its sentence
+    return documentable and not has_own_words and not inspect.getdoc(getattr(owner, member))
 
 
 def headline_faults(module):

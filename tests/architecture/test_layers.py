@@ -17,7 +17,7 @@ LAYERS = (
     {"pagination"},
     {"ddd", "middleware", "routing"},
     {"openapi", "resources"},
-    {"applications"},
+    {"applications", "testing"},
     {""},  # the façade
 )
 

@@ -1,4 +1,4 @@
-"""What the contract is tested on: SQL databases, each spoken to directly or by SQLAlchemy."""
+"""Fixtures of the contracts: workers on SQL databases, whose statements run directly or by SQLAlchemy."""
 
 import re
 import types
@@ -9,11 +9,9 @@ import sqlalchemy as sa
 from flama.sqlalchemy import SQLAlchemyModule
 from tests.contract import tables
 
-pytest.register_assert_rewrite("tests.contract.suite")
-
 
 def pytest_collection_modifyitems(items):
-    """Expect the faults that a class names, each by a pattern of tests, to be there still."""
+    """Expect the tests to fail whose names match the patterns in the ``faults`` of their class."""
     for item in items:
         for tests, reason in getattr(getattr(item, "cls", None), "faults", {}).items():
             if re.search(tests, item.name):
@@ -33,7 +31,7 @@ def url(request):
 
 @pytest.fixture(scope="class")
 def collections(request):
-    return tables.collections(deferred="deferred" in request.cls.capabilities)
+    return tables.collections(deferred="deferred_references" in request.cls.capabilities)
 
 
 @pytest.fixture(scope="class", params=["directly", "by SQLAlchemy"])
@@ -43,7 +41,7 @@ def way(request):
 
 @pytest.fixture(scope="class")
 async def module(url, collections, way):
-    """Give a module that is started, with the tables made, on whose engine somebody listens or not."""
+    """A module on a database with the tables; an event listener on its engine requires SQLAlchemy to run statements."""
     module = SQLAlchemyModule(url)
     await module.on_startup()
     if way == "by SQLAlchemy":
@@ -59,14 +57,14 @@ async def module(url, collections, way):
 
 @pytest.fixture(scope="class")
 def new_worker(request, module, collections):
-    """Give a function that makes a worker, whose members are in the class's kind of repository."""
+    """A function that creates a worker, with a repository of the class ``members`` of the tests."""
     worker = tables.worker_of(collections, request.cls.members)
     return lambda: worker(types.SimpleNamespace(sqlalchemy=module))
 
 
 @pytest.fixture
 async def unit(new_worker):
-    """Give a unit that is open, and will be undone."""
+    """An open unit, which is rolled back after the test."""
     unit = new_worker()
     await unit.begin()
     yield unit

@@ -1,11 +1,11 @@
-"""Repositories with one fault each, which the contract has to notice."""
+"""Mutants: repositories with one fault each, which the contract has to detect."""
 
 import pytest
 
 from flama import exceptions, query
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.query import F
-from tests.contract.suite import RepositoryContract
+from flama.testing import RepositoryContract, WorkerContract
 
 
 class TiesLost(SQLAlchemyTableRepository):
@@ -352,46 +352,46 @@ def _without_unknown(condition):
     return condition
 
 
-# which test notices
+# Each with the test that detects it.
 MUTANTS = {
-    TiesLost: "test_a_slice_goes_on_from_a_record",
-    BeforeFromTheStart: "test_a_slice_goes_on_from_a_record",
-    LimitBeforeOrder: "test_a_slice_is_cut_from_what_is_in_order",
+    TiesLost: "test_a_page_starts_after_or_ends_before_a_record",
+    BeforeFromTheStart: "test_a_page_starts_after_or_ends_before_a_record",
+    LimitBeforeOrder: "test_limit_and_offset_apply_after_the_ordering",
     OffsetIgnored: "test_ties_are_broken_by_the_key_in_every_slice",
-    NullsFirst: "test_an_order_means_the_same_everywhere",
+    NullsFirst: "test_list_sorts_by_the_ordering",
     TiesAnyhow: "test_ties_are_broken_by_the_key_in_every_slice",
-    Endless: "test_all_are_listed_once",
-    ListedTwice: "test_all_are_listed_once",
-    ShortList: "test_a_long_list_ends_with_all_its_records",
-    OutlivesItsUnit: "test_a_list_ends_with_its_unit",
+    Endless: "test_list_yields_every_record_once",
+    ListedTwice: "test_list_yields_every_record_once",
+    ShortList: "test_a_long_list_yields_every_record",
+    OutlivesItsUnit: "test_a_list_is_closed_with_its_unit",
     UnknownFiltersIgnored: "test_an_unknown_filter_is_named",
-    UnknownFieldsIgnored: "test_an_unknown_field_of_data_is_named",
-    NullFilterIgnored: "test_all_filters_must_hold",
-    FieldsOfTheFirst: "test_each_of_many_may_have_other_fields",
-    StoresWhatItCan: "test_many_are_stored_all_or_none",
-    InAnotherOrder: "test_many_are_given_in_order",
-    NullIsAbsent: "test_what_is_none_is_null_in_spite_of_a_default",
-    ChangesTheData: "test_data_stay_the_callers_own",
-    DuplicatesAccepted: "test_a_value_that_is_there_already_is_refused",
-    CutsTexts: "test_an_odd_value_is_stored_as_it_is_or_is_invalid_data",
-    DriversErrors: "test_an_odd_value_is_stored_as_it_is_or_is_invalid_data",
-    SilentRefusals: "test_a_key_that_is_there_already_is_refused",
-    TalkativeRefusals: "test_a_refusal_tells_nothing_of_the_values",
-    UndoesTheUnit: "test_a_refused_write_leaves_the_unit_usable",
-    TakesTheFirst: "test_more_than_one_record_is_too_many",
-    CountsAll: "test_count_and_exists_look_at_what_matches",
-    NothingToChange: "test_no_data_change_nothing_and_give_the_records_as_they_are",
-    InventsRecords: "test_a_missing_record_is_changed_into_none",
-    UpdatesTooMuch: "test_a_missing_record_is_changed_into_none",
-    GuardsUpdatesAfterwards: "test_more_than_may_be_changed_are_left_alone",
-    DropsByDot: "test_an_id_of_no_record_deletes_none",
-    DeletesAll: "test_delete_wants_exactly_one",
-    DeletesNothing: "test_a_missing_record_is_not_found_by_delete",
-    GuardsAfterwards: "test_more_than_may_be_dropped_are_left_alone",
-    IgnoresCase: "test_a_condition_means_the_same_everywhere",
-    TwoValued: "test_a_condition_means_the_same_everywhere",
-    AlwaysCreated: "test_get_or_create_stores_once",
-    UpsertsBlindly: "test_upsert_changes_only_what_is_to_be_set",
+    UnknownFieldsIgnored: "test_an_unknown_field_of_the_data_is_named",
+    NullFilterIgnored: "test_filters_are_combined_by_and",
+    FieldsOfTheFirst: "test_several_records_may_have_different_fields",
+    StoresWhatItCan: "test_create_stores_all_records_or_none",
+    InAnotherOrder: "test_create_returns_several_records_in_order",
+    NullIsAbsent: "test_none_is_stored_as_null_despite_a_default",
+    ChangesTheData: "test_the_callers_data_is_not_modified",
+    DuplicatesAccepted: "test_a_duplicate_value_violates_unique",
+    CutsTexts: "test_create_stores_an_odd_value_exactly_or_rejects_it",
+    DriversErrors: "test_create_stores_an_odd_value_exactly_or_rejects_it",
+    SilentRefusals: "test_a_duplicate_key_violates_unique",
+    TalkativeRefusals: "test_an_integrity_error_contains_no_values",
+    UndoesTheUnit: "test_a_unit_continues_after_a_rejected_write",
+    TakesTheFirst: "test_retrieve_raises_if_several_records_match",
+    CountsAll: "test_count_and_exists_apply_the_filters",
+    NothingToChange: "test_update_without_data_returns_the_records_unchanged",
+    InventsRecords: "test_update_of_a_missing_record_returns_an_empty_list",
+    UpdatesTooMuch: "test_update_of_a_missing_record_returns_an_empty_list",
+    GuardsUpdatesAfterwards: "test_update_beyond_max_affected_changes_nothing",
+    DropsByDot: "test_delete_by_an_unknown_id_removes_nothing",
+    DeletesAll: "test_delete_requires_exactly_one_match",
+    DeletesNothing: "test_delete_of_a_missing_record_raises_not_found",
+    GuardsAfterwards: "test_drop_beyond_max_affected_removes_nothing",
+    IgnoresCase: "test_a_condition_matches_as_in_python",
+    TwoValued: "test_a_condition_matches_as_in_python",
+    AlwaysCreated: "test_get_or_create_stores_a_record_once",
+    UpsertsBlindly: "test_upsert_updates_only_the_fields_in_set",
 }
 
 
@@ -401,7 +401,7 @@ def way():
 
 
 def suite_of(members):
-    """Give the name of a class of tests, and that class, which hold such a repository to the contract."""
+    """Return the name of a class of tests for such a repository, and that class."""
     body = {
         "__module__": __name__,
         "members": members,
@@ -409,8 +409,8 @@ def suite_of(members):
         "capabilities": RepositoryContract.capabilities - {"reference_fields"},
     }
     name = f"Test{members.__name__}"
-    return name, type(name, (RepositoryContract,), body)
+    return name, type(name, (RepositoryContract, WorkerContract), body)
 
 
-# to be run by test_mutants.py alone: as this module's name says, it is no module of tests
+# Only test_mutants.py runs these: pytest collects no module of this name.
 globals().update(map(suite_of, (SQLAlchemyTableRepository, *MUTANTS)))

@@ -1,4 +1,4 @@
-"""The collections of the contract as tables, with what works on them."""
+"""The collections of the contract as tables, and a worker for them."""
 
 import functools
 import types
@@ -11,7 +11,7 @@ from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 
 @functools.cache
 def collections(*, deferred: bool) -> types.SimpleNamespace:
-    """Give the tables of the collections, each of which has a column that isn't called as its key is."""
+    """Return the tables of the collections. Each has a column whose name differs from its key."""
     metadata = sa.MetaData()
     club = sa.Table(
         "club",
@@ -45,7 +45,7 @@ def collections(*, deferred: bool) -> types.SimpleNamespace:
 
 
 def expressed(collections: types.SimpleNamespace) -> types.SimpleNamespace:
-    """Give the collections with the CHECK constraint as an expression: memory holds none that is a text."""
+    """Return the collections with the CHECK constraint as an expression, as the memory backend checks no SQL text."""
     member = collections.member
     (text,) = (each for each in member.constraints if isinstance(each, sa.CheckConstraint))
     member.constraints.remove(text)
@@ -54,7 +54,7 @@ def expressed(collections: types.SimpleNamespace) -> types.SimpleNamespace:
 
 
 def worker_of(collections: types.SimpleNamespace, members: type) -> type[SQLAlchemyWorker]:
-    """Give the worker that has the collections, the members in a repository of a certain class."""
+    """Return a class of workers with the collections, and with a repository of the class ``members``."""
     repositories = {
         "members": type("Members", (members,), {"_table": collections.member}),
         "clubs": type("Clubs", (SQLAlchemyTableRepository,), {"_table": collections.club}),

@@ -1,4 +1,4 @@
-"""Repositories over HTTP keep to the contract: on resources of tables, of memory, and of repositories over HTTP."""
+"""Repositories over HTTP pass the contract: on resources of tables, of memory, and of repositories over HTTP."""
 
 import pydantic
 import pytest
@@ -11,14 +11,14 @@ from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.resources import CRUDResource
 from flama.sqlalchemy import SQLAlchemyModule
+from flama.testing import RepositoryContract, WorkerContract
 from tests.contract import tables
-from tests.contract.suite import RepositoryContract
 
 pytestmark = pytest.mark.anyio
 
 
 class Listing(HTTPResourceRepository):
-    """Gives lists where repositories of tables do, which over HTTP is so for many records."""
+    """A repository that returns lists as those of tables do: it always calls the bulk operations."""
 
     async def create(self, *data):
         return await self._request_records("create_many", [*data])
@@ -49,15 +49,15 @@ class ClubsBelow(HTTPResourceRepository):
     _resource = "/club"
 
 
-class Storey(HTTPWorker):
-    """A unit on the storey below a resource."""
+class LowerLevel(HTTPWorker):
+    """A unit on the level below a resource."""
 
     members: MembersBelow
     clubs: ClubsBelow
 
 
 class Member(pydantic.BaseModel):
-    """A member to a resource that knows no table, which leaves it to the storey below what a member may be."""
+    """A member to a resource without a table: the level below validates it."""
 
     id: int | None = None
     name: str | None = "unnamed"
@@ -77,7 +77,7 @@ class Club(pydantic.BaseModel):
 
 
 def serving(app, **resources):
-    """Give the application, which serves the collections."""
+    """Return the application with a resource for each of the collections."""
     for name, attributes in resources.items():
         app.resources.add_resource(f"/{name}/", type(name.title(), (CRUDResource,), attributes))
     return app
@@ -111,15 +111,16 @@ async def unit(new_worker):
         await unit.clubs.drop()
 
 
-class HTTPContract(RepositoryContract):
+class HTTPContract(RepositoryContract, WorkerContract):
     """The contract over HTTP."""
 
-    # a query has no types: each value is of its field's; HTTP has no transaction, and a path no key of several fields
-    capabilities = RepositoryContract.capabilities.union({"ids"}) - {"composite", "deferred", "kinds", "transactions"}
+    # A query string has no types, HTTP no transactions, and a path no composite keys.
+    absent = {"composite_keys", "deferred_references", "strict_types", "transactions"}
+    capabilities = RepositoryContract.capabilities.union({"positional_ids"}) - absent
 
 
 class TestTables(HTTPContract):
-    capabilities = HTTPContract.capabilities - {"reference_fields"}  # SQLite doesn't tell
+    capabilities = HTTPContract.capabilities - {"reference_fields"}  # SQLite doesn't name them
 
     @pytest.fixture(scope="class")
     @classmethod
@@ -152,7 +153,7 @@ class TestRepositoriesOverHTTP(HTTPContract):
     @classmethod
     def app(cls, of_tables):
         return serving(
-            Flama(components=[WorkerComponent(Storey("http://below", transport=ASGITransport(of_tables)))]),
+            Flama(components=[WorkerComponent(LowerLevel("http://below", transport=ASGITransport(of_tables)))]),
             member={"repository": MembersBelow, "schema": Member},
             club={"repository": ClubsBelow, "schema": Club},
         )

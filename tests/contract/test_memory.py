@@ -1,26 +1,26 @@
-"""Repositories in memory keep to the contract, made of those of SQL tables."""
+"""Repositories in memory, derived from those of SQL tables, pass the contract."""
 
 import pytest
 
 from flama.ddd import MemoryWorker
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.memory import Store
+from flama.testing import RepositoryContract, WorkerContract
 from tests.contract import tables
-from tests.contract.suite import RepositoryContract
 
 
 @pytest.fixture(scope="class")
 def collections():
-    """Give the tables, of which memory knows everything."""
+    """The tables, with all constraints in the form that the memory backend checks."""
     return tables.expressed(tables.collections.__wrapped__(deferred=True))
 
 
 @pytest.fixture(scope="class")
 def new_worker(collections):
-    """Give a function that makes a worker on the same store as the others."""
+    """A function that creates a worker on one store for all tests."""
     worker, store = MemoryWorker.of(tables.worker_of(collections, SQLAlchemyTableRepository)), Store()
     return lambda: worker(store=store)
 
 
-class TestMemory(RepositoryContract):
+class TestMemory(RepositoryContract, WorkerContract):
     pass

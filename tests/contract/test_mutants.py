@@ -1,4 +1,4 @@
-"""The contract notices what a repository can do wrong."""
+"""The contract detects the fault of every mutant."""
 
 import collections
 import subprocess
@@ -10,13 +10,13 @@ import pytest
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from tests.contract import mutants
 
-# a mutant has one fault: these it passes
-SOUND = ("test_a_created_record_is_given_as_stored", "test_the_record_of_a_key_is_given")
+# Every mutant passes these, as it has only one fault.
+SOUND = ("test_create_returns_the_record_as_stored", "test_retrieve_returns_the_record_of_a_key")
 
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory, request):
-    """Give how each test ended, by the repository it was run on."""
+    """The outcomes of the tests, by repository and name."""
     report = tmp_path_factory.mktemp("mutants") / "report.xml"
     wanted = {mutant: {killer, *SOUND} for mutant, killer in mutants.MUTANTS.items()}
     wanted[SQLAlchemyTableRepository] = {*mutants.MUTANTS.values(), *SOUND}

@@ -1,11 +1,11 @@
-"""Repositories of SQL tables keep to the contract: on each driver, spoken to directly or by SQLAlchemy."""
+"""Repositories of SQL tables pass the contract: with each driver, directly or by SQLAlchemy."""
 
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.sqlalchemy.drivers import _resolve
-from tests.contract.suite import RepositoryContract
+from flama.testing import RepositoryContract, WorkerContract
 
 
-class SQLContract(RepositoryContract):
+class SQLContract(RepositoryContract, WorkerContract):
     """The contract on a driver."""
 
     members = SQLAlchemyTableRepository
@@ -19,7 +19,7 @@ class SQLContract(RepositoryContract):
 
 class TestSQLite(SQLContract):
     driver = "aiosqlite"
-    capabilities = SQLContract.capabilities - {"reference_fields"}  # SQLite doesn't tell
+    capabilities = SQLContract.capabilities - {"reference_fields"}  # SQLite doesn't name them
 
 
 class TestAsyncpg(SQLContract):
@@ -32,5 +32,5 @@ class TestPsycopg(SQLContract):
 
 class TestMariaDB(SQLContract):
     driver = "asyncmy"
-    capabilities = SQLContract.capabilities - {"deferred"}  # MariaDB has no such references
+    capabilities = SQLContract.capabilities - {"deferred_references"}  # MariaDB has no such references
     can_be_direct = False

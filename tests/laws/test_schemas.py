@@ -18,7 +18,6 @@ import typing_extensions as te
 from hypothesis import strategies as st
 
 from flama import exceptions, schemas, types
-from flama.schemas import _large_bodies, pydantic as pydantic_schemas
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=10)
 # The years that both libraries write with four digits; microseconds are what both keep.
@@ -223,10 +222,8 @@ def test_a_list_is_decoded_in_slices_as_it_is_at_once(model, plain, records, spa
     adapter = schemas.adapter(annotation)
     body = json.dumps(records, indent=spaces or None).encode()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_large_bodies, "_SLICE", 30)
-        sliced = outcome(lambda: asyncio.run(_large_bodies.decode_large(adapter, body)))
-        names = asyncio.run(_large_bodies.names_of_large(adapter, body, 1_000))
+    sliced = outcome(lambda: asyncio.run(schemas.decode_large(adapter, body, slice_size=30)))
+    names = asyncio.run(schemas.names_of_large(adapter, body, 1_000, slice_size=30))
 
     assert sliced == outcome(lambda: adapter.decode(body))
     if not isinstance(records, list) or all(isinstance(record, dict) for record in records):
@@ -238,9 +235,7 @@ def test_a_list_that_is_no_json_is_none_in_slices(records, size, wrong):
     adapter = schemas.adapter(list[Part])
     body = wrong % json.dumps(records).encode()
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_large_bodies, "_SLICE", size)
-        sliced = outcome(lambda: asyncio.run(_large_bodies.decode_large(adapter, body)))
+    sliced = outcome(lambda: asyncio.run(schemas.decode_large(adapter, body, slice_size=size)))
 
     assert sliced == outcome(lambda: adapter.decode(body)) == exceptions.DecodeError
 
@@ -273,10 +268,7 @@ FEW = st.lists(st.integers() | TEXT | st.none(), max_size=3)
 def test_a_large_record_has_the_value_of_a_small_one_or_the_first_of_its_collections_errors(record):
     adapter, body = schemas.adapter(Nested), json.dumps(record).encode()
     small = outcome(lambda: adapter.decode(body))
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pydantic_schemas, "LARGE", 0)
-        big = outcome(lambda: adapter.decode(body))
+    big = outcome(lambda: adapter.decode(body + b" " * schemas.LARGE))
 
     assert big == small if isinstance(small, Nested) else big != [] and all(error in small for error in big)
 
