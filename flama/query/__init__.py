@@ -1,6 +1,6 @@
 """Queries as plain values: conditions, orders and keyset positions, which each backend compiles."""
 
-from flama.query.conditions import And, Comparison, Condition, Not, Or, compare, equal_fields
+from flama.query.conditions import And, Comparison, Condition, Not, Or, compare, equal_fields, equals
 from flama.query.fields import F, Field, Fields
 from flama.query.keyset import Beyond, after, before
 from flama.query.operators import OPERATORS, Operator
@@ -30,6 +30,7 @@ __all__ = [
     "before",
     "compare",
     "equal_fields",
+    "equals",
     "in_order",
     "orders",
     "reverse",

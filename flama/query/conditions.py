@@ -17,6 +17,7 @@ __all__ = [
     "as_mapping",
     "compare",
     "equal_fields",
+    "equals",
     "field",
     "field_repr",
 ]
@@ -201,6 +202,11 @@ def compare(name: str, operator: str, operand: t.Any = None) -> Condition:
         return Comparison(name, operator, row.validate_operand(operand))
     except (TypeError, ValueError) as error:
         raise type(error)(f"{field_repr(name)} {row.python}: {error}") from None
+
+
+def equals(name: str, value: t.Any) -> Condition:
+    """Return the condition that a field equals a value; None matches null."""
+    return compare(name, "isnull") if value is None else compare(name, "eq", value)
 
 
 def equal_fields(condition: Condition) -> frozenset[str]:

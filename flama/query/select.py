@@ -4,7 +4,11 @@ import collections.abc
 import types
 import typing as t
 
-__all__ = ["Lock", "Select"]
+from flama.query.conditions import Condition, equals
+from flama.query.keyset import after, before
+from flama.query.ordering import in_order, orders, reverse
+
+__all__ = ["Lock", "Select", "check_natural"]
 
 Lock: t.TypeAlias = t.Literal[
     "update", "share", "update nowait", "share nowait", "update skip locked", "share skip locked"
@@ -14,6 +18,7 @@ Lock: t.TypeAlias = t.Literal[
 Records that another unit has locked are waited for; ``nowait`` raises ConflictError, ``skip locked`` skips them.
 """
 
+_R = t.TypeVar("_R", bound=collections.abc.Mapping[str, t.Any])
 _NO_FILTERS: t.Final[collections.abc.Mapping[str, t.Any]] = types.MappingProxyType({})
 
 
@@ -58,6 +63,58 @@ class Select(t.NamedTuple):
         start = (self.offset or 0) + offset
         return self._replace(limit=left, offset=start or None, after=after, before=before)
 
+    def apply(self, records: collections.abc.Iterable[_R], key: collections.abc.Sequence[str] = ()) -> list[_R]:
+        """Return those of the records that it selects, in its order and slice; ``key`` breaks ties.
+
+        A field that a record lacks is null.
+
+        :raises TypeError: a clause isn't a condition of ``F``, or a value can't be compared.
+        :raises ValueError: the order is invalid, or the limit or the offset is no number from 0 on.
+        """
+        start, limit = check_natural("offset", self.offset) or 0, check_natural("limit", self.limit)
+        order = orders(self.order_by, self.order_direction, key)
+        bounds = [after(order, self.after)] if self.after is not None else []
+        bounds += [before(order, self.before)] if self.before is not None else []
+        equal = [equals(name, value) for name, value in self.filters.items()]
+        conditions = [*map(_check_condition, self.clauses), *equal, *bounds]
+        found = [row for row in map(_Row, records) if all(condition.matches(row) for condition in conditions)]
+        if self.order_by is not None or self.order_direction != "asc" or self.is_slice:
+            found = in_order(found, reverse(order) if self.is_last_slice else order)
+        cut = [row.record for row in found[start : None if limit is None else start + limit]]
+        return cut[::-1] if self.is_last_slice else cut
+
     def without(self, name: str) -> dict[str, t.Any]:
         """Return the filters without that of one field."""
         return {field: value for field, value in self.filters.items() if field != name}
+
+
+def check_natural(name: str, number: t.Any) -> int | None:
+    """Return a number of records, or None.
+
+    :raises ValueError: it isn't an integer from 0 on; ``name`` is the option's.
+    """
+    if number is None or (type(number) is int and number >= 0):
+        return number
+    raise ValueError(f"{name} is {number!r}: it is a number from 0 on")
+
+
+class _Row(collections.abc.Mapping[str, t.Any]):
+    # a record in which missing fields are null
+
+    def __init__(self, record: t.Any) -> None:
+        self.record = record
+
+    def __getitem__(self, name: str) -> t.Any:
+        return self.record.get(name)
+
+    def __iter__(self) -> collections.abc.Iterator[str]:
+        return iter(self.record)
+
+    def __len__(self) -> int:
+        return len(self.record)
+
+
+def _check_condition(clause: t.Any) -> Condition:
+    if not isinstance(clause, Condition):
+        raise TypeError(f"a clause is a condition of F, not {clause!r}")
+    return clause

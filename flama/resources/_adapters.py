@@ -379,6 +379,8 @@ def supports_keyset(repository: t.Any) -> bool:
 
 def supports_locks(repository: t.Any) -> bool:
     """Whether a repository class can lock the record that it retrieves."""
+    if (known := getattr(repository, "supports_locks", None)) is not None:
+        return bool(known)
     return hasattr(repository, "retrieve") and _takes(repository.retrieve, "lock")
 
 

@@ -107,7 +107,7 @@ class ConditionContract(Contract):
         assert dropped == 1
         assert sorted(await fetch_names(repository)) == ["a", "c"]
 
-    @requires("conditions", "max_affected")
+    @requires("schema", "conditions", "max_affected")
     async def test_max_affected_applies_to_conditions(self, repository: Repository) -> None:
         await create_each(repository, *PEOPLE)
 
@@ -142,7 +142,7 @@ class ConditionContract(Contract):
 
         assert await fetch_all(repository) == existing
 
-    @requires("conditions")
+    @requires("schema", "conditions")
     async def test_text_operators_apply_to_text_only(self, repository: Repository) -> None:
         with pytest.raises(exceptions.InvalidDataError):
             await fetch_all(repository, F.age.contains("1"))

@@ -19,6 +19,7 @@ __all__ = ["CreateContract"]
 class CreateContract(Contract):
     """Tests of ``create``."""
 
+    @requires("defaults")
     async def test_create_returns_the_record_as_stored(self, repository: Repository) -> None:
         (created,) = await repository.create({"name": "Ann", "email": "a@x.org", "points": 7})
 
@@ -26,6 +27,7 @@ class CreateContract(Contract):
         assert {"name": "Ann", "email": "a@x.org", "age": 18, "points": 7, "note": None}.items() <= created.items()
         assert await repository.retrieve(id=created["id"]) == created
 
+    @requires("defaults")
     async def test_create_of_an_empty_record_applies_the_defaults(self, repository: Repository) -> None:
         (created,) = await repository.create({})
 
@@ -77,7 +79,7 @@ class CreateContract(Contract):
         assert [record["name"] for record in created] == ["b", "c", "a"]
         assert await fetch_sorted(repository) == sort_by_id(created)
 
-    @requires("bulk_create")
+    @requires("defaults", "bulk_create")
     async def test_several_records_may_have_different_fields(self, repository: Repository) -> None:
         created = await repository.create(
             {"name": "a"}, {"name": "b", "age": 3}, {"note": "c"}, {"age": 4, "name": "d"}, {}, {"age": None}
@@ -100,7 +102,7 @@ class CreateContract(Contract):
         assert [record["points"] for record in created] == list(range(1500))
         assert sorted(record["points"] for record in await fetch_all(repository)) == list(range(1500))
 
-    @requires("bulk_create")
+    @requires("constraints", "bulk_create")
     @pytest.mark.parametrize("last", [{"email": "a"}, {"email": "b", "age": 3}], ids=["like the first", "like another"])
     async def test_create_stores_all_records_or_none(self, repository: Repository, last: Record) -> None:
         existing = await repository.create({"email": "a"})

@@ -15,6 +15,7 @@ __all__ = ["FieldNameContract"]
 class FieldNameContract(Contract):
     """Tests of the names of fields: each has one, and errors name the unknown ones."""
 
+    @requires("schema")
     async def test_an_unknown_field_of_the_data_is_named(self, repository: Repository) -> None:
         existing = await repository.create({"id": 1})
 
@@ -25,14 +26,14 @@ class FieldNameContract(Contract):
 
         assert await fetch_all(repository) == existing
 
-    @requires("bulk_create")
+    @requires("schema", "bulk_create")
     async def test_an_unknown_field_of_any_record_is_named(self, repository: Repository) -> None:
         with raises_unknown_column("nmae"):
             await repository.create({"name": "a"}, {"name": "b", "nmae": "c"})
 
         assert await fetch_all(repository) == []
 
-    @requires("filters")
+    @requires("schema", "filters")
     @pytest.mark.parametrize("verb", CALLS)
     async def test_an_unknown_filter_is_named(self, repository: Repository, verb: str) -> None:
         existing = await repository.create({"id": 1})
@@ -44,13 +45,13 @@ class FieldNameContract(Contract):
 
         assert await fetch_all(repository) == existing
 
-    @requires("queries", "filters")
+    @requires("schema", "queries", "filters")
     @pytest.mark.parametrize("verb", QUERIES)
     async def test_an_unknown_filter_of_a_query_is_named(self, repository: Repository, verb: str) -> None:
         with raises_unknown_column("nmae"):
             await QUERIES[verb](repository, id=1, nmae="a")
 
-    @requires("conditions")
+    @requires("schema", "conditions")
     @pytest.mark.parametrize("verb", CALLS)
     async def test_an_unknown_field_of_a_condition_is_named(self, repository: Repository, verb: str) -> None:
         existing = await repository.create({"id": 1})
@@ -60,13 +61,13 @@ class FieldNameContract(Contract):
 
         assert await fetch_all(repository) == existing
 
-    @requires("queries", "conditions")
+    @requires("schema", "queries", "conditions")
     @pytest.mark.parametrize("verb", QUERIES)
     async def test_an_unknown_field_of_a_querys_condition_is_named(self, repository: Repository, verb: str) -> None:
         with raises_unknown_column("nmae"):
             await QUERIES[verb](repository, F.nmae == "a")
 
-    @requires("ordering")
+    @requires("schema", "ordering")
     async def test_an_unknown_field_of_an_ordering_is_named(self, repository: Repository) -> None:
         for order in ("nmae", "-nmae", F.nmae.asc(), ("nmae", "desc"), ["age", "nmae"]):
             with raises_unknown_column("nmae"):

@@ -14,6 +14,7 @@ __all__ = ["IntegrityContract"]
 class IntegrityContract(Contract):
     """Tests of writes that violate a constraint."""
 
+    @requires("constraints")
     async def test_a_duplicate_value_violates_unique(self, repository: Repository) -> None:
         existing = await create_each(repository, {"id": 1, "email": "a"}, {"id": 2, "email": "b"})
 
@@ -24,6 +25,7 @@ class IntegrityContract(Contract):
 
         assert await fetch_sorted(repository) == existing
 
+    @requires("constraints")
     async def test_a_duplicate_key_violates_unique(self, repository: Repository) -> None:
         existing = await create_each(repository, {"id": 1, "name": "a"}, {"id": 2, "name": "b"})
 
@@ -39,6 +41,7 @@ class IntegrityContract(Contract):
 
         assert len(await fetch_all(repository)) == 2
 
+    @requires("constraints")
     async def test_null_violates_not_null(self, repository: Repository) -> None:
         existing = await repository.create({"id": 1})
 
@@ -49,6 +52,7 @@ class IntegrityContract(Contract):
 
         assert await fetch_all(repository) == existing
 
+    @requires("constraints")
     async def test_a_value_out_of_bounds_violates_check(self, repository: Repository) -> None:
         existing = await repository.create({"id": 1})
 
@@ -59,6 +63,7 @@ class IntegrityContract(Contract):
 
         assert await fetch_all(repository) == existing
 
+    @requires("constraints")
     async def test_an_integrity_error_contains_no_values(self, repository: Repository) -> None:
         await repository.create({"email": "secret"})
 

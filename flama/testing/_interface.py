@@ -4,13 +4,28 @@ import collections.abc
 import types
 import typing as t
 
-__all__ = ["Record", "Records", "Repository", "Worker"]
+__all__ = ["Record", "RecordIterator", "Records", "Repository", "Worker"]
 
 _T = t.TypeVar("_T")
 
 Record: t.TypeAlias = dict[str, t.Any]
 Records: t.TypeAlias = list[Record]
 _Verb: t.TypeAlias = collections.abc.Callable[..., collections.abc.Awaitable[_T]]
+
+
+class RecordIterator(collections.abc.AsyncIterable[Record], t.Protocol):
+    """The iterator that ``list`` returns; ``all`` need only exist where portable verbs are declared."""
+
+    def __aiter__(self) -> collections.abc.AsyncIterator[Record]: ...
+
+    def __anext__(self) -> collections.abc.Awaitable[Record]: ...
+
+    async def aclose(self) -> None:
+        """Close it before its end."""
+
+    async def all(self) -> Records:
+        """Return all records."""
+        ...
 
 
 class Repository(t.Protocol):
@@ -20,10 +35,12 @@ class Repository(t.Protocol):
     """
 
     create: _Verb[Records]
+    create_one: _Verb[Record]
+    create_many: _Verb[Records]
     retrieve: _Verb[Record]
     update: _Verb[Records]
     delete: _Verb[object]
-    list: collections.abc.Callable[..., collections.abc.AsyncIterator[Record]]
+    list: collections.abc.Callable[..., "RecordIterator"]
     drop: _Verb[int]
     get: _Verb[Record | None]
     first: _Verb[Record | None]

@@ -68,7 +68,7 @@ class KeysetContract(Contract):
         assert await fetch_names(repository, F.points == 2, order_by="age", after=b) == "a"
         assert await fetch_names(repository, F.points == 0, order_by="age", after=b, limit=1) == "c"
 
-    @requires("keyset")
+    @requires("schema", "keyset")
     @pytest.mark.parametrize("place", [{}, {"name": "a"}, {"id": [1]}, {"id": "\ud800"}], ids=ascii)
     @pytest.mark.parametrize("side", ["after", "before"])
     async def test_an_invalid_page_boundary_is_rejected(self, repository: Repository, side: str, place: Record) -> None:

@@ -57,7 +57,7 @@ class ListContract(Contract):
         await repository.create(*({"points": n} for n in range(600)))
 
         async for record in repository.list():
-            assert record["name"] == "unnamed"
+            assert record["points"] in range(600)
             break
         await repository.create({"points": 600})
 
@@ -84,9 +84,9 @@ class ListContract(Contract):
             if record["points"] % 100 == 0:
                 await repository.update({"note": "hundred"}, id=record["id"])
 
-        assert sum(record["note"] == "hundred" for record in await fetch_all(repository)) == 6
+        assert sum(record.get("note") == "hundred" for record in await fetch_all(repository)) == 6
 
-    @requires("bulk_create")
+    @requires("constraints", "bulk_create")
     async def test_an_iteration_continues_after_a_rejected_write(self, repository: Repository) -> None:
         await repository.create(*({"points": n} for n in range(600)))
 

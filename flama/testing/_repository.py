@@ -9,6 +9,7 @@ from flama.testing._integrity import IntegrityContract
 from flama.testing._keyset import KeysetContract
 from flama.testing._list import ListContract
 from flama.testing._ordering import OrderingContract
+from flama.testing._portable import PortableContract
 from flama.testing._retrieve import RetrieveContract
 from flama.testing._update import UpdateContract
 from flama.testing._upsert import UpsertContract
@@ -31,6 +32,7 @@ class RepositoryContract(
     KeysetContract,
     CompositeKeyContract,
     UpsertContract,
+    PortableContract,
 ):
     """Tests that a repository passes, for the capabilities that a subclass declares; other tests are skipped.
 

@@ -71,7 +71,7 @@ class UpdateContract(Contract):
         assert {record["note"] for record in await fetch_all(repository)} == {"x"}
         assert len(await repository.update({})) == 4
 
-    @requires("filters")
+    @requires("constraints", "filters")
     async def test_update_changes_all_records_or_none(self, repository: Repository) -> None:
         existing = await create_each(repository, *({"id": n, "email": f"{n}"} for n in range(1, 4)))
 

@@ -61,6 +61,7 @@ _MISMATCHED: t.Final = (
 class ValueContract(Contract):
     """Tests of values that a field may be unable to store."""
 
+    @requires("schema")
     @pytest.mark.parametrize(("field", "value"), _ODD_VALUES)
     async def test_create_stores_an_odd_value_exactly_or_rejects_it(
         self, repository: Repository, field: str, value: t.Any
@@ -73,6 +74,7 @@ class ValueContract(Contract):
         assert [record[field] for record in created] in ([], [value])
         assert await fetch_all(repository) == created
 
+    @requires("schema")
     @pytest.mark.parametrize(("field", "value"), _ODD_VALUES)
     async def test_update_stores_an_odd_value_exactly_or_rejects_it(
         self, repository: Repository, field: str, value: t.Any
@@ -85,6 +87,7 @@ class ValueContract(Contract):
         assert updated in (created, [{**created[0], field: value}])
         assert await fetch_all(repository) == updated
 
+    @requires("schema")
     async def test_an_invalid_data_error_names_the_resource(self, repository: Repository) -> None:
         with pytest.raises(exceptions.InvalidDataError) as caught:
             await repository.create({"points": 10**40})
@@ -149,7 +152,7 @@ class ValueContract(Contract):
         with contextlib.suppress(exceptions.InvalidDataError):
             assert await fetch_all(repository, query.compare("name", operator, text)) == []
 
-    @requires("conditions")
+    @requires("schema", "conditions")
     @pytest.mark.parametrize("operator", ["contains", "istartswith", "like"])
     async def test_a_pattern_with_nul_is_rejected(self, repository: Repository, operator: str) -> None:
         await repository.create({"id": 1, "name": "x"})
@@ -194,7 +197,7 @@ class ValueContract(Contract):
         with pytest.raises(exceptions.InvalidDataError):
             await fetch_all(repository, **{side: {"id": "1x"}})
 
-    @requires("filters")
+    @requires("schema", "filters")
     @pytest.mark.parametrize("verb", CALLS)
     async def test_a_filter_by_a_collection_is_rejected(self, repository: Repository, verb: str) -> None:
         existing = await repository.create({"id": 1, "age": 30})

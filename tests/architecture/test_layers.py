@@ -12,7 +12,7 @@ LAYERS = (
     {"_annotations"},
     {"_distribution", "_lazy", "_moments", "_numbers", "_semaphore", "_timeouts", "exceptions", "types"},
     {"_request_context", "_shielding", "concurrency", "modules", "query", "retry", "schemas"},
-    {"background", "http", "injection"},
+    {"background", "http", "injection", "policies"},
     {"client", "memory", "rest", "sqlalchemy"},
     {"pagination"},
     {"ddd", "middleware", "routing"},
@@ -24,16 +24,17 @@ LAYERS = (
 # The same within a room that is divided.
 DIVIDED = {
     "flama.sqlalchemy": (
-        {"_constraints", "_dialects", "_events", "_stale", "metadata", "versions"},
-        {"errors", "pool", "sql", "stamps"},
-        {"drivers", "scopes", "sqlite"},
+        {"_constraints", "_dialects", "_events", "_stale", "metadata"},
+        {"errors", "pool", "sql"},
+        {"drivers", "sqlite"},
         {"_transaction_options", "replicas"},
         {"module"},
         {""},
     ),
     "flama.ddd.repositories": (
-        {"_deferred", "base"},
-        {"_typed"},
+        {"_deferred", "_typed"},
+        {"base"},
+        {"_table"},
         {"http", "sqlalchemy"},
         {"memory"},
         {""},

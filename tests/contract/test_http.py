@@ -5,7 +5,7 @@ import pytest
 
 from flama import Flama
 from flama.client import ASGITransport, Client
-from flama.ddd import HTTPWorker, MemoryWorker, WorkerComponent
+from flama.ddd import HTTPWorker, MemoryWorker, Select, WorkerComponent
 from flama.ddd.repositories.http import HTTPResourceRepository
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
@@ -21,11 +21,10 @@ class Listing(HTTPResourceRepository):
     """A repository that returns lists as those of tables do: it always calls the bulk operations."""
 
     async def create(self, *data):
-        return await self._request_records("create_many", [*data])
+        return self._read(await self._send("create_many", self._rows(data)))
 
     async def update(self, data, *clauses, max_affected=None, **filters):
-        question = self._build_query(clauses, filters)
-        return await self._request_records("update_where", data, question.to_params(max_affected))
+        return self._read(await self._update(Select("update", clauses, filters), data, max_affected))
 
 
 class Members(Listing):

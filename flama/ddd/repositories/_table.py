@@ -1,4 +1,4 @@
-"""What repositories of a table have in common: the policies of their records."""
+"""Repositories of a table, whose records have policies."""
 
 import collections.abc
 import copy
@@ -23,6 +23,7 @@ class TableRepository(CRUDRepository[Record]):
     A backend implements ``_values``, and sets ``_policies`` when the repository is made.
     """
 
+    supports_locks = True
     _table: t.ClassVar[t.Any]
     _version: t.ClassVar[str | None] = None
     _created_at: t.ClassVar[str | None] = None

@@ -9,16 +9,19 @@ from flama import exceptions
 from flama.ddd.repositories._deferred import DeferredQuery, Places, RecordIterator
 from flama.ddd.repositories._typed import Record, TypedRepository
 from flama.query import Field, Lock, Order, Query, Select
+from flama.query.select import check_natural
 
 __all__ = [
     "AbstractRepository",
     "BaseRepository",
     "CRUDRepository",
     "Data",
+    "FetchedRecords",
     "Keyed",
     "Names",
     "OrderBy",
     "RecordIterator",
+    "field_names",
 ]
 
 Data: t.TypeAlias = collections.abc.Mapping[str, t.Any]
@@ -75,15 +78,20 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
     Records are dictionaries, or instances of the type in brackets: ``CRUDRepository[User]``. ``fields`` limits a read
     to these fields and returns dictionaries. ``lock`` locks the records that are read until the unit of work ends.
 
-    A backend implements hooks. ``_fetch`` is enough to read, ``_insert``, ``_update`` and ``_delete`` to write; a
-    backend overrides the others where it can do better than by these. Hooks take and return records as dictionaries.
+    A backend implements hooks: ``_fetch`` is enough to read, ``_insert``, ``_update`` and ``_delete`` to write. It
+    overrides the others where it can do better than by these. Hooks take and return records as dictionaries, and
+    :meth:`_apply` selects from records for a backend that can't do it by itself. ``_key`` names the field, or the
+    fields, that identify a record, ``_resource_name`` is the name in errors.
 
     :raises IntegrityError: a constraint rejects a write; nothing of it is stored.
     :raises InvalidDataError: a value, a clause or an option is invalid for the backend.
     """
 
-    _resource_name: str = "record"
-    """The name in errors."""
+    supports_locks: t.ClassVar[bool] = False
+    """Whether ``lock`` locks records until the unit of work ends."""
+
+    _resource_name: str = "record"  # in errors
+    _key: t.ClassVar[str | tuple[str, ...] | None] = None  # the field, or fields, that identify a record
 
     async def create(self, *records: Record | Data) -> builtins.list[Record]:
         """Insert records, all or none, and return them as stored, in order.
@@ -316,11 +324,16 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     def _rows(self, records: collections.abc.Iterable[t.Any]) -> _Rows:
         """Return new records as they are inserted."""
-        return [self._data(record) for record in records]
+        return [self._check_mapping(self._data(record)) for record in records]
 
     def _changes(self, data: t.Any, filters: dict[str, t.Any]) -> tuple[Data, dict[str, t.Any]]:
         """Return changes as they are written, and the filters of the records that they are for."""
-        return self._data(data, changes=True), filters
+        return self._check_mapping(self._data(data, changes=True)), filters
+
+    def _check_mapping(self, data: t.Any) -> Data:
+        if isinstance(data, collections.abc.Mapping):
+            return data
+        raise exceptions.InvalidDataError(resource=self._resource_name, detail=f"a record is a mapping, not {data!r}")
 
     async def _fetch(self, select: Select) -> builtins.list[_Record]:
         """Return the records that a query selects."""
@@ -389,6 +402,29 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
         """Return the key by which a query selects one record, for errors; None if it is anything else."""
         return next(iter(select.filters.values())) if len(select.filters) == 1 and not select.clauses else None
 
+    def _apply(
+        self, select: Select, records: collections.abc.Iterable[_Record], max_affected: int | None = None
+    ) -> builtins.list[_Record]:
+        """Return those of the records that a query selects: the same objects, unless it names fields.
+
+        :raises InvalidDataError: the query has a lock, a clause that isn't made by ``F``, or an invalid order.
+        :raises MultipleRecordsError: they are more than ``max_affected``.
+        """
+        if select.lock is not None and not self.supports_locks:
+            raise exceptions.InvalidDataError(resource=self._resource_name, detail="its records can't be locked")
+        key = (self._key,) if isinstance(self._key, str) else self._key or ()
+        try:
+            most = check_natural("max_affected", max_affected)
+            found = select.apply(records, key)
+        except (LookupError, TypeError, ValueError) as error:
+            raise exceptions.InvalidDataError(resource=self._resource_name, detail=str(error)) from error
+        if most is not None and len(found) > most:
+            detail = f"more than {most} match: none is changed"
+            raise exceptions.MultipleRecordsError(resource=self._resource_name, detail=detail)
+        if select.fields is None:
+            return found
+        return [{name: record.get(name) for name in field_names(select.fields)} for record in found]
+
     def _records_of(self, found: builtins.list[_Record], select: Select) -> builtins.list[t.Any]:
         return self._read(found) if select.fields is None else found
 
@@ -402,6 +438,13 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     def _unsupported(self, what: str) -> exceptions.ApplicationError:
         return exceptions.ApplicationError(f"{type(self).__name__} can't {what}: its backend doesn't implement that")
+
+
+def field_names(fields: Names) -> builtins.list[str]:
+    """Return the names of one field, or of several."""
+    if isinstance(fields, str) or not isinstance(fields, collections.abc.Iterable):
+        fields = (fields,)
+    return [each if isinstance(each, str) else str(each.key) for each in fields]
 
 
 class FetchedRecords(RecordIterator[t.Any]):

@@ -72,7 +72,7 @@ class QueryBuilder:
 
     def _encoded(self, places: collections.abc.Iterable[query.Condition]) -> _Pairs:
         try:
-            equal = [_equal(name, value) for name, value in self._filters.items()]
+            equal = [query.equals(name, value) for name, value in self._filters.items()]
             return wire.encode([*self._clauses, *equal, *places])
         except (TypeError, ValueError) as error:
             raise InvalidDataError(resource=self._resource, detail=str(error)) from error
@@ -94,7 +94,7 @@ def _single_id(
     match clauses:
         case [id] if not filters and (type(id) in PLAIN_IDS or not _is_clause(id)):
             return True, id
-        case [] if filters.keys() in ({"id"}, {key}):
+        case [] if len(filters) == 1 and next(iter(filters)) in ("id", key):
             return True, next(iter(filters.values()))
     return False, None
 
@@ -102,7 +102,3 @@ def _single_id(
 def _is_clause(value: t.Any) -> bool:
     """Return whether the value is a condition of ``F`` or, judged by its attributes, of SQLAlchemy, and not an id."""
     return isinstance(value, _MADE) or any(hasattr(value, name) for name in _SQL)
-
-
-def _equal(name: str, value: t.Any) -> query.Condition:
-    return query.compare(name, "isnull") if value is None else query.compare(name, "eq", value)

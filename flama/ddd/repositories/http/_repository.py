@@ -11,7 +11,7 @@ from flama._numbers import read_infinite
 from flama.client import Client
 from flama.ddd.repositories._deferred import RecordIterator
 from flama.ddd.repositories._typed import Record, required_fields, row_adapter
-from flama.ddd.repositories.base import BaseRepository, CRUDRepository, Data, Names, OrderBy
+from flama.ddd.repositories.base import BaseRepository, CRUDRepository, Data, Names, OrderBy, field_names
 from flama.ddd.repositories.http._iteration import ArrivingRecords, RemoteQuery, iter_pages, iter_stream, reverse
 from flama.ddd.repositories.http._manager import HTTPResourceManager, check_resource, last_segment
 from flama.ddd.repositories.http._query_builder import PLAIN_IDS, QueryBuilder, check_non_negative_int
@@ -397,13 +397,7 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
 
 def _field_params(*parameters: tuple[str, Names | None]) -> _Pairs:
     """Return the parameters whose value is a list of fields, without those that are None."""
-    return [(name, ordering.names(_field_names(fields))) for name, fields in parameters if fields is not None]
-
-
-def _field_names(fields: Names) -> builtins.list[str]:
-    if isinstance(fields, str) or not isinstance(fields, collections.abc.Iterable):
-        fields = (fields,)
-    return [each if isinstance(each, str) else str(each.key) for each in fields]
+    return [(name, ordering.names(field_names(fields))) for name, fields in parameters if fields is not None]
 
 
 def _split_update_args(clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[t.Any, tuple[t.Any, ...]]:

@@ -22,7 +22,7 @@ from flama.memory.schema import Row, any_key, anything
 from flama.policies import Columns, Policies
 from flama.query import Condition, Lock, Select
 
-__all__ = ["MemoryRepository"]
+__all__ = ["ClassConfig", "MemoryRepository"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Rows: t.TypeAlias = collections.abc.Sequence[Data]
@@ -58,7 +58,6 @@ class MemoryRepository(TableRepository[Record]):
 
     _backend = MemoryWorker
     _table: t.ClassVar[t.Any] = None
-    _key: t.ClassVar[str | tuple[str, ...] | None] = None
     _name: t.ClassVar[str | None] = None
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
@@ -213,7 +212,7 @@ class MemoryRepository(TableRepository[Record]):
 
 
 class ClassConfig(t.NamedTuple):
-    """What a repository class declares: row adapter, table, the types of its columns as far as known, and policies."""
+    """The declarations of a repository class: row adapter, table, known types of its columns, and policies."""
 
     adapter: t.Any
     schema: Table

@@ -1,4 +1,4 @@
-"""Repositories in memory of SQLAlchemy tables, which are read only where there are any."""
+"""Repositories in memory of SQLAlchemy tables."""
 
 import functools
 import typing as t
@@ -16,7 +16,7 @@ __all__ = ["class_config"]
 
 @functools.lru_cache(1000)
 def class_config(table: sa.Table, record: t.Any, names: policies.Declaration) -> ClassConfig:
-    """Return what a repository of a table declares.
+    """Return the declarations of a repository class with a table.
 
     :raises ApplicationError: one of the names is not a column of the table.
     """
