@@ -4,6 +4,8 @@ import collections.abc
 import types
 import typing as t
 
+import msgspec
+
 from flama.query.conditions import Condition, equals
 from flama.query.keyset import after, before
 from flama.query.ordering import in_order, orders, reverse
@@ -22,7 +24,7 @@ _R = t.TypeVar("_R", bound=collections.abc.Mapping[str, t.Any])
 _NO_FILTERS: t.Final[collections.abc.Mapping[str, t.Any]] = types.MappingProxyType({})
 
 
-class Select(t.NamedTuple):
+class Select(msgspec.Struct, frozen=True):
     """The records that a call of a repository selects: which, in what order, which slice, which fields, which lock.
 
     ``clauses`` are conditions of ``F``, or whatever else the backend reads; ``filters`` are names of fields and the
@@ -57,11 +59,15 @@ class Select(t.NamedTuple):
         """Whether it is the last records before another one, which are read in reverse."""
         return self.before is not None and self.after is None and self.limit is not None
 
-    def slice(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> "Select":
+    def replace(self, **changes: t.Any) -> t.Self:
+        """Return a query with other values for some attributes."""
+        return msgspec.structs.replace(self, **changes)
+
+    def slice(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> t.Self:
         """Return a query of at most ``limit`` of its records, after an offset, or next to a record's position."""
         left = limit if self.limit is None else min(limit, max(0, self.limit - offset))
         start = (self.offset or 0) + offset
-        return self._replace(limit=left, offset=start or None, after=after, before=before)
+        return self.replace(limit=left, offset=start or None, after=after, before=before)
 
     def apply(self, records: collections.abc.Iterable[_R], key: collections.abc.Sequence[str] = ()) -> list[_R]:
         """Return those of the records that it selects, in its order and slice; ``key`` breaks ties.

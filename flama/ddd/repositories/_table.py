@@ -84,7 +84,7 @@ class TableRepository(CRUDRepository[Record]):
         if version is None or version not in select.filters:
             return
         same = Select(None, (), select.without(version))
-        id = self._identity(select._replace(filters=same.filters))
+        id = self._identity(select.replace(filters=same.filters))
         if id is not None and await self._exists(same):
             detail = f"it isn't of version {select.filters[version]} any more"
             raise exceptions.ConflictError(resource=self._resource_name, id=id, detail=detail)

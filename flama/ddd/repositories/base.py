@@ -80,8 +80,8 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     A backend implements hooks: ``_fetch`` is enough to read, ``_insert``, ``_update`` and ``_delete`` to write. It
     overrides the others where it can do better than by these. Hooks take and return records as dictionaries, and
-    :meth:`_apply` selects from records for a backend that can't do it by itself. ``_key`` names the field, or the
-    fields, that identify a record, ``_resource_name`` is the name in errors.
+    :meth:`_apply` selects from records for a backend that can't do it by itself. ``_key_fields`` are
+    the fields that identify a record, ``_resource_name`` is the name in errors.
 
     :raises IntegrityError: a constraint rejects a write; nothing of it is stored.
     :raises InvalidDataError: a value, a clause or an option is invalid for the backend.
@@ -91,7 +91,7 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
     """Whether ``lock`` locks records until the unit of work ends."""
 
     _resource_name: str = "record"  # in errors
-    _key: t.ClassVar[str | tuple[str, ...] | None] = None  # the field, or fields, that identify a record
+    _key_fields: t.ClassVar[tuple[str, ...]] = ("id",)  # they identify a record
 
     async def create(self, *records: Record | Data) -> builtins.list[Record]:
         """Insert records, all or none, and return them as stored, in order.
@@ -99,16 +99,18 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
         Records may have different fields. An absent field has its default; a field with None is null. None as a primary
         key means that it is not assigned yet. ``{}`` is a record of defaults.
         """
-        return await self._create(records)
+        rows = self._rows(records)
+        return self._read(await self._insert(rows)) if rows else []
 
     async def create_one(self, record: Record | Data) -> Record:
         """Insert a record and return it as stored."""
-        (stored,) = await self._create((record,))
+        (stored,) = self._read(await self._insert(self._rows((record,))))
         return stored
 
     async def create_many(self, records: collections.abc.Iterable[Record | Data]) -> builtins.list[Record]:
         """Insert records, all or none, and return them as stored, in order."""
-        return await self._create(records)
+        rows = self._rows(records)
+        return self._read(await self._insert(rows)) if rows else []
 
     @t.overload
     async def retrieve(
@@ -126,9 +128,9 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
         """
         select = Select("retrieve", clauses, filters, fields=fields, lock=lock)
         found = await self._find(select)
-        if not found:
-            raise self._error(exceptions.NotFoundError, select)
-        return self._only(found, select)
+        if len(found) != 1:
+            raise self._error(exceptions.MultipleRecordsError if found else exceptions.NotFoundError, select)
+        return self._read(found)[0] if fields is None else found[0]
 
     @t.overload
     async def get(
@@ -147,7 +149,9 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
         """
         select = Select("get", clauses, filters, fields=fields, lock=lock)
         found = await self._find(select)
-        return self._only(found, select) if found else None
+        if len(found) > 1:
+            raise self._error(exceptions.MultipleRecordsError, select)
+        return self._records_of(found, select)[0] if found else None
 
     @t.overload
     async def first(
@@ -318,10 +322,6 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
         """
         return await self._delete(Select("drop", clauses, filters), max_affected)
 
-    async def _create(self, records: collections.abc.Iterable[Record | Data]) -> builtins.list[Record]:
-        rows = self._rows(records)
-        return self._read(await self._insert(rows)) if rows else []
-
     def _rows(self, records: collections.abc.Iterable[t.Any]) -> _Rows:
         """Return new records as they are inserted."""
         return [self._check_mapping(self._data(record)) for record in records]
@@ -341,7 +341,7 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     async def _find(self, select: Select) -> builtins.list[_Record]:
         """Return at most two of the records that match, in any order."""
-        return await self._fetch(select._replace(limit=2))
+        return await self._fetch(select.replace(limit=2))
 
     def _iterate(self, select: Select) -> RecordIterator[t.Any]:
         """Return an iterator over the records that a query selects, which runs it when the first is requested."""
@@ -353,7 +353,7 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     async def _exists(self, select: Select) -> bool:
         """Return whether any record matches."""
-        return bool(await self._fetch(select._replace(limit=1)))
+        return bool(await self._fetch(select.replace(limit=1)))
 
     async def _insert(self, rows: _Rows) -> builtins.list[_Record]:
         """Insert records, all or none, and return them as stored, in order."""
@@ -412,10 +412,9 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
         """
         if select.lock is not None and not self.supports_locks:
             raise exceptions.InvalidDataError(resource=self._resource_name, detail="its records can't be locked")
-        key = (self._key,) if isinstance(self._key, str) else self._key or ()
         try:
             most = check_natural("max_affected", max_affected)
-            found = select.apply(records, key)
+            found = select.apply(records, self._key_fields)
         except (LookupError, TypeError, ValueError) as error:
             raise exceptions.InvalidDataError(resource=self._resource_name, detail=str(error)) from error
         if most is not None and len(found) > most:
@@ -427,11 +426,6 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     def _records_of(self, found: builtins.list[_Record], select: Select) -> builtins.list[t.Any]:
         return self._read(found) if select.fields is None else found
-
-    def _only(self, found: builtins.list[_Record], select: Select) -> t.Any:
-        if len(found) > 1:
-            raise self._error(exceptions.MultipleRecordsError, select)
-        return self._records_of(found, select)[0]
 
     def _error(self, error: type[exceptions.ResourceException], select: Select) -> exceptions.ResourceException:
         return error(resource=self._resource_name, id=self._identity(select))

@@ -135,7 +135,8 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
     async def create(self, *records: Record | Data) -> builtins.list[Record]: ...
     async def create(self, *records: t.Any, data: t.Any = None) -> t.Any:
         """Create a record and return it as stored; or several, all or none, in one request."""
-        stored = await self._create(records if data is None else (*records, data))
+        rows = self._rows(records if data is None else (*records, data))
+        stored = self._read(await self._insert(rows)) if rows else []
         return stored[0] if len(stored) == 1 else stored
 
     @t.overload

@@ -58,6 +58,7 @@ class MemoryRepository(TableRepository[Record]):
 
     _backend = MemoryWorker
     _table: t.ClassVar[t.Any] = None
+    _key: t.ClassVar[str | tuple[str, ...] | None] = None
     _name: t.ClassVar[str | None] = None
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
