@@ -84,13 +84,14 @@ class TableAdapter:
 
     repository: t.Any
     key: str
-    field_types: _FieldTypes
+    name: str
+    field_types: _FieldTypes = dataclasses.field(default_factory=dict[str, t.Any])
     generated: frozenset[str] = frozenset()
 
     async def create(self, rows: builtins.list[_Record]) -> builtins.list[t.Any]:
         """Store the records."""
         rows = self._drop_all_generated(rows)
-        return _require_key(await self.repository.create(*rows), self.key, self.repository._resource_name)
+        return _require_key(await self.repository.create(*rows), self.key, self.name)
 
     async def retrieve(self, id: t.Any, *, lock: bool = False) -> t.Any:
         """Return the record."""
@@ -100,7 +101,7 @@ class TableAdapter:
         """Update the record."""
         found = await self.repository.update(self._drop_generated(data), **{self.key: id}, **filters)
         if not found:
-            raise NotFoundError(resource=self.repository._resource_name, id=id)
+            raise NotFoundError(resource=self.name, id=id)
         return found[0]
 
     async def delete(self, id: t.Any, **filters: t.Any) -> None:
@@ -134,7 +135,7 @@ class TableAdapter:
             known = await self._existing_keys([row[self.key] for row in rows if row.get(self.key) is not None])
             return await self._update_or_create(rows, known, options.get("set"))
         rows = self._drop_all_generated(rows)
-        return _require_key(await self.repository.upsert(*rows, **options), self.key, self.repository._resource_name)
+        return _require_key(await self.repository.upsert(*rows, **options), self.key, self.name)
 
     async def get_or_create(self, row: _Record, **options: t.Any) -> tuple[t.Any, bool]:
         """Return the existing record, or store this one."""
@@ -144,7 +145,7 @@ class TableAdapter:
                 return await self.retrieve(row[self.key]), False
             return (await self._update_or_create([row], known))[0], True
         record, created = await self.repository.get_or_create(self._drop_generated(row), **options)
-        _require_key([record], self.key, self.repository._resource_name)
+        _require_key([record], self.key, self.name)
         return record, created
 
     def stream(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
@@ -172,7 +173,7 @@ class TableAdapter:
         :raises InvalidDataError: a key occurs twice.
         """
         if len(set(ids)) < len(ids):
-            raise InvalidDataError(resource=self.repository._resource_name, detail=f"two records have one {self.key}")
+            raise InvalidDataError(resource=self.name, detail=f"two records have one {self.key}")
         known: set[t.Any] = set()
         for start in range(0, len(ids), _BATCH):
             found = self.repository.list(F[self.key].in_(ids[start : start + _BATCH]), fields=[self.key])
@@ -191,7 +192,7 @@ class TableAdapter:
         new = [row for row in rows if row.get(self.key) not in known]
         if self.key in self.generated and (lost := [row for row in new if row.get(self.key) is not None]):
             detail = f"there is no record with {self.key} {lost[0][self.key]!r}, and the database generates this key"
-            raise InvalidDataError(resource=self.repository._resource_name, detail=detail)
+            raise InvalidDataError(resource=self.name, detail=detail)
         stored = iter(await self.create(new) if new else [])
         return [await self._update_fields(row, names) if row.get(self.key) in known else next(stored) for row in rows]
 

@@ -6,7 +6,7 @@ from flama import types
 from flama.ddd.components import scope_from
 from flama.ddd.workers.base import BaseWorker
 from flama.injection.component import Depends
-from flama.resources.rest import RESTResource
+from flama.resources._spec import ResourceSpec
 from flama.rest.operations import Operation
 from flama.routing.principals import PrincipalKey
 
@@ -16,12 +16,12 @@ OWNER: t.Final = "flama.owner"
 """The key of an ASGI scope that holds the key of the request's principal, for idempotent operations."""
 
 
-def worker_for(resource: type[RESTResource], operation: Operation, worker: type, repository: str) -> t.Any:
+def worker_for(spec: ResourceSpec, operation: Operation, worker: type, repository: str) -> t.Any:
     """Return the annotation that injects the worker of an operation into its handler."""
     annotation: t.Any = worker
-    if resource.scope is not None:
-        annotation = _narrow_scope(annotation, resource.scope, repository)
-    if resource.idempotency and operation.writes:
+    if spec.scope is not None:
+        annotation = _narrow_scope(annotation, spec.scope, repository)
+    if spec.idempotency and operation.writes:
         annotation = _store_owner(annotation)
     return annotation
 

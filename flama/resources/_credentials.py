@@ -19,7 +19,7 @@ def credentials(request: ResourceRequest) -> tuple[t.Any, ...]:
     OpenAPI document declares.
     """
     keys = list(_api_keys(request.scope["app"]))
-    names = {*_HEADERS, *map(str.lower, request.resource.idempotency_headers)}
+    names = {*_HEADERS, *request.spec.idempotency_headers}
     names.update(name.lower() for place, name in keys if place == "header")
     parameters = {name for place, name in keys if place == "query"}
     return (

@@ -86,7 +86,7 @@ def _parse_key(header: str) -> str:
 
 def _id(request: ResourceRequest, key: str) -> str:
     # the caller is part of the key, so that responses are never replayed to other callers
-    parts = (request.resource.name, request.scope.get(OWNER) or credentials(request), key)
+    parts = (request.spec.name, request.scope.get(OWNER) or credentials(request), key)
     return hashlib.blake2b(repr(parts).encode(), digest_size=32).hexdigest()
 
 
@@ -113,7 +113,7 @@ def _to_row(id: str, fingerprint: str, response: http.Response) -> dict[str, t.A
 def _replay(request: ResourceRequest, stored: dict[str, t.Any], fingerprint: str) -> http.Response:
     if stored["request"] != fingerprint:
         detail = f"{idempotency.HEADER} was that of another request"
-        raise exceptions.InvalidDataError(resource=request.resource._called, detail=detail)
+        raise exceptions.InvalidDataError(resource=request.spec.error_name, detail=detail)
     return http.Response(stored["body"], stored["status"], {**stored["headers"], idempotency.REPLAYED: "true"})
 
 

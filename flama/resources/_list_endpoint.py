@@ -16,12 +16,10 @@ _Pairs: t.TypeAlias = list[tuple[str, str]]
 
 async def list_records(request: ResourceRequest) -> http.Response:
     """List a page of the records, or stream them as NDJSON if the request prefers that."""
-    resource, query = request.resource, request.query
+    spec, query = request.spec, request.query
     conditions, order = request.conditions(), _order(request, query)
     style = paging.asked(dict(query))
-    page, bound = pagination.requested(
-        style, request.scope, query, resource.max_page_size, caller_scope=request.scope_key
-    )
+    page, bound = pagination.requested(style, request.scope, query, spec.max_page_size, caller_scope=request.scope_key)
     if accept.is_preferred(request.header("accept"), ndjson.MEDIA_TYPE):
         return await _stream(_streaming.lines(request, conditions, order, page if _is_paged(query) else None))
     async with request.open_unit() as found:
@@ -29,13 +27,13 @@ async def list_records(request: ResourceRequest) -> http.Response:
             part = await pagination.of_query(style, page, found.list(conditions, order), bound)
         except cursors.InvalidCursorError as error:
             raise pagination.refused(error) from error
-    return pagination.answer(style, page, part, query, resource._output.many)
+    return pagination.answer(style, page, part, query, spec.output.many)
 
 
 def _order(request: ResourceRequest, query: _Pairs) -> tuple[Order, ...]:
     try:
-        resource = request.resource
-        return ordering.decode(query, resource._ordering, resource=resource._called) or resource._order
+        spec = request.spec
+        return ordering.decode(query, spec.ordering, resource=spec.error_name) or spec.order_by
     except ValueError as error:
         raise pagination.refused(error) from error
 

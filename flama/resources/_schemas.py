@@ -4,13 +4,19 @@ import collections.abc
 import typing as t
 
 from flama import exceptions, schemas, types
+from flama._annotations import unwrap
 from flama.http import request
 from flama.http.response import finite_json, json
 
-__all__ = ["RequestSchema", "ResponseSchema", "TableRequestSchema"]
+__all__ = ["RequestSchema", "ResponseSchema", "TableRequestSchema", "annotations"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Encode: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
+
+
+def annotations(schema: t.Any) -> dict[str, t.Any]:
+    """Return the annotations of a schema's fields, without aliases of types."""
+    return {name: unwrap(annotation) for name, annotation in t.get_type_hints(schema).items()}
 
 
 class RequestSchema:
@@ -205,6 +211,11 @@ class ResponseSchema:
         else:
             self.one = self._encode_one
             self.many = self._encode_many
+
+    @property
+    def annotations(self) -> dict[str, t.Any]:
+        """The annotations of the fields of records in responses."""
+        return {name: kind for name, kind in annotations(self.schema).items() if schemas.answers(self.schema, name)}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -1,62 +1,101 @@
-"""Schemas, keys, filters of a resource, derived from a SQL table."""
+"""The specification of a resource of a SQL table: schemas, key and filters are derived from it."""
 
 import collections.abc
 import datetime
+import functools
+import inspect
 import typing as t
 
 import sqlalchemy as sa
 import typing_extensions as te
 
+from flama import schemas
 from flama._moments import has_offset
+from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.exceptions import (
     ResourceModelInvalid,
     ResourcePrimaryKeyInvalid,
     ResourcePrimaryKeyNotFound,
     ValidationError,
 )
+from flama.resources._adapters import TableAdapter
 from flama.resources._column_types import ColumnType, column_type
-from flama.resources._keys import IDS, PrimaryKey
 from flama.resources._scalars import may_be_infinite
+from flama.resources._schemas import RequestSchema, ResponseSchema, TableRequestSchema, annotations
+from flama.resources._spec import KEY_TYPES, ResourceSpec
+from flama.resources.resource import Resource
 from flama.rest import filters
+from flama.rest.operations import OPERATIONS
 from flama.schemas.adapter import invalid
 from flama.sqlalchemy._dialects import has_moments, has_zone
 from flama.sqlalchemy.sql._nulls import holds_json
 from flama.sqlalchemy.sql._table_info import generated_columns, python_type, python_types, unique_columns
 
-__all__ = [
-    "check_offsets",
-    "encoders",
-    "filterable_fields",
-    "float_columns",
-    "generated_columns",
-    "input_schema",
-    "is_finite",
-    "key",
-    "keysets",
-    "output_schema",
-    "required_fields",
-    "reset_values",
-    "unique_columns",
-]
+__all__ = ["compile_table"]
 
-_PLACES: t.Final = frozenset((*IDS, bool))  # types whose values are totally ordered
+_PLACES: t.Final = frozenset((*KEY_TYPES, bool))  # types whose values are totally ordered
 _MOMENTS: t.Final = (datetime.datetime, datetime.time)
+_MANAGED_COLUMNS: t.Final = ("_version", "_created_at", "_updated_at", "_deleted_at")
+"""The attributes that name the columns a repository sets by itself."""
 
 
-def key(owner: str, table: t.Any) -> PrimaryKey:
-    """Return the key of a resource's table.
+def compile_table(
+    owner: type[Resource],
+    table: t.Any,
+    repository: t.Any,
+    request_schema: t.Any,
+    response_schema: t.Any,
+    *,
+    stream_snapshot: bool,
+) -> ResourceSpec:
+    """Return the specification of a resource of this table, of its own schemas or of derived ones.
 
-    :raises ResourceModelInvalid: ``table`` is no table.
+    :raises ResourceModelInvalid: ``table`` is no table, or a column's type has no known JSON form.
     :raises ResourcePrimaryKeyNotFound: the table has no primary key.
     :raises ResourcePrimaryKeyInvalid: the primary key has several columns, or a type that a path can't hold.
     """
+    name = owner.__name__
+    key, key_type = _key(name, table)
+    repository = repository or _make_repository(owner, table)
+    generated = generated_columns(table)
+    output = _output(name, table) if response_schema is None else ResponseSchema(response_schema)
+    names = (*output.names, key)
+    input = (
+        _input(name, table, key, names, _managed_columns(repository) | generated)
+        if request_schema is None
+        else RequestSchema(request_schema, table.name, names, _offset_check(table))
+    )
+    return ResourceSpec(
+        name=owner.name,
+        title=name,
+        error_name=table.name,
+        table=table,
+        repository=repository,
+        backend=repository._backend,
+        operations=frozenset(OPERATIONS),
+        records=functools.partial(TableAdapter, key=key, name=table.name, generated=generated),
+        key=key,
+        key_type=key_type,
+        version=getattr(repository, "_version", None),
+        input=input,
+        output=output,
+        updatable=tuple(each for each in annotations(input.schema) if each not in generated),
+        unique=unique_columns(table),
+        floats=_float_columns(table) if response_schema is None else (),
+        filters=_filterable_fields(table, output.annotations),
+        batch_orders=() if stream_snapshot or not _can_seek(repository, key) else _indexed_orders(table),
+    )
+
+
+def _key(owner: str, table: t.Any) -> tuple[str, t.Any]:
+    """Return the key of a table, and its type."""
     if not isinstance(table, sa.Table):
         raise ResourceModelInvalid(f"{owner} has the model {table!r}, which is no sqlalchemy.Table")
     match list(table.primary_key.columns):
         case []:
             raise ResourcePrimaryKeyNotFound(f"{owner}: table '{table.name}' has no primary key")
-        case [column] if (kind := python_types(table).get(column.key)) in IDS:
-            return PrimaryKey(column.key, kind)
+        case [column] if (kind := python_types(table).get(column.key)) in KEY_TYPES:
+            return column.key, kind
         case columns:
             what = ", ".join(f"{column.key} {column.type!r}" for column in columns)
             raise ResourcePrimaryKeyInvalid(
@@ -64,7 +103,45 @@ def key(owner: str, table: t.Any) -> PrimaryKey:
             )
 
 
-def filterable_fields(table: sa.Table, names: collections.abc.Container[str]) -> dict[str, filters.Filterable]:
+def _make_repository(owner: type, table: sa.Table) -> t.Any:
+    body = {"_table": table, "__module__": owner.__module__}
+    return type(f"{owner.__name__}Repository", (SQLAlchemyTableRepository,), body)
+
+
+def _can_seek(repository: t.Any, key: str) -> bool:
+    """Whether a repository can list the records after another one: they have their key, and lists accept a start."""
+    record = getattr(repository, "_record", dict)
+    has_key = not schemas.is_model(record) or key in annotations(record)
+    return has_key and not inspect.isasyncgenfunction(repository.list)
+
+
+def _managed_columns(repository: t.Any) -> frozenset[str]:
+    """Return the columns that a repository sets by itself."""
+    columns = (getattr(repository, name, None) for name in _MANAGED_COLUMNS)
+    return frozenset(column for column in columns if column is not None)
+
+
+def _output(owner: str, table: sa.Table) -> ResponseSchema:
+    is_finite = not any(may_be_infinite(column.type) for column in table.columns)
+    return ResponseSchema(_output_schema(owner, table), _encoders(table), is_finite=is_finite)
+
+
+def _input(
+    owner: str, table: sa.Table, key: str, names: collections.abc.Iterable[str], managed: frozenset[str]
+) -> TableRequestSchema:
+    return TableRequestSchema(
+        _input_schema(f"{owner}Input", table, managed),
+        # a generated key is accepted: it identifies an existing record
+        _input_schema(f"{owner}Input", table, managed - {key}, nulls=True),
+        table.name,
+        names,
+        key=key,
+        resets=_reset_values(table, managed),
+        required=[name for name, column in table.columns.items() if name not in managed and not _is_optional(column)],
+    )
+
+
+def _filterable_fields(table: sa.Table, names: collections.abc.Container[str]) -> dict[str, filters.Filterable]:
     """Return the columns that records can be filtered by, each with all operators of its type."""
     kinds = {key: column_type(column.type) for key, column in table.columns.items() if key in names}
     found = {key: kind.filterable for key, kind in kinds.items() if kind is not None and kind.filterable is not None}
@@ -72,13 +149,13 @@ def filterable_fields(table: sa.Table, names: collections.abc.Container[str]) ->
     return {**found, **dict.fromkeys(sorted(nullable - found.keys()), filters.NULLABLE)}
 
 
-def encoders(table: sa.Table) -> dict[str, collections.abc.Callable[[t.Any], t.Any]]:
+def _encoders(table: sa.Table) -> dict[str, collections.abc.Callable[[t.Any], t.Any]]:
     """Return, by column, the functions that convert values JSON can't represent."""
     found = {key: column_type(column.type) for key, column in table.columns.items()}
     return {key: kind.encode for key, kind in found.items() if kind is not None and kind.encode is not None}
 
 
-def output_schema(name: str, table: sa.Table) -> t.Any:
+def _output_schema(name: str, table: sa.Table) -> t.Any:
     """Return the schema of a table's records in responses.
 
     :raises ResourceModelInvalid: a column's type has no known JSON form.
@@ -89,7 +166,7 @@ def output_schema(name: str, table: sa.Table) -> t.Any:
     return _schema(name, found)
 
 
-def input_schema(
+def _input_schema(
     name: str, table: sa.Table, without: collections.abc.Container[str] = (), *, nulls: bool = False
 ) -> t.Any:
     """Return the schema of a table's records in requests; columns with a default are optional.
@@ -106,12 +183,7 @@ def input_schema(
     )  # resources refuse unknown fields themselves
 
 
-def required_fields(table: sa.Table, without: collections.abc.Container[str] = ()) -> list[str]:
-    """Return the fields that requests must have: those without a default that aren't nullable."""
-    return [key for key, column in table.columns.items() if key not in without and not _is_optional(column)]
-
-
-def reset_values(table: sa.Table, without: collections.abc.Container[str] = ()) -> dict[str, t.Any]:
+def _reset_values(table: sa.Table, without: collections.abc.Container[str] = ()) -> dict[str, t.Any]:
     """Return, by field, the value that a replaced record gets for a missing field: the column's default, or null.
 
     Fields with a default that only the database knows are left out.
@@ -128,7 +200,7 @@ def reset_values(table: sa.Table, without: collections.abc.Container[str] = ()) 
     return found
 
 
-def check_offsets(table: sa.Table) -> collections.abc.Callable[[dict[str, t.Any]], None]:
+def _offset_check(table: sa.Table) -> collections.abc.Callable[[dict[str, t.Any]], None]:
     """Return a check that the dates and times of a record have a UTC offset where their columns have a time zone.
 
     The check raises :class:`ValidationError`.
@@ -144,17 +216,12 @@ def check_offsets(table: sa.Table) -> collections.abc.Callable[[dict[str, t.Any]
     return check
 
 
-def float_columns(table: sa.Table) -> tuple[str, ...]:
+def _float_columns(table: sa.Table) -> tuple[str, ...]:
     """Return the float columns, whose NaN and infinities are spelled as text in responses."""
     return tuple(key for key, column in table.columns.items() if python_type(column.type) is float)
 
 
-def is_finite(table: sa.Table) -> bool:
-    """Whether no column of a table may hold NaN or an infinity."""
-    return not any(may_be_infinite(column.type) for column in table.columns)
-
-
-def keysets(table: sa.Table) -> frozenset[tuple[str, ...]]:
+def _indexed_orders(table: sa.Table) -> frozenset[tuple[str, ...]]:
     """Return the orders by which a table can be read in batches: the prefixes of its indexes.
 
     Without an index, each batch would sort all records. Columns must be totally ordered by their values: floats and

@@ -53,17 +53,21 @@ class CRUDResource(RESTResource, abstract=True):
 
     without: t.ClassVar[collections.abc.Collection[str]] = ()
 
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: t.Any) -> None:
+        super().__init_subclass__(abstract=abstract, **kwargs)
+        if not abstract:
+            cls._check_operations()
+
     @classmethod
-    def _declare(cls) -> None:
-        super()._declare()
+    def _check_operations(cls) -> None:
         if unknown := [name for name in cls.without if name not in OPERATIONS]:
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__} is without {unknown}: the operations are {', '.join(OPERATIONS)}"
             )
-        is_listed = cls._table is not None and "list" not in cls.without and not hasattr(cls, "list")
-        if is_listed and not schemas.answers(cls._output.schema, cls._id.name):
+        is_listed = cls.spec.table is not None and "list" not in cls.without and not hasattr(cls, "list")
+        if is_listed and not schemas.answers(cls.spec.output.schema, cls.spec.key):
             raise exceptions.ResourceFilterInvalid(
-                f"{cls.__name__} answers without its key '{cls._id.name}', which every order of a list ends with, so "
+                f"{cls.__name__} answers without its key '{cls.spec.key}', which every order of a list ends with, so "
                 "that the cursors of its pages would reveal it: answer with it, or write without = ('list',)"
             )
 
@@ -76,12 +80,12 @@ class CRUDResource(RESTResource, abstract=True):
 
     def _operations(self, app: t.Any, names: list[str]) -> collections.abc.Iterator[Route]:
         worker, repository, is_made = self.worker_for(workers_of(app))
-        limit = schemas.RecordLimit(app.max_records if self.max_records is None else self.max_records)
+        limit = schemas.RecordLimit(app.max_records if self.spec.max_records is None else self.spec.max_records)
         if is_made and any(not hasattr(self, name) for name in names):
             app.add_component(WorkerComponent(t.cast(t.Any, worker)()))
         for name in names:
             operation, overriding = OPERATIONS[name], getattr(self, name, None)
-            if overriding is None and not self.supports(name):
+            if overriding is None and name not in self.spec.operations:
                 continue
             if overriding is not None:
                 self._check_worker_parameters(overriding)
@@ -92,9 +96,9 @@ class CRUDResource(RESTResource, abstract=True):
                 name.replace("_", "-"),
                 (operation.method,),
                 tags=(self.name,),
-                description=None if overriding else _openapi.describe_operation(type(self), operation, limit.most),
+                description=None if overriding else _openapi.describe_operation(self.spec, operation, limit.most),
             )
-            if operation.verb and self._id.type is not str:  # a text could be a record's key
+            if operation.verb and self.spec.key_type is not str:  # a text could be a record's key
                 yield _method_not_allowed_route(self._path(operation), operation.method)
 
     def _path(self, operation: Operation) -> str:
@@ -110,11 +114,11 @@ class CRUDResource(RESTResource, abstract=True):
         limit: schemas.RecordLimit,
         max_body_size: int | None,
     ) -> types.Handler:
-        resource, endpoint = type(self), self._endpoint(operation)
+        spec, endpoint = self.spec, self._endpoint(operation)
 
         def make_request(scope: types.Scope, worker: t.Any, body: bytes = b"", id: t.Any = None) -> ResourceRequest:
             body = body.removeprefix(codecs.BOM_UTF8)  # some clients put it before JSON
-            return ResourceRequest(resource, operation, scope, body, id, worker, repository, query_pairs(scope), limit)
+            return ResourceRequest(spec, operation, scope, body, id, worker, repository, query_pairs(scope), limit)
 
         async def read(scope: types.Scope, receive: types.Receive) -> bytes:
             return await read_body(scope, receive, max_body_size, limit.check_start)
@@ -123,8 +127,8 @@ class CRUDResource(RESTResource, abstract=True):
         annotations = {
             "scope": types.Scope,
             "receive": types.Receive,
-            "worker": worker_for(resource, operation, worker, repository),
-            _ID: self._id.type,
+            "worker": worker_for(spec, operation, worker, repository),
+            _ID: self.spec.key_type,
         }
         code = handler.__code__
         names = code.co_varnames[: code.co_argcount]
@@ -135,9 +139,9 @@ class CRUDResource(RESTResource, abstract=True):
 
     def _endpoint(self, operation: Operation) -> Endpoint:
         endpoint = _ENDPOINTS[operation.name]
-        if operation.is_forgeable and not self.simple_requests:
+        if operation.is_forgeable and not self.spec.simple_requests:
             endpoint = _refuse_forgeable(endpoint)
-        if not self.idempotency or not operation.writes:
+        if not self.spec.idempotency or not operation.writes:
             return endpoint
         idempotent = importlib.import_module("flama.resources._idempotency").idempotent(endpoint)
         idempotent.__doc__ = endpoint.__doc__

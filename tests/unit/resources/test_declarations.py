@@ -127,12 +127,12 @@ def test_errors_call_its_records_as_its_repository_does():
 
     repositories = {"puppy": Remote, "Kept": Kept, "whelp": Written, "dog": Named}
     called = {
-        name: type("Whelp", (CRUDResource,), {"repository": repository, "schema": Name})._called
+        name: type("Whelp", (CRUDResource,), {"repository": repository, "schema": Name}).spec.error_name
         for name, repository in repositories.items()
     }
 
     assert called == {name: name for name in repositories}
-    assert type("Whelp", (CRUDResource,), {"model": puppy})._called == "puppy"
+    assert type("Whelp", (CRUDResource,), {"model": puppy}).spec.error_name == "puppy"
 
 
 async def test_all_errors_of_a_resource_call_its_records_alike():
@@ -328,5 +328,5 @@ def test_the_repository_is_that_of_the_table_unless_it_says():
     class Puppy(CRUDResource):
         model = puppy
 
-    assert Toy._repository is Toys
-    assert Puppy._repository._table is puppy
+    assert Toy.spec.repository is Toys
+    assert Puppy.spec.repository._table is puppy
