@@ -109,7 +109,7 @@ def _integer(kind: sa.Integer) -> ColumnType:
     return ColumnType(t.Annotated[int, pydantic.Field(ge=low, le=high)], int, filters.filterable(int))
 
 
-def _unsigned(most: t.Callable[[t.Any], int]) -> t.Callable[[t.Any], ColumnType]:
+def _make_unsigned(most: t.Callable[[t.Any], int]) -> t.Callable[[t.Any], ColumnType]:
     """Return a function that makes the row of an unsigned integer type that isn't an ``sa.Integer``."""
 
     def row(kind: t.Any) -> ColumnType:
@@ -220,7 +220,7 @@ def _text(kind: t.Any = None) -> ColumnType:
     return ColumnType(str, str, _equality(str, "[^\\x00]*"))
 
 
-def _validated_text(check: collections.abc.Callable[[str], t.Any], example: str) -> t.Callable[[t.Any], ColumnType]:
+def _make_text(check: collections.abc.Callable[[str], t.Any], example: str) -> t.Callable[[t.Any], ColumnType]:
     """Return a function that makes the row of a type whose values are texts that ``check`` accepts."""
 
     def check_text(text: str) -> str:
@@ -311,10 +311,10 @@ _SINGLE: t.Final[dict[type, type[ranges.AbstractSingleRange[t.Any]]]] = {
 _JSONB: t.Final = ColumnType(t.Any, t.Any, _json_equality(t.Any, "JSON", "(true|false|[0-9]{1,9})"))
 _HSTORE_VALUES: t.Final = dict[str, str | None]
 _HSTORE: t.Final = ColumnType(_HSTORE_VALUES, _HSTORE_VALUES, _json_equality(_HSTORE_VALUES, "mapping", r"\{\}"))
-_address: t.Final = _validated_text(ipaddress.ip_interface, "10.0.0.1")
-_network: t.Final = _validated_text(ipaddress.ip_network, "10.0.0.0/8")
-_address4: t.Final = _validated_text(ipaddress.IPv4Address, "10.0.0.1")
-_address6: t.Final = _validated_text(ipaddress.IPv6Address, "2001:db8::1")
+_address: t.Final = _make_text(ipaddress.ip_interface, "10.0.0.1")
+_network: t.Final = _make_text(ipaddress.ip_network, "10.0.0.0/8")
+_address4: t.Final = _make_text(ipaddress.IPv4Address, "10.0.0.1")
+_address6: t.Final = _make_text(ipaddress.IPv6Address, "2001:db8::1")
 
 # the first match wins: Enum and SET are subclasses of String
 _ROWS: t.Final[
@@ -342,9 +342,9 @@ _ROWS: t.Final[
     (postgresql.CIDR, _network),
     (mariadb.INET4, _address4),
     (mariadb.INET6, _address6),
-    (postgresql.OID, _unsigned(lambda _: 2**32 - 1)),
-    (mysql.BIT, _unsigned(lambda kind: 2 ** (kind.length or 1) - 1)),
-    (mysql.YEAR, _unsigned(lambda _: 2155)),
+    (postgresql.OID, _make_unsigned(lambda _: 2**32 - 1)),
+    (mysql.BIT, _make_unsigned(lambda kind: 2 ** (kind.length or 1) - 1)),
+    (mysql.YEAR, _make_unsigned(lambda _: 2155)),
     ((postgresql.MACADDR, postgresql.MACADDR8, postgresql.MONEY, postgresql.REGCLASS, postgresql.REGCONFIG), _text),
     ((postgresql.TSVECTOR, postgresql.TSQUERY), _text),
 )

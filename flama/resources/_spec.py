@@ -11,9 +11,8 @@ from flama import exceptions, schemas, types
 from flama.ddd.repositories.base import AbstractRepository
 from flama.query import Order
 from flama.resources._adapters import (
-    GenericAdapter,
     RecordStore,
-    TableAdapter,
+    TableRecordStore,
     supports_keyset,
     supports_locks,
     supports_slicing,
@@ -135,10 +134,10 @@ def compile_schemas(
     key = getattr(repository, "_key", key)
     input = RequestSchema(request_schema, error_name, (*output.names, key))
     adapter = (
-        functools.partial(TableAdapter, key=key, name=error_name, field_types=field_types)
+        functools.partial(TableRecordStore, key=key, name=error_name, field_types=field_types)
         if is_table
         else functools.partial(
-            GenericAdapter,
+            RecordStore,
             key=key,
             name=error_name,
             field_types=field_types,
@@ -152,7 +151,7 @@ def compile_schemas(
         error_name=error_name,
         repository=repository,
         backend=getattr(repository, "_backend", None),
-        operations=frozenset(OPERATIONS) if is_table else _supported_operations(repository, sliceable=is_sliceable),
+        operations=frozenset(OPERATIONS) if is_table else _find_operations(repository, sliceable=is_sliceable),
         records=adapter,
         key=key,
         key_type=kinds[key] if kinds.get(key) in KEY_TYPES else str,
@@ -165,6 +164,6 @@ def compile_schemas(
     )
 
 
-def _supported_operations(repository: t.Any, *, sliceable: bool) -> frozenset[str]:
+def _find_operations(repository: t.Any, *, sliceable: bool) -> frozenset[str]:
     found = {name for name in OPERATIONS if hasattr(repository, _METHODS.get(name, name))}
     return frozenset(found if sliceable else found - {"update_where", "drop_where"})

@@ -18,7 +18,7 @@ from flama.exceptions import (
     ResourcePrimaryKeyNotFound,
     ValidationError,
 )
-from flama.resources._adapters import TableAdapter
+from flama.resources._adapters import TableRecordStore
 from flama.resources._column_types import ColumnType, column_type
 from flama.resources._scalars import may_be_infinite
 from flama.resources._schemas import RequestSchema, ResponseSchema, TableRequestSchema, annotations
@@ -61,7 +61,7 @@ def compile_table(
     output = _output(name, table) if response_schema is None else ResponseSchema(response_schema)
     names = (*output.names, key)
     input = (
-        _input(name, table, key, names, _managed_columns(repository) | generated)
+        _input(name, table, key, names, _automatic_columns(repository) | generated)
         if request_schema is None
         else RequestSchema(request_schema, table.name, names, _offset_check(table))
     )
@@ -73,7 +73,7 @@ def compile_table(
         repository=repository,
         backend=repository._backend,
         operations=frozenset(OPERATIONS),
-        records=functools.partial(TableAdapter, key=key, name=table.name, generated=generated),
+        records=functools.partial(TableRecordStore, key=key, name=table.name, field_types={}, generated=generated),
         key=key,
         key_type=key_type,
         version=getattr(repository, "_version", None),
@@ -83,7 +83,7 @@ def compile_table(
         unique=unique_columns(table),
         floats=_float_columns(table) if response_schema is None else (),
         filters=_filterable_fields(table, output.annotations),
-        batch_orders=() if stream_snapshot or not _can_seek(repository, key) else _indexed_orders(table),
+        batch_orders=() if stream_snapshot or not _can_seek(repository, key) else _batch_orders(table),
     )
 
 
@@ -115,7 +115,7 @@ def _can_seek(repository: t.Any, key: str) -> bool:
     return has_key and not inspect.isasyncgenfunction(repository.list)
 
 
-def _managed_columns(repository: t.Any) -> frozenset[str]:
+def _automatic_columns(repository: t.Any) -> frozenset[str]:
     """Return the columns that a repository sets by itself."""
     columns = (getattr(repository, name, None) for name in _MANAGED_COLUMNS)
     return frozenset(column for column in columns if column is not None)
@@ -221,7 +221,7 @@ def _float_columns(table: sa.Table) -> tuple[str, ...]:
     return tuple(key for key, column in table.columns.items() if python_type(column.type) is float)
 
 
-def _indexed_orders(table: sa.Table) -> frozenset[tuple[str, ...]]:
+def _batch_orders(table: sa.Table) -> frozenset[tuple[str, ...]]:
     """Return the orders by which a table can be read in batches: the prefixes of its indexes.
 
     Without an index, each batch would sort all records. Columns must be totally ordered by their values: floats and

@@ -170,10 +170,10 @@ def _compile(cls: type[RESTResource]) -> ResourceSpec:
     spec = _compile_source(cls)
     _check_options(cls, spec)
     orderable = [name for name, field in spec.filters.items() if field is not NULLABLE]
-    filters = _allowed_filters(cls.__name__, spec.filters, cls.filters)
+    filters = _select_filters(cls.__name__, spec.filters, cls.filters)
     ordering, order_by = tuple(orderable if cls.ordering is None else cls.ordering), orders(cls.order_by)
     if unknown := [name for name in (*ordering, *(each.field for each in order_by)) if name not in orderable]:
-        raise _unknown_fields_error(cls.__name__, "is ordered by", unknown, orderable)
+        raise _field_error(cls.__name__, "is ordered by", unknown, orderable)
     return dataclasses.replace(
         spec,
         conflict_fields=tuple(dict.fromkeys((*filters, spec.key))),
@@ -226,7 +226,7 @@ def _check_options(cls: type[RESTResource], spec: ResourceSpec) -> None:
         )
 
 
-def _allowed_filters(owner: str, fields: Allowed, declared: t.Any) -> Allowed:
+def _select_filters(owner: str, fields: Allowed, declared: t.Any) -> Allowed:
     """Return the fields that requests may filter by.
 
     :raises ResourceFilterInvalid: there is no such field or operator.
@@ -236,7 +236,7 @@ def _allowed_filters(owner: str, fields: Allowed, declared: t.Any) -> Allowed:
     is_mapping = isinstance(declared, collections.abc.Mapping)
     names: dict[str, t.Any] = dict(declared) if is_mapping else dict.fromkeys(declared)
     if unknown := [name for name in names if name not in fields]:
-        raise _unknown_fields_error(owner, "is filtered by", unknown, fields)
+        raise _field_error(owner, "is filtered by", unknown, fields)
     for name, operators in names.items():
         if wrong := [each for each in operators or () if each not in fields[name].operators]:
             has = ", ".join(each for each in OPERATORS if each in fields[name].operators)
@@ -247,7 +247,7 @@ def _allowed_filters(owner: str, fields: Allowed, declared: t.Any) -> Allowed:
     }
 
 
-def _unknown_fields_error(
+def _field_error(
     owner: str, what: str, names: list[str], fields: collections.abc.Iterable[str]
 ) -> exceptions.ResourceFilterInvalid:
     return exceptions.ResourceFilterInvalid(f"{owner} {what} {names}: there are {', '.join(fields)}")
