@@ -112,8 +112,7 @@ class RecordStore:
 
     def _check_unfiltered(self, *options: t.Any) -> None:
         if any(options) and not self.sliceable:
-            detail = "its records can't be asked for by conditions or in an order"
-            raise InvalidDataError(resource=self.name, detail=detail)
+            raise InvalidDataError(resource=self.name, detail="the repository can't filter or order its records")
 
     def _require_one(self, found: _Records, id: t.Any) -> t.Any:
         if not found:
@@ -199,7 +198,7 @@ class TableRecordStore(RecordStore):
         """
         ids = [row[self.key] for row in rows if row.get(self.key) is not None]
         if len(set(ids)) < len(ids):
-            raise InvalidDataError(resource=self.name, detail=f"two records have one {self.key}")
+            raise InvalidDataError(resource=self.name, detail=f"two records have the same {self.key}")
         known: set[t.Any] = set()
         for start in range(0, len(ids), _BATCH):
             found = self.repository.list(F[self.key].in_(ids[start : start + _BATCH]), fields=[self.key])

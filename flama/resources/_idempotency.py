@@ -14,8 +14,7 @@ import sqlalchemy as sa
 from flama import exceptions, http
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.query import F
-from flama.resources._callers import OWNER
-from flama.resources._credentials import credentials
+from flama.resources._callers import identify
 from flama.resources._request import Endpoint, ResourceRequest
 from flama.rest import idempotency
 from flama.sqlalchemy import metadata
@@ -86,7 +85,7 @@ def _parse_key(header: str) -> str:
 
 def _id(request: ResourceRequest, key: str) -> str:
     # the caller is part of the key, so that responses are never replayed to other callers
-    parts = (request.spec.name, request.scope.get(OWNER) or credentials(request), key)
+    parts = (request.spec.name, identify(request), key)
     return hashlib.blake2b(repr(parts).encode(), digest_size=32).hexdigest()
 
 
@@ -112,7 +111,7 @@ def _to_row(id: str, fingerprint: str, response: http.Response) -> dict[str, t.A
 
 def _replay(request: ResourceRequest, stored: dict[str, t.Any], fingerprint: str) -> http.Response:
     if stored["request"] != fingerprint:
-        detail = f"{idempotency.HEADER} was that of another request"
+        detail = f"{idempotency.HEADER} belongs to another request"
         raise exceptions.InvalidDataError(resource=request.spec.error_name, detail=detail)
     return http.Response(stored["body"], stored["status"], {**stored["headers"], idempotency.REPLAYED: "true"})
 

@@ -1,7 +1,6 @@
 """The list endpoint of a resource: pages, or a stream of lines."""
 
 import collections.abc
-import typing as t
 
 from flama import http, pagination
 from flama.query import Order
@@ -11,17 +10,16 @@ from flama.rest import accept, cursors, ndjson, ordering, paging
 
 __all__ = ["list_records"]
 
-_Pairs: t.TypeAlias = list[tuple[str, str]]
-
 
 async def list_records(request: ResourceRequest) -> http.Response:
     """List a page of the records, or stream them as NDJSON if the request prefers that."""
     spec, query = request.spec, request.query
-    conditions, order = request.conditions(), _order(request, query)
+    conditions, order = request.conditions(), _order(request)
     style = paging.asked(dict(query))
     page, bound = pagination.requested(style, request.scope, query, spec.max_page_size, caller_scope=request.scope_key)
     if accept.is_preferred(request.header("accept"), ndjson.MEDIA_TYPE):
-        return await _stream(_streaming.lines(request, conditions, order, page if _is_paged(query) else None))
+        is_paged = any(name in paging.SCHEMAS for name, _ in query)
+        return await _stream(_streaming.lines(request, conditions, order, page if is_paged else None))
     async with request.open_unit() as found:
         try:
             part = await pagination.of_query(style, page, found.list(conditions, order), bound)
@@ -30,16 +28,12 @@ async def list_records(request: ResourceRequest) -> http.Response:
     return pagination.answer(style, page, part, query, spec.output.many)
 
 
-def _order(request: ResourceRequest, query: _Pairs) -> tuple[Order, ...]:
+def _order(request: ResourceRequest) -> tuple[Order, ...]:
+    spec = request.spec
     try:
-        spec = request.spec
-        return ordering.decode(query, spec.ordering, resource=spec.error_name) or spec.order_by
+        return ordering.decode(request.query, spec.ordering, resource=spec.error_name) or spec.order_by
     except ValueError as error:
         raise pagination.refused(error) from error
-
-
-def _is_paged(query: _Pairs) -> bool:
-    return any(name in paging.SCHEMAS for name, _ in query)
 
 
 async def _stream(lines: collections.abc.AsyncGenerator[bytes]) -> http.Response:

@@ -74,7 +74,7 @@ def parse_preconditions(request: ResourceRequest) -> Preconditions:
     """
     match, none_match = _parse_tags(request, IF_MATCH), _parse_tags(request, IF_NONE_MATCH)
     if request.operation.writes and request.spec.preconditions and match is None:
-        raise exceptions.HTTPException(428, "Say by If-Match of which state of the record this is the change")
+        raise exceptions.HTTPException(428, "This request requires If-Match with the ETag of the record")
     return Preconditions(match, none_match)
 
 
@@ -87,7 +87,7 @@ def check_collection(request: ResourceRequest) -> None:
     """
     match = _parse_tags(request, IF_MATCH)
     if match is None and request.spec.preconditions:
-        raise exceptions.HTTPException(428, "Say by If-Match: * that this changes records in whatever state they are")
+        raise exceptions.HTTPException(428, "This request requires If-Match: *, as it changes records in any state")
     if match not in (None, conditional_requests.ANY):
         raise _precondition_error(request)
 

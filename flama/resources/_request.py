@@ -41,7 +41,7 @@ class ResourceRequest:
     @property
     def bounds(self) -> tuple[Condition, ...]:
         """The conditions of the request's scope, on every record that it reads or writes."""
-        return t.cast("tuple[Condition, ...]", self.worker._scope_of(self.repository))
+        return t.cast("tuple[Condition, ...]", self.worker.scope_of(self.repository))
 
     @property
     def scope_key(self) -> str:
@@ -97,7 +97,7 @@ class ResourceRequest:
         if value is None:
             return None
         if not (value.isascii() and value.isdigit() and len(value) < 10):
-            raise pagination.refused(ValueError(f"{name} is a number from 0, not {value[:40]!r}"))
+            raise pagination.refused(ValueError(f"{name} must be a number from 0, not {value[:40]!r}"))
         return int(value)
 
     def field_options(self, *taken: str) -> dict[str, list[str]]:
@@ -110,14 +110,16 @@ class ResourceRequest:
         """
         unique, parameters = self.spec.unique, dict(self.query)
         if others := [name for name in parameters if name not in taken]:
-            raise pagination.refused(ValueError(f"{others[0][:40]} is no parameter of this: {', '.join(taken)}"))
+            raise pagination.refused(
+                ValueError(f"unknown parameter {others[0][:40]}: this operation has {', '.join(taken)}")
+            )
         found = {name: ordering.listed(value) for name, value in parameters.items()}
         self._check_known(found.get(query_parameters.ON, ()), self.spec.conflict_fields)
         self._check_known(found.get(query_parameters.SET, ()), self.spec.updatable)
         on = found.get(query_parameters.ON)
         if on is not None and unique is not None and frozenset(on) not in unique:
             sets = "; ".join(", ".join(sorted(each)) for each in unique)
-            raise pagination.refused(ValueError(f"{query_parameters.ON} is what no two records are alike in: {sets}"))
+            raise pagination.refused(ValueError(f"{query_parameters.ON} must be a set of unique fields: {sets}"))
         return found
 
     def _check_known(self, fields: collections.abc.Iterable[str], known: collections.abc.Collection[str]) -> None:

@@ -41,12 +41,12 @@ def moment(kind: _Type) -> t.Any:
 def moment_filter(kind: _Type) -> filters.Filterable:
     """Return the filter of a column of dates or times."""
     python, zone = _python_type(kind), has_zone(kind)
-    made, end = filters.filterable(python), "with" if zone else "without"
+    made, requirement = filters.filterable(python), "must have an offset" if zone else "must not have an offset"
 
     def read(text: str) -> t.Any:
         value = made.read(text.upper())  # a lower-case "z" is an offset, too
         if (value.utcoffset() is not None) is not zone:
-            raise ValueError(f"{text[:40]!r} has to be {end} an offset")
+            raise ValueError(f"{text[:40]!r} {requirement}")
         return value
 
     return made._replace(

@@ -104,7 +104,7 @@ class RequestSchema:
         if limit is not None:
             limit.check(body)
             if body.strip() in (b"", b"null"):  # decoders would take it for an empty list
-                raise exceptions.DecodeError("The body is a list of records, and there is none")
+                raise exceptions.DecodeError("The body is empty: it must be a list of records")
         is_small = len(body) <= schemas.LARGE
         found = self._decode_small(adapter, body) if is_small else await self._decode_large(adapter, body)
         for record in found if isinstance(found, list) else (found,):

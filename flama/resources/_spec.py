@@ -31,7 +31,7 @@ KEY_TYPES: t.Final = (int, str, uuid.UUID, datetime.date, datetime.datetime)
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceSpec:
-    """What the declaration of a resource means, computed once, when its class is defined: ``Puppy.spec``.
+    """A resource's declaration with all that follows from it, computed when its class is defined: ``Puppy.spec``.
 
     ``name``
         the resource's name: the prefix of its routes' names

@@ -15,7 +15,7 @@ from flama.resources._callers import worker_for
 from flama.resources._request import Endpoint, ResourceRequest
 from flama.resources.resource import ResourceRoute
 from flama.resources.rest import RESTResource, workers_of
-from flama.rest.operations import OPERATIONS, REQUESTED_WITH, Operation
+from flama.rest.operations import OPERATIONS, REQUESTED_WITH, Operation, path
 from flama.routing import Route
 
 __all__ = ["CRUDResource"]
@@ -67,8 +67,8 @@ class CRUDResource(RESTResource, abstract=True):
         is_listed = cls.spec.table is not None and "list" not in cls.without and not hasattr(cls, "list")
         if is_listed and not schemas.answers(cls.spec.output.schema, cls.spec.key):
             raise exceptions.ResourceFilterInvalid(
-                f"{cls.__name__} answers without its key '{cls.spec.key}', which every order of a list ends with, so "
-                "that the cursors of its pages would reveal it: answer with it, or write without = ('list',)"
+                f"{cls.__name__} has responses without its key '{cls.spec.key}', which cursors would reveal, as every "
+                "order of a list ends with it: add the key to the schema, or set without = ('list',)"
             )
 
     def routes(self, app: types.App) -> list[Route]:
@@ -89,22 +89,17 @@ class CRUDResource(RESTResource, abstract=True):
                 continue
             if overriding is not None:
                 self._check_worker_parameters(overriding)
-            made = overriding or self._handler(operation, worker, repository, limit, app.max_body_size)
+            pattern = f"/{{{_ID}}}/" if operation.kind == "element" else path(operation)
             yield Route(
-                self._path(operation),
-                made,
+                pattern,
+                overriding or self._handler(operation, worker, repository, limit, app.max_body_size),
                 name.replace("_", "-"),
                 (operation.method,),
                 tags=(self.name,),
                 description=None if overriding else _openapi.describe_operation(self.spec, operation, limit.most),
             )
             if operation.verb and self.spec.key_type is not str:  # a text could be a record's key
-                yield _method_not_allowed_route(self._path(operation), operation.method)
-
-    def _path(self, operation: Operation) -> str:
-        if operation.kind == "element":
-            return f"/{{{_ID}}}/"
-        return f"/:{operation.verb}/" if operation.verb else "/"
+                yield _method_not_allowed_route(pattern, operation.method)
 
     def _handler(
         self,

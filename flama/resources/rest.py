@@ -113,8 +113,8 @@ class RESTResource(Resource):
         if workers := [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, AbstractWorker)]:
             worker, name = workers[0].__name__, getattr(handler, "__name__", str(handler))
             raise exceptions.ResourceError(
-                f"{type(self).__name__}.{name} asks for {worker}, whose records the scope of the resource isn't of: "
-                f"declare the scope there, WorkerComponent({worker}(), scope=…)"
+                f"{type(self).__name__}.{name} takes {worker}, which the scope of the resource doesn't apply to: "
+                f"declare a scope for the worker, WorkerComponent({worker}(), scope=…)"
             )
 
     def shared_repository(self, app: types.App) -> type[AbstractRepository] | None:
@@ -138,7 +138,7 @@ class RESTResource(Resource):
         if cls.worker is not None or getattr(backend, "__name__", "") == "HTTPWorker":
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__}: no worker has the repository {cls.spec.repository.__name__}: annotate one with it, "
-                "and give the application WorkerComponent(…)"
+                "and add its WorkerComponent(…) to the application"
             )
         base = backend or importlib.import_module("flama.ddd.workers.composite").Worker
         namespace = {"__annotations__": {"records": cls.spec.repository}, "__module__": cls.__module__}
@@ -151,9 +151,9 @@ class RESTResource(Resource):
         """Yield the worker classes that declare the repository, and its name in each."""
         known: list[t.Any] = [cls.worker] if cls.worker is not None else [type(worker) for worker in workers]
         for worker in known:
-            declared = worker._declarations.resolved() if issubclass(worker, BaseWorker) else {}
-            for name, declaration in declared.items():
-                if declaration.repository is cls.spec.repository:
+            declared = worker.declared_repositories() if issubclass(worker, BaseWorker) else {}
+            for name, repository in declared.items():
+                if repository is cls.spec.repository:
                     yield worker, name
 
 
@@ -197,7 +197,7 @@ def _compile_source(cls: type[RESTResource]) -> ResourceSpec:
     models = unwrap(cls.input_schema or cls.schema), unwrap(cls.output_schema or cls.schema)
     if table is None:
         return compile_schemas(cls, cls.repository, cls.key, *models)
-    tables = importlib.import_module("flama.resources._table_schemas")  # SQLAlchemy is optional
+    tables = importlib.import_module("flama.resources._table_spec")  # SQLAlchemy is optional
     return t.cast(
         ResourceSpec, tables.compile_table(cls, table, cls.repository, *models, stream_snapshot=cls.stream_snapshot)
     )
@@ -206,23 +206,22 @@ def _compile_source(cls: type[RESTResource]) -> ResourceSpec:
 def _check_options(cls: type[RESTResource], spec: ResourceSpec) -> None:
     if cls.max_records is not None and cls.max_records < 1:
         raise exceptions.ResourceAttributeNotFound(
-            f"{cls.__name__} has max_records = {cls.max_records!r}: a number from 1 would do, or None for the "
-            "application's"
+            f"{cls.__name__} has max_records = {cls.max_records!r}: it must be at least 1, or None for the "
+            "application's limit"
         )
     if cls.idempotency and spec.table is None and not hasattr(spec.repository, "_key"):
         raise exceptions.ResourceAttributeNotFound(
-            f"{cls.__name__} keeps answers by their key, for which its repository has to be one of a table"
+            f"{cls.__name__} has idempotency, which needs a repository of a table"
         )
     if cls.scope is None:
         return
     if not callable(cls.scope):
         raise exceptions.ResourceAttributeNotFound(
-            f"{cls.__name__}.scope is {cls.scope!r}: it is a function that returns a condition made by F"
+            f"{cls.__name__}.scope is {cls.scope!r}: it must be a function that returns a condition made with F"
         )
     if not can_be_scoped(spec.repository):
         raise exceptions.ResourceAttributeNotFound(
-            f"{cls.__name__} has a scope, and there are none of the records of {spec.repository.__name__}: "
-            "it is no repository of a table"
+            f"{cls.__name__} has a scope, which needs a repository of a table, unlike {spec.repository.__name__}"
         )
 
 

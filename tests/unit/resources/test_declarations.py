@@ -46,12 +46,12 @@ def table(*columns):
         (
             exceptions.ResourcePrimaryKeyInvalid,
             {"model": table(*(sa.Column(name, sa.Integer, primary_key=True) for name in "ab"))},
-            r"is a Integer\(\), b Integer\(\): it is one",
+            r"is a Integer\(\), b Integer\(\): it must be one",
         ),
         (
             exceptions.ResourcePrimaryKeyInvalid,
             {"model": table(sa.Column("a", sa.LargeBinary, primary_key=True))},
-            "it is one integer, string, date, time or UUID",
+            "it must be one integer, string, date, datetime or UUID",
         ),
         (exceptions.ResourceNameInvalid, {"model": puppy, "name": "a b"}, "has the name 'a b'"),
         (exceptions.ResourceFilterInvalid, {"model": puppy, "filters": ("nope",)}, r"\['nope'\]: there are id, name"),
@@ -85,7 +85,7 @@ def test_answers_are_kept_by_key_beside_a_table_alone():
     class Repository:
         async def retrieve(self, id): ...
 
-    with pytest.raises(exceptions.ResourceAttributeNotFound, match="has to be one of a table"):
+    with pytest.raises(exceptions.ResourceAttributeNotFound, match="needs a repository of a table"):
         type("Wrong", (CRUDResource,), {"repository": Repository, "schema": Name, "idempotency": True})
 
 

@@ -99,7 +99,8 @@ def _key(owner: str, table: t.Any) -> tuple[str, t.Any]:
         case columns:
             what = ", ".join(f"{column.key} {column.type!r}" for column in columns)
             raise ResourcePrimaryKeyInvalid(
-                f"{owner}: the primary key of '{table.name}' is {what}: it is one integer, string, date, time or UUID"
+                f"{owner}: the primary key of '{table.name}' is {what}: it must be one integer, string, date, datetime "
+                "or UUID"
             )
 
 
@@ -261,7 +262,7 @@ def _require_column_type(owner: str, column: sa.Column[t.Any]) -> ColumnType:
     if found is None:
         raise ResourceModelInvalid(
             f"{owner}: column '{column.key}' of table '{column.table.name}' has the type {column.type!r}, whose form "
-            "in JSON is unknown: a TypeDecorator with a python_type would do, or a 'schema' of the resource's own"
+            "in JSON is unknown: use a TypeDecorator with a python_type, or set the resource's 'schema'"
         )
     return found
 
