@@ -3,7 +3,6 @@
 import builtins
 import collections.abc
 import dataclasses
-import inspect
 import typing as t
 
 from flama.exceptions import IntegrityError, InvalidDataError, NotFoundError
@@ -12,7 +11,7 @@ from flama.query import Condition, F, Order, Query, orders as in_full
 from flama.query.conditions import as_mapping
 from flama.rest.paging import Page
 
-__all__ = ["RecordStore", "TableRecordStore", "supports_keyset", "supports_locks", "supports_slicing"]
+__all__ = ["RecordStore", "TableRecordStore"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Records: t.TypeAlias = list[t.Any]
@@ -290,26 +289,6 @@ class _UnfilteredQuery:
         async for _ in self.repository.list():
             number += 1
         return number
-
-
-def supports_slicing(repository: t.Any) -> bool:
-    """Whether a repository class can list a slice of its records."""
-    parameters = inspect.signature(repository.list).parameters.values()
-    return any(each.name == "limit" or each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters)
-
-
-def supports_keyset(repository: t.Any) -> bool:
-    """Whether a repository class can list the records after or before another one, in an order."""
-    return all(_takes(repository.list, name) for name in ("after", "before", "order_by", "limit"))
-
-
-def supports_locks(repository: t.Any) -> bool:
-    """Whether a repository class can lock the record that it retrieves."""
-    return hasattr(repository, "retrieve") and _takes(repository.retrieve, "lock")
-
-
-def _takes(method: t.Any, name: str) -> bool:
-    return name in inspect.signature(method).parameters
 
 
 def _list_records(

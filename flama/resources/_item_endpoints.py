@@ -30,7 +30,7 @@ async def create(request: ResourceRequest) -> http.Response:
 async def get_or_create(request: ResourceRequest) -> http.Response:
     """Return the existing record, or create it."""
     spec, key = request.spec, request.spec.key
-    row = _drop_empty_key(await spec.input.one(request.scope, request.body), key)
+    row = _drop_empty_key(await spec.input.read(request.scope, request.body), key)
     options = request.field_options(query_parameters.ON)
     request.check_ids([row])
     async with request.open_unit() as records:
@@ -57,13 +57,13 @@ async def retrieve(request: ResourceRequest) -> http.Response:
 async def update(request: ResourceRequest) -> http.Response:
     """Replace a record."""
     schema = request.spec.input
-    row = await schema.one(request.scope, request.body)
+    row = await schema.read(request.scope, request.body)
     return await _update(request, schema.fill_missing(row, request.stamped), partial=False)
 
 
 async def partial_update(request: ResourceRequest) -> http.Response:
     """Update some fields of a record."""
-    data = await request.spec.input.parse_partial(request.scope, request.body)
+    data = await request.spec.input.read(request.scope, request.body, partial=True)
     return await _update(request, data, partial=True)
 
 
@@ -79,8 +79,8 @@ async def delete(request: ResourceRequest) -> http.Response:
 async def _read_records(request: ResourceRequest, *, is_many: bool) -> list[dict[str, t.Any]]:
     schema = request.spec.input
     if is_many:
-        return await schema.many(request.scope, request.body, request.limit)
-    return [await schema.one(request.scope, request.body)]
+        return await schema.read_many(request.scope, request.body, request.limit)
+    return [await schema.read(request.scope, request.body)]
 
 
 async def _update(request: ResourceRequest, data: dict[str, t.Any], *, partial: bool) -> http.Response:

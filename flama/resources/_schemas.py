@@ -47,38 +47,27 @@ class RequestSchema:
         one: t.Any = t.Annotated[types.Schema, types.SchemaMetadata(self.schema, partial=partial)]
         return list.__class_getitem__(one) if many else one
 
-    async def one(self, scope: types.Scope, body: bytes) -> _Record:
-        """Return the record in a body.
+    async def read(self, scope: types.Scope, body: bytes, *, partial: bool = False) -> _Record:
+        """Return the record in a body; with ``partial``, some of its fields.
 
         :raises HTTPException: the body is no such record.
         :raises UnknownColumnError: the body has a field that no record has.
         """
-        return t.cast(_Record, await self._decode_body(self._one, scope, body))
+        return t.cast(_Record, await self._decode_body(self._part if partial else self._one, scope, body))
 
-    async def many(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
-        """Return the records in a body.
-
-        :raises TooManyRecords: there are more than the limit.
-        """
-        return t.cast(list[_Record], await self._decode_body(self._many, scope, body, limit))
-
-    async def parse_partial(self, scope: types.Scope, body: bytes) -> _Record:
-        """Return the fields of a partial record in a body."""
-        return t.cast(_Record, await self._decode_body(self._part, scope, body))
-
-    async def parse_partials(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
-        """Return the fields of the partial records in a body.
+    async def read_many(
+        self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit, *, partial: bool = False
+    ) -> list[_Record]:
+        """Return the records in a body, as :meth:`read` does.
 
         :raises TooManyRecords: there are more than the limit.
         """
-        return t.cast(list[_Record], await self._decode_body(self._parts, scope, body, limit))
+        adapter = self._parts if partial else self._many
+        return t.cast(list[_Record], await self._decode_body(adapter, scope, body, limit))
 
-    async def parse_sent_only(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
-        """Return the records in a body with only the fields that were sent, without the schema's defaults.
-
-        :raises TooManyRecords: there are more than the limit.
-        """
-        whole, partials = await self.many(scope, body, limit), await _decode(self._parts, body)
+    async def read_sent(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
+        """Return the records in a body as :meth:`read_many` does, without the schema's defaults."""
+        whole, partials = await self.read_many(scope, body, limit), await _decode(self._parts, body)
         return [{name: record[name] for name in partial} for record, partial in zip(whole, partials, strict=True)]
 
     def require_keys(self, records: list[_Record]) -> list[_Record]:
@@ -154,8 +143,8 @@ class TableRequestSchema(RequestSchema):
         self._resets = resets
         self._required = tuple(required)
 
-    async def parse_sent_only(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
-        return await self.many(scope, body, limit)
+    async def read_sent(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
+        return await self.read_many(scope, body, limit)
 
     def require_keys(self, records: list[_Record]) -> list[_Record]:
         if self._key in self._required and any(record.get(self._key) is None for record in records):

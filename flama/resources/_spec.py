@@ -4,19 +4,14 @@ import collections.abc
 import dataclasses
 import datetime
 import functools
+import inspect
 import typing as t
 import uuid
 
 from flama import exceptions, schemas, types
 from flama.ddd.repositories.base import AbstractRepository
 from flama.query import Order
-from flama.resources._adapters import (
-    RecordStore,
-    TableRecordStore,
-    supports_keyset,
-    supports_locks,
-    supports_slicing,
-)
+from flama.resources._adapters import RecordStore, TableRecordStore
 from flama.resources._schemas import RequestSchema, ResponseSchema, annotations
 from flama.resources.resource import Resource
 from flama.rest import paging, value_codecs
@@ -33,41 +28,24 @@ KEY_TYPES: t.Final = (int, str, uuid.UUID, datetime.date, datetime.datetime)
 class ResourceSpec:
     """A resource's declaration with all that follows from it, computed when its class is defined: ``Puppy.spec``.
 
-    ``name``
-        the resource's name: the prefix of its routes' names
-    ``title``
-        the name of its class
-    ``error_name``
-        its name in errors: the repository's, so that all errors have the same
-    ``table``
-        the SQLAlchemy table of the records; None if they have none
-    ``repository``, ``backend``
-        the class of their repository, which is derived from the table if the declaration has none; and the worker class
-        that opens its session, None if it needs none
-    ``operations``
-        the names of the operations that the repository supports
-    ``records``
-        the function that adapts a repository to the verbs that the operations need
-    ``key``, ``key_type``
-        the field that identifies a record, and the type that its values in paths are converted to
-    ``version``
-        the field that the repository counts a record's versions in; None if it counts none
-    ``input``, ``output``
-        the schemas of records in requests and in responses
-    ``updatable``
-        the fields that an update can change
-    ``unique``
-        the sets of fields in which no two records are equal; None if they are unknown
-    ``conflict_fields``
-        the fields that can be named to identify an existing record
-    ``floats``
-        the fields of derived schemas whose NaN and infinities are text in responses
-    ``filters``
-        the fields that requests can filter by, with the operators of each
-    ``ordering``, ``order_by``
-        the fields that requests can order by, and the order of requests without one
-    ``batch_orders``
-        the orders, without the key, in which streams are read in batches, by their fields
+    - ``name``: the resource's name, the prefix of its routes' names
+    - ``title``: the name of its class
+    - ``error_name``: its name in errors, which is the repository's, so that all errors have the same
+    - ``table``: the SQLAlchemy table of the records; None if they have none
+    - ``repository``: the class of their repository, which is derived from the table if none is declared
+    - ``backend``: the class of workers that opens the repository's session; None if it needs none
+    - ``operations``: the names of the operations that the repository supports
+    - ``records``: the function that adapts a repository to the verbs that the operations need
+    - ``key``, ``key_type``: the field that identifies a record, and the type of its values in paths
+    - ``version``: the field with the number of a record's version; None if versions aren't counted
+    - ``input``, ``output``: the schemas of records in requests and in responses
+    - ``updatable``: the fields that an update can change
+    - ``unique``: the sets of fields in which no two records are equal; None if they are unknown
+    - ``conflict_fields``: the fields that a request can name to identify an existing record
+    - ``floats``: the fields of derived schemas whose NaN and infinities are text in responses
+    - ``filters``: the fields that requests can filter by, with the operators of each
+    - ``ordering``, ``order_by``: the fields that requests can order by, and the order of requests without one
+    - ``batch_orders``: the orders in which streams are read in batches, by their fields, without the key
 
     The others are the declaration's attributes of the same names. ``idempotency_headers`` are in lower case.
     """
@@ -127,10 +105,11 @@ def compile_schemas(
         )
     output, error_name = ResponseSchema(response_schema), getattr(repository, "_resource_name", owner.name)
     is_table = hasattr(repository, "_key")
-    is_sliceable = hasattr(repository, "list") and supports_slicing(repository)
+    is_sliceable = _accepts(repository, "list", "limit")
     kinds = {name: schemas.without_none(kind) for name, kind in output.annotations.items()}
     fields = {name: kind for name, kind in kinds.items() if value_codecs.has_text(kind)}
-    field_types = fields if is_sliceable and supports_keyset(repository) else {}
+    has_keyset = _accepts(repository, "list", "after", "before", "limit", "order_by", exactly=True)
+    field_types = fields if has_keyset else {}
     key = getattr(repository, "_key", key)
     input = RequestSchema(request_schema, error_name, (*output.names, key))
     adapter = (
@@ -142,7 +121,7 @@ def compile_schemas(
             name=error_name,
             field_types=field_types,
             sliceable=is_sliceable,
-            locks=supports_locks(repository),
+            locks=_accepts(repository, "retrieve", "lock", exactly=True),
         )
     )
     return ResourceSpec(
@@ -167,3 +146,12 @@ def compile_schemas(
 def _find_operations(repository: t.Any, *, sliceable: bool) -> frozenset[str]:
     found = {name for name in OPERATIONS if hasattr(repository, _METHODS.get(name, name))}
     return frozenset(found if sliceable else found - {"update_where", "drop_where"})
+
+
+def _accepts(repository: t.Any, method: str, *names: str, exactly: bool = False) -> bool:
+    """Whether a class has a method with these parameters or, unless ``exactly``, with any by ``**``."""
+    if not hasattr(repository, method):
+        return False
+    parameters = inspect.signature(getattr(repository, method)).parameters
+    has_any = any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values())
+    return parameters.keys() >= set(names) or (has_any and not exactly)

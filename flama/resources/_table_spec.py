@@ -19,8 +19,7 @@ from flama.exceptions import (
     ValidationError,
 )
 from flama.resources._adapters import TableRecordStore
-from flama.resources._column_types import ColumnType, column_type
-from flama.resources._scalars import may_be_infinite
+from flama.resources._column_types import ColumnType, column_type, may_be_infinite
 from flama.resources._schemas import RequestSchema, ResponseSchema, TableRequestSchema, annotations
 from flama.resources._spec import KEY_TYPES, ResourceSpec
 from flama.resources.resource import Resource
@@ -81,7 +80,11 @@ def compile_table(
         output=output,
         updatable=tuple(each for each in annotations(input.schema) if each not in generated),
         unique=unique_columns(table),
-        floats=_float_columns(table) if response_schema is None else (),
+        floats=(
+            tuple(each for each, column in table.columns.items() if python_type(column.type) is float)
+            if response_schema is None
+            else ()
+        ),
         filters=_filterable_fields(table, output.annotations),
         batch_orders=() if stream_snapshot or not _can_seek(repository, key) else _batch_orders(table),
     )
@@ -123,8 +126,12 @@ def _automatic_columns(repository: t.Any) -> frozenset[str]:
 
 
 def _output(owner: str, table: sa.Table) -> ResponseSchema:
-    is_finite = not any(may_be_infinite(column.type) for column in table.columns)
-    return ResponseSchema(_output_schema(owner, table), _encoders(table), is_finite=is_finite)
+    columns = [(key, column, _require_column_type(owner, column)) for key, column in table.columns.items()]
+    return ResponseSchema(
+        _schema(owner, {key: _nullable(column, kind.output_type) for key, column, kind in columns}),
+        {key: kind.encode for key, _, kind in columns if kind.encode is not None},
+        is_finite=not any(may_be_infinite(column.type) for _, column, _ in columns),
+    )
 
 
 def _input(
@@ -148,23 +155,6 @@ def _filterable_fields(table: sa.Table, names: collections.abc.Container[str]) -
     found = {key: kind.filterable for key, kind in kinds.items() if kind is not None and kind.filterable is not None}
     nullable = {name for name, column in table.columns.items() if name in names and holds_json(column.type)}
     return {**found, **dict.fromkeys(sorted(nullable - found.keys()), filters.NULLABLE)}
-
-
-def _encoders(table: sa.Table) -> dict[str, collections.abc.Callable[[t.Any], t.Any]]:
-    """Return, by column, the functions that convert values JSON can't represent."""
-    found = {key: column_type(column.type) for key, column in table.columns.items()}
-    return {key: kind.encode for key, kind in found.items() if kind is not None and kind.encode is not None}
-
-
-def _output_schema(name: str, table: sa.Table) -> t.Any:
-    """Return the schema of a table's records in responses.
-
-    :raises ResourceModelInvalid: a column's type has no known JSON form.
-    """
-    found = {
-        key: _nullable(column, _require_column_type(name, column).output_type) for key, column in table.columns.items()
-    }
-    return _schema(name, found)
 
 
 def _input_schema(
@@ -215,11 +205,6 @@ def _offset_check(table: sa.Table) -> collections.abc.Callable[[dict[str, t.Any]
             raise ValidationError(invalid(errors))
 
     return check
-
-
-def _float_columns(table: sa.Table) -> tuple[str, ...]:
-    """Return the float columns, whose NaN and infinities are spelled as text in responses."""
-    return tuple(key for key, column in table.columns.items() if python_type(column.type) is float)
 
 
 def _batch_orders(table: sa.Table) -> frozenset[tuple[str, ...]]:
