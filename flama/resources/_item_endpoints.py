@@ -15,8 +15,11 @@ async def create(request: ResourceRequest) -> http.Response:
     """Create a record, or a list of records."""
     spec, key = request.spec, request.spec.key
     is_many = request.body.lstrip()[:1] == b"["
-    sent = spec.input.require_keys(await _read_records(request, is_many=is_many))
-    rows = [_drop_empty_key(row, key) for row in sent]
+    if is_many:
+        sent = await spec.input.read_many(request.scope, request.body, request.limit)
+    else:
+        sent = [await spec.input.read(request.scope, request.body)]
+    rows = [_drop_empty_key(row, key) for row in spec.input.require_keys(sent)]
     request.check_ids(rows)
     async with request.open_unit() as records:  # the response is encoded inside: if that fails, nothing is stored
         stored = await records.create(rows)
@@ -74,13 +77,6 @@ async def delete(request: ResourceRequest) -> http.Response:
         with state.translate_conflicts(request):
             await records.delete(request.id, **await state.filters(request, records))
     return http.Response(None, request.operation.status)
-
-
-async def _read_records(request: ResourceRequest, *, is_many: bool) -> list[dict[str, t.Any]]:
-    schema = request.spec.input
-    if is_many:
-        return await schema.read_many(request.scope, request.body, request.limit)
-    return [await schema.read(request.scope, request.body)]
 
 
 async def _update(request: ResourceRequest, data: dict[str, t.Any], *, partial: bool) -> http.Response:

@@ -82,7 +82,8 @@ def _header(name: str, schema: _JSON, description: str, *, is_required: bool = F
 def _query(spec: ResourceSpec, operation: Operation, schemas: types.Schemas) -> list[_JSON]:
     if operation.name == "list":
         schemas_by_name = {name: schema for style in paging.STYLES for name, schema in paging.described(style).items()}
-        order = {"type": "array", "items": {"type": "string", "enum": _orders(spec)}, "minItems": 1, "maxItems": 9}
+        orders = [sign + name for name in sorted(spec.ordering) for sign in ("", "-")]
+        order = {"type": "array", "items": {"type": "string", "enum": orders}, "minItems": 1, "maxItems": 9}
         found = [_openapi.parameter(name, schema) for name, schema in schemas_by_name.items()]
         found.append({**_parameter(query_parameters.ORDER_BY, order, _ORDER), "style": "form", "explode": False})
         found.append(_parameter(query_parameters.ORDER_DIRECTION, {"type": "string", "enum": ["asc", "desc"]}, ""))
@@ -104,10 +105,6 @@ def _conflict_parameter(spec: ResourceSpec) -> _JSON:
     known = [",".join(sorted(each)) for each in spec.unique or () if each.issubset(spec.conflict_fields)]
     schema = {"type": "string", **({"enum": known} if known else {})}
     return _parameter(query_parameters.ON, schema, "The fields that identify an existing record.")
-
-
-def _orders(spec: ResourceSpec) -> list[str]:
-    return [sign + name for name in sorted(spec.ordering) for sign in ("", "-")]
 
 
 def _filters(spec: ResourceSpec, schemas: types.Schemas) -> list[_JSON]:

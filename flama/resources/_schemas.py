@@ -42,10 +42,9 @@ class RequestSchema:
         self._fields = schemas.names(schema)
         self._known = frozenset({*(self._fields or ()), *answered})
 
-    def annotation(self, *, many: bool = False, partial: bool = False) -> t.Any:
-        """Return the annotation of a handler's parameter for this body."""
-        one: t.Any = t.Annotated[types.Schema, types.SchemaMetadata(self.schema, partial=partial)]
-        return list.__class_getitem__(one) if many else one
+    def annotation(self, *, partial: bool = False) -> t.Any:
+        """Return the annotation of a handler's parameter for a record."""
+        return t.Annotated[types.Schema, types.SchemaMetadata(self.schema, partial=partial)]
 
     async def read(self, scope: types.Scope, body: bytes, *, partial: bool = False) -> _Record:
         """Return the record in a body; with ``partial``, some of its fields.
@@ -67,7 +66,8 @@ class RequestSchema:
 
     async def read_sent(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
         """Return the records in a body as :meth:`read_many` does, without the schema's defaults."""
-        whole, partials = await self.read_many(scope, body, limit), await _decode(self._parts, body)
+        whole = await self.read_many(scope, body, limit)
+        partials = await self._decode(self._parts, body, checks_names=False)
         return [{name: record[name] for name in partial} for record, partial in zip(whole, partials, strict=True)]
 
     def require_keys(self, records: list[_Record]) -> list[_Record]:
@@ -93,28 +93,26 @@ class RequestSchema:
         if limit is not None:
             limit.check(body)
             if body.strip() in (b"", b"null"):  # decoders would take it for an empty list
-                raise exceptions.DecodeError("The body is empty: it must be a list of records")
-        is_small = len(body) <= schemas.LARGE
-        found = self._decode_small(adapter, body) if is_small else await self._decode_large(adapter, body)
+                raise exceptions.DecodeError("The body must be a list of records")
+        found = await self._decode(adapter, body, checks_names=self._fields is not None)
         for record in found if isinstance(found, list) else (found,):
             self._check(record)
         return found
 
-    def _decode_small(self, adapter: schemas.Adapter, body: bytes) -> t.Any:
-        if self._fields is not None:
-            self._check_names(adapter.names(body), self._fields)
-        return adapter.decode(body)
-
-    async def _decode_large(self, adapter: schemas.Adapter, body: bytes) -> t.Any:
-        most = len(self._known) + exceptions.UnknownColumnError.counted
+    async def _decode(self, adapter: schemas.Adapter, body: bytes, *, checks_names: bool) -> t.Any:
+        if len(body) <= schemas.LARGE:
+            if checks_names:
+                self._check_names(adapter.names(body))
+            return adapter.decode(body)
         async with schemas.turn():
-            if self._fields is not None:
-                self._check_names(await schemas.names_of_large(adapter, body, most), self._fields)
+            if checks_names:
+                most = len(self._known) + exceptions.UnknownColumnError.counted
+                self._check_names(await schemas.names_of_large(adapter, body, most))
             return await schemas.decode_large(adapter, body)
 
-    def _check_names(self, names: list[str], fields: collections.abc.Iterable[str]) -> None:
+    def _check_names(self, names: list[str]) -> None:
         if unknown := [name for name in names if name not in self._known]:
-            raise exceptions.UnknownColumnError(resource=self._name, names=unknown, columns=fields)
+            raise exceptions.UnknownColumnError(resource=self._name, names=unknown, columns=self._fields or ())
 
 
 class TableRequestSchema(RequestSchema):
@@ -160,13 +158,6 @@ class TableRequestSchema(RequestSchema):
 
     def _missing_error(self, fields: list[str]) -> exceptions.IntegrityError:
         return exceptions.IntegrityError(resource=self._name, kind="not_null", fields=fields)
-
-
-async def _decode(adapter: schemas.Adapter, body: bytes) -> t.Any:
-    if len(body) <= schemas.LARGE:
-        return adapter.decode(body)
-    async with schemas.turn():
-        return await schemas.decode_large(adapter, body)
 
 
 def _adapters(one: t.Any) -> tuple[schemas.Adapter, schemas.Adapter]:
