@@ -5,6 +5,7 @@ adds its table, ``idempotency_key``, to :data:`flama.sqlalchemy.metadata`.
 """
 
 import datetime
+import functools
 import hashlib
 import importlib
 import typing as t
@@ -50,6 +51,7 @@ def idempotent(endpoint: Endpoint) -> Endpoint:
     that belongs to another request.
     """
 
+    @functools.wraps(endpoint)
     async def serve(request: ResourceRequest) -> http.Response:
         header = request.header(idempotency.HEADER)
         return await endpoint(request) if header is None else await _run_once(endpoint, request, header)

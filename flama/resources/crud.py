@@ -111,14 +111,15 @@ class CRUDResource(RESTResource, abstract=True):
     ) -> types.Handler:
         spec, endpoint = self.spec, self._endpoint(operation)
 
-        def make_request(scope: types.Scope, worker: t.Any, body: bytes = b"", id: t.Any = None) -> ResourceRequest:
-            body = body.removeprefix(codecs.BOM_UTF8)  # some clients put it before JSON
-            return ResourceRequest(spec, operation, scope, body, id, worker, repository, query_pairs(scope), limit)
+        async def serve(scope: t.Any, worker: t.Any, id: t.Any = None, receive: t.Any = None) -> http.Response:
+            body = b""
+            if receive is not None:
+                body = await read_body(scope, receive, max_body_size, limit.check_start)
+                body = body.removeprefix(codecs.BOM_UTF8)  # some clients put it before JSON
+            request = ResourceRequest(spec, operation, scope, body, id, worker, repository, query_pairs(scope), limit)
+            return await endpoint(request)
 
-        async def read(scope: types.Scope, receive: types.Receive) -> bytes:
-            return await read_body(scope, receive, max_body_size, limit.check_start)
-
-        handler = _make_handler(operation, endpoint, make_request, read)
+        handler = _make_handler(operation, serve)
         annotations = {
             "scope": types.Scope,
             "receive": types.Receive,
@@ -138,9 +139,8 @@ class CRUDResource(RESTResource, abstract=True):
             endpoint = _refuse_forgeable(endpoint)
         if not self.spec.idempotency or not operation.writes:
             return endpoint
-        idempotent = importlib.import_module("flama.resources._idempotency").idempotent(endpoint)
-        idempotent.__doc__ = endpoint.__doc__
-        return t.cast(Endpoint, idempotent)
+        module = importlib.import_module("flama.resources._idempotency")  # SQLAlchemy is optional
+        return t.cast(Endpoint, module.idempotent(endpoint))
 
 
 def _refuse_forgeable(endpoint: Endpoint) -> Endpoint:
@@ -180,24 +180,21 @@ def _method_not_allowed_route(path: str, method: str) -> Route:
 
 
 def _make_handler(
-    operation: Operation,
-    endpoint: Endpoint,
-    make_request: collections.abc.Callable[..., ResourceRequest],
-    read: collections.abc.Callable[..., collections.abc.Awaitable[bytes]],
+    operation: Operation, serve: collections.abc.Callable[..., collections.abc.Awaitable[http.Response]]
 ) -> t.Any:
     """Return the handler of an operation, with only the parameters that it needs."""
 
     async def handle_collection(scope: t.Any, worker: t.Any) -> http.Response:
-        return await endpoint(make_request(scope, worker))
+        return await serve(scope, worker)
 
     async def handle_collection_with_body(scope: t.Any, receive: t.Any, worker: t.Any) -> http.Response:
-        return await endpoint(make_request(scope, worker, await read(scope, receive)))
+        return await serve(scope, worker, None, receive)
 
     async def handle_item(scope: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
-        return await endpoint(make_request(scope, worker, b"", resource_id))
+        return await serve(scope, worker, resource_id)
 
     async def handle_item_with_body(scope: t.Any, receive: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
-        return await endpoint(make_request(scope, worker, await read(scope, receive), resource_id))
+        return await serve(scope, worker, resource_id, receive)
 
     has_body = operation.request is not None
     if operation.kind == "element":
