@@ -216,7 +216,8 @@ def _encode_items(encode: _Encode) -> _Encode:
 def _range(kind: ranges.AbstractSingleRange[t.Any]) -> ColumnType:
     item = t.cast(ColumnType, column_type(_BOUNDS[kind.__visit_name__]))
     input_type: t.Any = t.Annotated[
-        _range_schema(f"{kind.__visit_name__}Input", item.input_type, total=False), pydantic.AfterValidator(_make_range)
+        _range_schema(f"{kind.__visit_name__}Input", item.input_type, total=False),
+        pydantic.AfterValidator(lambda fields: postgresql.Range(**fields)),
     ]
     output_type = _range_schema(kind.__visit_name__, item.output_type, total=True)
     return ColumnType(input_type, output_type, _json_equality(input_type, "range", r"\{\"empty\": true\}"))
@@ -227,10 +228,6 @@ def _range_schema(name: str, bound: t.Any, *, total: bool) -> t.Any:
     bounds = t.Literal["[)", "(]", "()", "[]"]
     make: t.Any = te.TypedDict  # type checkers reject a name that isn't literal
     return make(name, {"lower": optional, "upper": optional, "bounds": bounds, "empty": bool}, total=total)
-
-
-def _make_range(given: t.Any) -> t.Any:
-    return postgresql.Range(**given)
 
 
 def _multirange(kind: ranges.AbstractMultiRange[t.Any]) -> ColumnType:

@@ -60,7 +60,8 @@ def idempotent(endpoint: Endpoint) -> Endpoint:
 
 
 async def _run_once(endpoint: Endpoint, request: ResourceRequest, header: str) -> http.Response:
-    id, fingerprint = _id(request, _parse_key(header)), _fingerprint(request)
+    id, scope = _id(request, _parse_key(header)), request.scope
+    fingerprint = idempotency.fingerprint(scope["method"], scope["path"], scope["query_string"], request.body)
     try:
         async with request.worker:
             keys = _keys(request)
@@ -89,11 +90,6 @@ def _id(request: ResourceRequest, key: str) -> str:
     # the caller is part of the key, so that responses are never replayed to other callers
     parts = (request.spec.name, identify(request), key)
     return hashlib.blake2b(repr(parts).encode(), digest_size=32).hexdigest()
-
-
-def _fingerprint(request: ResourceRequest) -> str:
-    scope = request.scope
-    return idempotency.fingerprint(scope["method"], scope["path"], scope["query_string"], request.body)
 
 
 def _keys(request: ResourceRequest) -> IdempotencyKeys:

@@ -19,7 +19,9 @@ async def list_records(request: ResourceRequest) -> http.Response:
     page, bound = pagination.requested(style, request.scope, query, spec.max_page_size, caller_scope=request.scope_key)
     if accept.is_preferred(request.header("accept"), ndjson.MEDIA_TYPE):
         is_paged = any(name in paging.SCHEMAS for name, _ in query)
-        return await _stream(_streaming.lines(request, conditions, order, page if is_paged else None))
+        lines = _streaming.lines(request, conditions, order, page if is_paged else None)
+        first = await anext(lines, b"")  # an error before the first line is raised here, and gets its own status
+        return http.StreamingResponse(_Lines(first, lines), media_type=ndjson.MEDIA_TYPE)
     async with request.open_unit() as found:
         try:
             part = await pagination.of_query(style, page, found.list(conditions, order), bound)
@@ -34,11 +36,6 @@ def _order(request: ResourceRequest) -> tuple[Order, ...]:
         return ordering.decode(request.query, spec.ordering, resource=spec.error_name) or spec.order_by
     except ValueError as error:
         raise pagination.refused(error) from error
-
-
-async def _stream(lines: collections.abc.AsyncGenerator[bytes]) -> http.Response:
-    """Return a response that streams the lines; an error before the first one is raised, and gets its own status."""
-    return http.StreamingResponse(_Lines(await anext(lines, b""), lines), media_type=ndjson.MEDIA_TYPE)
 
 
 class _Lines(collections.abc.AsyncIterator[bytes]):

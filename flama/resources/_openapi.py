@@ -25,6 +25,7 @@ _ANY_STATE: t.Final = "The request applies to the records in any state."
 _REQUESTED_WITH: t.Final = (
     "Any value. Forms of other sites can't send this header. Content-Type: application/json will do as well."
 )
+_FORGEABLE: t.Final[_JSON] = {"415": {"description": "The request lacks a header that forms of other sites can't send"}}
 _ORDER: t.Final = "The fields to order by, separated by commas; - before a field means descending."
 
 
@@ -134,18 +135,12 @@ def _parameter(name: str, schema: _JSON, description: str) -> _JSON:
 
 
 def _responses(spec: ResourceSpec, operation: Operation, schemas: types.Schemas) -> _JSON:
-    found = _success_responses(spec, operation, schemas)
-    if operation.is_forgeable and not spec.simple_requests:
-        return {**found, "415": {"description": "The request lacks a header that forms of other sites can't send"}}
-    return found
-
-
-def _success_responses(spec: ResourceSpec, operation: Operation, schemas: types.Schemas) -> _JSON:
     status, schema = str(operation.status), spec.output.schema
     if operation.response is Envelope:
         return {status: {"description": "A page of the records", **_pages(schema, schemas)}}
     if operation.response is Deleted:
-        return {status: {"description": "Deleted", "content": _json(schemas.schema(Deleted, output=True))}}
+        deleted = {"description": "Deleted", "content": _json(schemas.schema(Deleted, output=True))}
+        return {status: deleted, **(_FORGEABLE if operation.is_forgeable and not spec.simple_requests else {})}
     if operation.response is None:
         return {status: {"description": "Deleted"}}
     one = schemas.schema(schema, output=True)
