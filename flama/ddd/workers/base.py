@@ -185,11 +185,6 @@ class BaseWorker(AbstractWorker, Backend):
                 return backend
         return None
 
-    @classmethod
-    def declared_repositories(cls) -> dict[str, type[AbstractRepository]]:
-        """Return the repositories that the class declares, by name."""
-        return cls._declarations.repositories()
-
     @property
     def repositories(self) -> dict[str, type[AbstractRepository]]:
         """The repositories that it declares, by name."""
@@ -320,6 +315,11 @@ class BaseWorker(AbstractWorker, Backend):
             **{name: (*conditions_of(self._scopes, name), *more) for name, more in scopes.items()},
         }
         return narrowed
+
+    @classmethod
+    def declared_repositories(cls) -> dict[str, type[AbstractRepository]]:
+        """Return the repositories that the class declares, by name."""
+        return cls._declarations.repositories()
 
     def scope_of(self, name: str) -> tuple[Condition, ...]:
         return conditions_of(self._scopes, name)
