@@ -123,7 +123,7 @@ def _check_distinct(table: Table, key: _Keys, rows: collections.abc.Iterable[Row
     seen: set[tuple[t.Any, ...]] = set()
     for row in rows:
         if missing := [name for name in key if name not in row]:
-            detail = f"{_quote_names(missing)} tells which record is meant, and is missing"
+            detail = f"{_quote_names(missing)} identifies the record, and is missing"
             raise exceptions.InvalidDataError(resource=table.name, detail=detail)
         given = tuple(table.kept({name: row[name] for name in key}).values())
         if None not in given and given in seen:

@@ -82,8 +82,8 @@ class _Paths:
         if first is not served and _parameter_types(first.path) != _parameter_types(served.path):
             raise exceptions.ApplicationError(
                 f"The handlers '{first.name}' of '{first.path}' and '{served.name}' of '{served.path}' can't both be "
-                f"described, since OpenAPI tells no types of a path's parameters apart: "
-                "give one of them include_in_schema=False"
+                "described, since their paths differ only by the types of parameters: "
+                "set include_in_schema=False on one of them"
             )
         return first is served
 

@@ -52,7 +52,7 @@ class Documentation:
     def __init__(self, schema: str | None, docs: str | None, document: _Document) -> None:
         if docs is not None and schema is None:
             raise exceptions.ApplicationError(
-                f"The page at '{docs}' shows the document, which schema=None doesn't serve: give docs=None, too"
+                f"The page at '{docs}' shows the document, which schema=None doesn't serve: set docs=None, too"
             )
         if schema is not None and (schema == docs or Path(schema).parameters or Path(docs or "/").parameters):
             raise exceptions.ApplicationError(

@@ -5,6 +5,7 @@ import typing as t
 from flama import _lazy
 
 if t.TYPE_CHECKING:
+    from flama.resources._spec import ResourceSpec
     from flama.resources.crud import CRUDResource
     from flama.resources.flama_worker import FlamaWorker
     from flama.resources.module import ResourcesModule
@@ -17,6 +18,7 @@ __all__ = [
     "RESTResource",
     "Resource",
     "ResourceRoute",
+    "ResourceSpec",
     "ResourcesModule",
     "resource_method",
 ]
@@ -29,6 +31,7 @@ __getattr__, __dir__ = _lazy.lazy(
         "RESTResource": "flama.resources.rest",
         "Resource": "flama.resources.resource",
         "ResourceRoute": "flama.resources.resource",
+        "ResourceSpec": "flama.resources._spec",
         "ResourcesModule": "flama.resources.module",
         "resource_method": "flama.resources.resource",
     },

@@ -19,8 +19,8 @@ _RESERVED: t.Final = frozenset({query_parameters.MAX_AFFECTED, query_parameters.
 async def replace(request: ResourceRequest) -> http.Response:
     """Replace all records by these."""
     check_collection(request)
-    schema, stamped = request.resource._input, request.stamped
-    sent = await schema.many(request.scope, request.body, request.limit)
+    schema, stamped = request.spec.input, request.stamped
+    sent = await schema.read_many(request.scope, request.body, request.limit)
     rows = [schema.fill_missing(row, stamped) for row in schema.require_keys(sent)]
     return await _replace(request, rows, partial=False)
 
@@ -28,8 +28,8 @@ async def replace(request: ResourceRequest) -> http.Response:
 async def partial_replace(request: ResourceRequest) -> http.Response:
     """Update the records that exist, and create the others."""
     check_collection(request)
-    schema = request.resource._input
-    rows = schema.require_keys(await schema.parse_partials(request.scope, request.body, request.limit))
+    schema = request.spec.input
+    rows = schema.require_keys(await schema.read_many(request.scope, request.body, request.limit, partial=True))
     return await _replace(request, rows, partial=True)
 
 
@@ -45,25 +45,25 @@ async def drop(request: ResourceRequest) -> http.Response:
 async def update_where(request: ResourceRequest) -> http.Response:
     """Update the records that match the filters."""
     check_collection(request)
-    data = await request.resource._input.parse_partial(request.scope, request.body)
+    data = await request.spec.input.read(request.scope, request.body, partial=True)
     conditions, most = request.conditions(_RESERVED), request.number(query_parameters.MAX_AFFECTED)
     request.check_ids([data])
     async with request.open_unit() as records:
-        return request.respond(request.resource._output.many(await records.update_where(data, conditions, most)))
+        return request.respond(request.spec.output.many(await records.update_where(data, conditions, most)))
 
 
 async def upsert(request: ResourceRequest) -> http.Response:
     """Create records, or update those that exist."""
     check_collection(request)
-    schema = request.resource._input
-    rows = schema.require_keys(await schema.parse_sent_only(request.scope, request.body, request.limit))
+    schema = request.spec.input
+    rows = schema.require_keys(await schema.read_sent(request.scope, request.body, request.limit))
     options = request.field_options(query_parameters.ON, query_parameters.SET)
     request.check_ids(rows)
     async with request.open_unit() as records:
-        return request.respond(request.resource._output.many(await records.upsert(rows, **options)))
+        return request.respond(request.spec.output.many(await records.upsert(rows, **options)))
 
 
 async def _replace(request: ResourceRequest, rows: t.Any, *, partial: bool) -> http.Response:
     request.check_ids(rows)
     async with request.open_unit() as records:
-        return request.respond(request.resource._output.many(await records.replace(rows, partial=partial)))
+        return request.respond(request.spec.output.many(await records.replace(rows, partial=partial)))

@@ -1,7 +1,9 @@
 """Column types over HTTP: request and response annotations, filters, one row for each type."""
 
 import collections.abc
+import datetime
 import enum
+import functools
 import ipaddress
 import math
 import re
@@ -16,15 +18,26 @@ from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.dialects.mysql import mariadb
 from sqlalchemy.dialects.postgresql import ranges
 
+from flama._numbers import SPELLED
 from flama.memory._type_codecs import integer_bounds
-from flama.resources._scalars import OUTPUT_FLOAT, moment, moment_filter, output_float
-from flama.rest import filters, value_codecs
+from flama.rest import filters, moments, value_codecs
+from flama.sqlalchemy._dialects import has_zone, kept_type
 from flama.sqlalchemy.sql._table_info import python_type
 
-__all__ = ["ColumnType", "column_type"]
+__all__ = ["ColumnType", "column_type", "may_be_infinite"]
 
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
 _Encode: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
+
+_MYSQL: t.Final = (mysql.DOUBLE, mysql.FLOAT, mysql.REAL)  # can't hold NaN or infinities
+_FINITE: t.Final = (
+    *(sa.String, sa.Integer, sa.Boolean, sa.DateTime, sa.Date, sa.Time, sa.Interval),
+    *(sa.LargeBinary, sa.Uuid, *_MYSQL),
+)
+
+_number_or_text: t.Final = {"anyOf": [{"type": "number"}, {"type": "string", "enum": [*SPELLED]}]}
+_OUTPUT_FLOAT: t.Final = t.Annotated[float, pydantic.WithJsonSchema(_number_or_text, mode="serialization")]
+"""A float in a response: a number, or the text for NaN or an infinity."""
 
 
 class ColumnType(t.NamedTuple):
@@ -49,6 +62,14 @@ def column_type(kind: _Type) -> ColumnType | None:
     return _python_row(python_type(kind))
 
 
+def may_be_infinite(kind: _Type) -> bool:
+    """Whether values of a column of this type may contain NaN or an infinity, which JSON can't represent."""
+    match kind:
+        case sa.Numeric() | sa.Float():
+            return not kind.asdecimal and not isinstance(kind, _MYSQL)
+    return not isinstance(kind, _FINITE)
+
+
 def _type_decorator(kind: sa.types.TypeDecorator[t.Any]) -> ColumnType | None:
     """Return the row of its ``python_type`` or, if that is the same as the ``impl``'s, the row of the ``impl``."""
     inner: _Type = kind.impl_instance
@@ -60,7 +81,7 @@ def _python_row(python: t.Any) -> ColumnType | None:
     if python is None:
         return None
     if python is float:
-        return ColumnType(pydantic.FiniteFloat, OUTPUT_FLOAT, filters.filterable(float)._replace(read=_finite))
+        return ColumnType(pydantic.FiniteFloat, _OUTPUT_FLOAT, filters.filterable(float)._replace(read=_finite))
     if issubclass(python, enum.Enum):
         return _members(python)
     if python is bytes:
@@ -101,7 +122,9 @@ def _digits(kind: sa.Numeric[t.Any]) -> t.Any:
 
 def _number(kind: t.Any) -> ColumnType | None:
     made = _add_limit(_digits)(kind)
-    return made if made is None or kind.asdecimal else made._replace(output_type=output_float(kind))
+    if made is None or kind.asdecimal:
+        return made
+    return made._replace(output_type=pydantic.FiniteFloat if isinstance(kept_type(kind), _MYSQL) else _OUTPUT_FLOAT)
 
 
 def _integer(kind: sa.Integer) -> ColumnType:
@@ -109,7 +132,7 @@ def _integer(kind: sa.Integer) -> ColumnType:
     return ColumnType(t.Annotated[int, pydantic.Field(ge=low, le=high)], int, filters.filterable(int))
 
 
-def _unsigned(most: t.Callable[[t.Any], int]) -> t.Callable[[t.Any], ColumnType]:
+def _make_unsigned(most: t.Callable[[t.Any], int]) -> t.Callable[[t.Any], ColumnType]:
     """Return a function that makes the row of an unsigned integer type that isn't an ``sa.Integer``."""
 
     def row(kind: t.Any) -> ColumnType:
@@ -117,6 +140,25 @@ def _unsigned(most: t.Callable[[t.Any], int]) -> t.Callable[[t.Any], ColumnType]
         return ColumnType(t.Annotated[int, pydantic.Field(ge=0, le=most(kind))], int, filterable)
 
     return row
+
+
+def _moment(kind: _Type) -> ColumnType:
+    """Return the row of a type of dates or times, whose values have a UTC offset if it has a time zone."""
+    python: moments.Kind = datetime.datetime if isinstance(kept_type(kind), sa.DateTime) else datetime.time
+    zone, made = has_zone(kind), filters.filterable(python)
+
+    def read(text: str) -> t.Any:
+        value = made.read(text.upper())  # a lower-case "z" is an offset, too
+        if (value.utcoffset() is not None) is not zone:
+            raise ValueError(f"{text[:40]!r} {'must' if zone else 'must not'} have an offset")
+        return value
+
+    schema = pydantic.WithJsonSchema(moments.schema(python, zone=zone))
+    parse = pydantic.PlainValidator(functools.partial(moments.read, python, zone=zone))
+    annotation: t.Any = t.Annotated[python, parse, schema]
+    return ColumnType(
+        annotation, annotation, made._replace(read=read, pattern=value_codecs.pattern(python) + ("Z" if zone else ""))
+    )
 
 
 def _labels(kind: sa.Enum) -> ColumnType:
@@ -174,7 +216,8 @@ def _encode_items(encode: _Encode) -> _Encode:
 def _range(kind: ranges.AbstractSingleRange[t.Any]) -> ColumnType:
     item = t.cast(ColumnType, column_type(_BOUNDS[kind.__visit_name__]))
     input_type: t.Any = t.Annotated[
-        _range_schema(f"{kind.__visit_name__}Input", item.input_type, total=False), pydantic.AfterValidator(_make_range)
+        _range_schema(f"{kind.__visit_name__}Input", item.input_type, total=False),
+        pydantic.AfterValidator(lambda fields: postgresql.Range(**fields)),
     ]
     output_type = _range_schema(kind.__visit_name__, item.output_type, total=True)
     return ColumnType(input_type, output_type, _json_equality(input_type, "range", r"\{\"empty\": true\}"))
@@ -185,10 +228,6 @@ def _range_schema(name: str, bound: t.Any, *, total: bool) -> t.Any:
     bounds = t.Literal["[)", "(]", "()", "[]"]
     make: t.Any = te.TypedDict  # type checkers reject a name that isn't literal
     return make(name, {"lower": optional, "upper": optional, "bounds": bounds, "empty": bool}, total=total)
-
-
-def _make_range(given: t.Any) -> t.Any:
-    return postgresql.Range(**given)
 
 
 def _multirange(kind: ranges.AbstractMultiRange[t.Any]) -> ColumnType:
@@ -220,7 +259,7 @@ def _text(kind: t.Any = None) -> ColumnType:
     return ColumnType(str, str, _equality(str, "[^\\x00]*"))
 
 
-def _validated_text(check: collections.abc.Callable[[str], t.Any], example: str) -> t.Callable[[t.Any], ColumnType]:
+def _make_text(check: collections.abc.Callable[[str], t.Any], example: str) -> t.Callable[[t.Any], ColumnType]:
     """Return a function that makes the row of a type whose values are texts that ``check`` accepts."""
 
     def check_text(text: str) -> str:
@@ -311,10 +350,10 @@ _SINGLE: t.Final[dict[type, type[ranges.AbstractSingleRange[t.Any]]]] = {
 _JSONB: t.Final = ColumnType(t.Any, t.Any, _json_equality(t.Any, "JSON", "(true|false|[0-9]{1,9})"))
 _HSTORE_VALUES: t.Final = dict[str, str | None]
 _HSTORE: t.Final = ColumnType(_HSTORE_VALUES, _HSTORE_VALUES, _json_equality(_HSTORE_VALUES, "mapping", r"\{\}"))
-_address: t.Final = _validated_text(ipaddress.ip_interface, "10.0.0.1")
-_network: t.Final = _validated_text(ipaddress.ip_network, "10.0.0.0/8")
-_address4: t.Final = _validated_text(ipaddress.IPv4Address, "10.0.0.1")
-_address6: t.Final = _validated_text(ipaddress.IPv6Address, "2001:db8::1")
+_address: t.Final = _make_text(ipaddress.ip_interface, "10.0.0.1")
+_network: t.Final = _make_text(ipaddress.ip_network, "10.0.0.0/8")
+_address4: t.Final = _make_text(ipaddress.IPv4Address, "10.0.0.1")
+_address6: t.Final = _make_text(ipaddress.IPv6Address, "2001:db8::1")
 
 # the first match wins: Enum and SET are subclasses of String
 _ROWS: t.Final[
@@ -328,7 +367,7 @@ _ROWS: t.Final[
     (sa.String, _add_limit(_length)),
     (sa.Integer, _integer),
     (sa.types.NumericCommon, _number),
-    ((sa.DateTime, sa.Time), lambda kind: ColumnType(moment(kind), moment(kind), moment_filter(kind))),
+    ((sa.DateTime, sa.Time), _moment),
     (sa.Uuid, _uuid),
     (postgresql.JSONB, lambda _: _JSONB),
     (postgresql.JSONPATH, lambda _: ColumnType(str, str)),
@@ -342,9 +381,9 @@ _ROWS: t.Final[
     (postgresql.CIDR, _network),
     (mariadb.INET4, _address4),
     (mariadb.INET6, _address6),
-    (postgresql.OID, _unsigned(lambda _: 2**32 - 1)),
-    (mysql.BIT, _unsigned(lambda kind: 2 ** (kind.length or 1) - 1)),
-    (mysql.YEAR, _unsigned(lambda _: 2155)),
+    (postgresql.OID, _make_unsigned(lambda _: 2**32 - 1)),
+    (mysql.BIT, _make_unsigned(lambda kind: 2 ** (kind.length or 1) - 1)),
+    (mysql.YEAR, _make_unsigned(lambda _: 2155)),
     ((postgresql.MACADDR, postgresql.MACADDR8, postgresql.MONEY, postgresql.REGCLASS, postgresql.REGCONFIG), _text),
     ((postgresql.TSVECTOR, postgresql.TSQUERY), _text),
 )

@@ -5,6 +5,7 @@ adds its table, ``idempotency_key``, to :data:`flama.sqlalchemy.metadata`.
 """
 
 import datetime
+import functools
 import hashlib
 import importlib
 import typing as t
@@ -14,8 +15,7 @@ import sqlalchemy as sa
 from flama import exceptions, http
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.query import F
-from flama.resources._callers import OWNER
-from flama.resources._credentials import credentials
+from flama.resources._callers import identify
 from flama.resources._request import Endpoint, ResourceRequest
 from flama.rest import idempotency
 from flama.sqlalchemy import metadata
@@ -51,6 +51,7 @@ def idempotent(endpoint: Endpoint) -> Endpoint:
     that belongs to another request.
     """
 
+    @functools.wraps(endpoint)
     async def serve(request: ResourceRequest) -> http.Response:
         header = request.header(idempotency.HEADER)
         return await endpoint(request) if header is None else await _run_once(endpoint, request, header)
@@ -59,7 +60,8 @@ def idempotent(endpoint: Endpoint) -> Endpoint:
 
 
 async def _run_once(endpoint: Endpoint, request: ResourceRequest, header: str) -> http.Response:
-    id, fingerprint = _id(request, _parse_key(header)), _fingerprint(request)
+    id, scope = _id(request, _parse_key(header)), request.scope
+    fingerprint = idempotency.fingerprint(scope["method"], scope["path"], scope["query_string"], request.body)
     try:
         async with request.worker:
             keys = _keys(request)
@@ -86,13 +88,8 @@ def _parse_key(header: str) -> str:
 
 def _id(request: ResourceRequest, key: str) -> str:
     # the caller is part of the key, so that responses are never replayed to other callers
-    parts = (request.resource.name, request.scope.get(OWNER) or credentials(request), key)
+    parts = (request.spec.name, identify(request), key)
     return hashlib.blake2b(repr(parts).encode(), digest_size=32).hexdigest()
-
-
-def _fingerprint(request: ResourceRequest) -> str:
-    scope = request.scope
-    return idempotency.fingerprint(scope["method"], scope["path"], scope["query_string"], request.body)
 
 
 def _keys(request: ResourceRequest) -> IdempotencyKeys:
@@ -112,8 +109,8 @@ def _to_row(id: str, fingerprint: str, response: http.Response) -> dict[str, t.A
 
 def _replay(request: ResourceRequest, stored: dict[str, t.Any], fingerprint: str) -> http.Response:
     if stored["request"] != fingerprint:
-        detail = f"{idempotency.HEADER} was that of another request"
-        raise exceptions.InvalidDataError(resource=request.resource._called, detail=detail)
+        detail = f"{idempotency.HEADER} belongs to another request"
+        raise exceptions.InvalidDataError(resource=request.spec.error_name, detail=detail)
     return http.Response(stored["body"], stored["status"], {**stored["headers"], idempotency.REPLAYED: "true"})
 
 

@@ -1,7 +1,6 @@
 """The list endpoint of a resource: pages, or a stream of lines."""
 
 import collections.abc
-import typing as t
 
 from flama import http, pagination
 from flama.query import Order
@@ -11,42 +10,32 @@ from flama.rest import accept, cursors, ndjson, ordering, paging
 
 __all__ = ["list_records"]
 
-_Pairs: t.TypeAlias = list[tuple[str, str]]
-
 
 async def list_records(request: ResourceRequest) -> http.Response:
     """List a page of the records, or stream them as NDJSON if the request prefers that."""
-    resource, query = request.resource, request.query
-    conditions, order = request.conditions(), _order(request, query)
+    spec, query = request.spec, request.query
+    conditions, order = request.conditions(), _order(request)
     style = paging.asked(dict(query))
-    page, bound = pagination.requested(
-        style, request.scope, query, resource.max_page_size, caller_scope=request.scope_key
-    )
+    page, bound = pagination.requested(style, request.scope, query, spec.max_page_size, caller_scope=request.scope_key)
     if accept.is_preferred(request.header("accept"), ndjson.MEDIA_TYPE):
-        return await _stream(_streaming.lines(request, conditions, order, page if _is_paged(query) else None))
+        is_paged = any(name in paging.SCHEMAS for name, _ in query)
+        lines = _streaming.lines(request, conditions, order, page if is_paged else None)
+        first = await anext(lines, b"")  # an error before the first line is raised here, and gets its own status
+        return http.StreamingResponse(_Lines(first, lines), media_type=ndjson.MEDIA_TYPE)
     async with request.open_unit() as found:
         try:
             part = await pagination.of_query(style, page, found.list(conditions, order), bound)
         except cursors.InvalidCursorError as error:
             raise pagination.refused(error) from error
-    return pagination.answer(style, page, part, query, resource._output.many)
+    return pagination.answer(style, page, part, query, spec.output.many)
 
 
-def _order(request: ResourceRequest, query: _Pairs) -> tuple[Order, ...]:
+def _order(request: ResourceRequest) -> tuple[Order, ...]:
+    spec = request.spec
     try:
-        resource = request.resource
-        return ordering.decode(query, resource._ordering, resource=resource._called) or resource._order
+        return ordering.decode(request.query, spec.ordering, resource=spec.error_name) or spec.order_by
     except ValueError as error:
         raise pagination.refused(error) from error
-
-
-def _is_paged(query: _Pairs) -> bool:
-    return any(name in paging.SCHEMAS for name, _ in query)
-
-
-async def _stream(lines: collections.abc.AsyncGenerator[bytes]) -> http.Response:
-    """Return a response that streams the lines; an error before the first one is raised, and gets its own status."""
-    return http.StreamingResponse(_Lines(await anext(lines, b""), lines), media_type=ndjson.MEDIA_TYPE)
 
 
 class _Lines(collections.abc.AsyncIterator[bytes]):

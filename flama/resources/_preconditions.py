@@ -7,7 +7,7 @@ from flama import exceptions, pagination
 from flama.query.conditions import as_mapping
 from flama.resources._adapters import RecordStore
 from flama.resources._request import ResourceRequest
-from flama.resources.rest import RESTResource
+from flama.resources._spec import ResourceSpec
 from flama.rest import conditional_requests, value_codecs
 from flama.rest.conditional_requests import IF_MATCH, IF_NONE_MATCH
 
@@ -16,9 +16,9 @@ __all__ = ["Preconditions", "check_collection", "etag", "parse_preconditions"]
 _Tags: t.TypeAlias = tuple[str, ...] | None
 
 
-def etag(resource: type[RESTResource], record: t.Any, body: bytes) -> str:
+def etag(spec: ResourceSpec, record: t.Any, body: bytes) -> str:
     """Return the ETag of a record: from its version column if there is one, or from its body."""
-    version = as_mapping(record).get(getattr(resource._repository, "_version", None) or "")
+    version = as_mapping(record).get(spec.version or "")
     return conditional_requests.etag(body) if version is None else conditional_requests.of_version(version)
 
 
@@ -37,10 +37,10 @@ class Preconditions(t.NamedTuple):
         """
         if self.match is None and self.none_match is None:
             return {}
-        if (version := self._version(request.resource)) is not None:
+        if (version := self._version(request.spec)) is not None:
             return version
         record = await records.retrieve(request.id, lock=True)
-        tag = etag(request.resource, record, request.resource._output.one(record))
+        tag = etag(request.spec, record, request.spec.output.one(record))
         if self.match is not None and not conditional_requests.matches(self.match, tag):
             raise _precondition_error(request)
         if self.none_match is not None and conditional_requests.matches(self.none_match, tag, weak=True):
@@ -57,13 +57,12 @@ class Preconditions(t.NamedTuple):
                 raise
             raise _precondition_error(request) from error
 
-    def _version(self, resource: type[RESTResource]) -> dict[str, t.Any] | None:
-        field = getattr(resource._repository, "_version", None)
-        if field is None or resource._table is None or self.none_match is not None or len(self.match or ()) != 1:
+    def _version(self, spec: ResourceSpec) -> dict[str, t.Any] | None:
+        if spec.version is None or spec.table is None or self.none_match is not None or len(self.match or ()) != 1:
             return None
         text = conditional_requests.version((self.match or ("",))[0])
         with contextlib.suppress(ValueError):
-            return None if text is None else {field: value_codecs.reader(int)(text)}
+            return None if text is None else {spec.version: value_codecs.reader(int)(text)}
         return None
 
 
@@ -74,8 +73,8 @@ def parse_preconditions(request: ResourceRequest) -> Preconditions:
     :raises HTTPException: the resource requires ``If-Match``, which is missing (428).
     """
     match, none_match = _parse_tags(request, IF_MATCH), _parse_tags(request, IF_NONE_MATCH)
-    if request.operation.writes and request.resource.preconditions and match is None:
-        raise exceptions.HTTPException(428, "Say by If-Match of which state of the record this is the change")
+    if request.operation.writes and request.spec.preconditions and match is None:
+        raise exceptions.HTTPException(428, "This request requires If-Match with the ETag of the record")
     return Preconditions(match, none_match)
 
 
@@ -87,8 +86,8 @@ def check_collection(request: ResourceRequest) -> None:
     :raises PreconditionFailedError: the header is something else than ``*``.
     """
     match = _parse_tags(request, IF_MATCH)
-    if match is None and request.resource.preconditions:
-        raise exceptions.HTTPException(428, "Say by If-Match: * that this changes records in whatever state they are")
+    if match is None and request.spec.preconditions:
+        raise exceptions.HTTPException(428, "This request requires If-Match: *, as it changes records in any state")
     if match not in (None, conditional_requests.ANY):
         raise _precondition_error(request)
 
@@ -102,4 +101,4 @@ def _parse_tags(request: ResourceRequest, header: str) -> _Tags:
 
 
 def _precondition_error(request: ResourceRequest) -> exceptions.PreconditionFailedError:
-    return exceptions.PreconditionFailedError(resource=request.resource._called, id=request.id)
+    return exceptions.PreconditionFailedError(resource=request.spec.error_name, id=request.id)

@@ -11,7 +11,7 @@ from flama.ddd.workers._unit_of_work import Backend
 from flama.ddd.workers.base import BaseWorker
 from flama.query import Condition, equal_fields
 from flama.resources._adapters import RecordStore
-from flama.resources.rest import RESTResource
+from flama.resources._spec import ResourceSpec
 from flama.rest import filters, ordering, query_parameters
 from flama.rest.operations import Operation, path, segment
 
@@ -22,7 +22,7 @@ __all__ = ["Endpoint", "ResourceRequest"]
 class ResourceRequest:
     """A request to an operation of a resource."""
 
-    resource: type[RESTResource]
+    spec: ResourceSpec
     operation: Operation
     scope: types.Scope
     body: bytes
@@ -36,12 +36,12 @@ class ResourceRequest:
     async def open_unit(self) -> collections.abc.AsyncGenerator[RecordStore]:
         """Open a unit of work, and yield the records in it."""
         async with self.worker:
-            yield self.resource.records(getattr(self.worker, self.repository))
+            yield self.spec.records(getattr(self.worker, self.repository))
 
     @property
     def bounds(self) -> tuple[Condition, ...]:
         """The conditions of the request's scope, on every record that it reads or writes."""
-        return t.cast("tuple[Condition, ...]", self.worker._scope_of(self.repository))
+        return t.cast("tuple[Condition, ...]", self.worker.scope_of(self.repository))
 
     @property
     def scope_key(self) -> str:
@@ -82,9 +82,9 @@ class ResourceRequest:
         :raises ValidationError: a filter is malformed.
         :raises UnknownColumnError: a parameter is not a field that records can be filtered by.
         """
-        resource = self.resource
+        spec = self.spec
         try:
-            return filters.decode(self.query, resource._filters, resource=resource._called, reserved=reserved)
+            return filters.decode(self.query, spec.filters, resource=spec.error_name, reserved=reserved)
         except ValueError as error:
             raise pagination.refused(error) from error
 
@@ -97,7 +97,7 @@ class ResourceRequest:
         if value is None:
             return None
         if not (value.isascii() and value.isdigit() and len(value) < 10):
-            raise pagination.refused(ValueError(f"{name} is a number from 0, not {value[:40]!r}"))
+            raise pagination.refused(ValueError(f"{name} must be a number from 0, not {value[:40]!r}"))
         return int(value)
 
     def field_options(self, *taken: str) -> dict[str, list[str]]:
@@ -108,35 +108,33 @@ class ResourceRequest:
         :raises UnknownColumnError: there are no such fields.
         :raises ValidationError: the fields of ``on`` aren't unique, or there is an unknown parameter.
         """
-        resource, parameters = self.resource, dict(self.query)
+        unique, parameters = self.spec.unique, dict(self.query)
         if others := [name for name in parameters if name not in taken]:
-            raise pagination.refused(ValueError(f"{others[0][:40]} is no parameter of this: {', '.join(taken)}"))
+            raise pagination.refused(
+                ValueError(f"unknown parameter {others[0][:40]}: this operation has {', '.join(taken)}")
+            )
         found = {name: ordering.listed(value) for name, value in parameters.items()}
-        self._check_known(found.get(query_parameters.ON, ()), dict.fromkeys((*resource._filters, resource._id.name)))
-        self._check_known(found.get(query_parameters.SET, ()), resource._settable)
-        if (
-            query_parameters.ON in found
-            and resource._unique is not None
-            and frozenset(found[query_parameters.ON]) not in resource._unique
-        ):
-            unique = "; ".join(", ".join(sorted(each)) for each in resource._unique)
-            raise pagination.refused(ValueError(f"{query_parameters.ON} is what no two records are alike in: {unique}"))
+        self._check_known(found.get(query_parameters.ON, ()), self.spec.conflict_fields)
+        self._check_known(found.get(query_parameters.SET, ()), self.spec.updatable)
+        on = found.get(query_parameters.ON)
+        if on is not None and unique is not None and frozenset(on) not in unique:
+            sets = "; ".join(", ".join(sorted(each)) for each in unique)
+            raise pagination.refused(ValueError(f"{query_parameters.ON} must be a set of unique fields: {sets}"))
         return found
 
     def _check_known(self, fields: collections.abc.Iterable[str], known: collections.abc.Collection[str]) -> None:
         if unknown := [name for name in fields if name not in known]:
-            raise exceptions.UnknownColumnError(resource=self.resource._called, names=unknown, columns=known)
+            raise exceptions.UnknownColumnError(resource=self.spec.error_name, names=unknown, columns=known)
 
     def check_ids(self, records: collections.abc.Iterable[collections.abc.Mapping[str, t.Any]]) -> None:
         """Check that the keys of new records, where they have any, can be in a path.
 
         :raises InvalidDataError: a key can't.
         """
-        key = self.resource._id
-        if key.type is str:
+        if self.spec.key_type is str:
             for record in records:
-                if record.get(key.name) is not None:
-                    self._segment(record[key.name])
+                if (id := record.get(self.spec.key)) is not None:
+                    self._segment(id)
 
     def respond(
         self, body: bytes, headers: collections.abc.Mapping[str, str] | None = None, status: int | None = None
@@ -156,7 +154,7 @@ class ResourceRequest:
         try:
             return segment(id)
         except ValueError as error:
-            raise exceptions.InvalidDataError(resource=self.resource._called, detail=str(error)) from error
+            raise exceptions.InvalidDataError(resource=self.spec.error_name, detail=str(error)) from error
 
 
 Endpoint: t.TypeAlias = collections.abc.Callable[[ResourceRequest], collections.abc.Awaitable[http.Response]]

@@ -4,13 +4,19 @@ import collections.abc
 import typing as t
 
 from flama import exceptions, schemas, types
+from flama._annotations import unwrap
 from flama.http import request
 from flama.http.response import finite_json, json
 
-__all__ = ["RequestSchema", "ResponseSchema", "TableRequestSchema"]
+__all__ = ["RequestSchema", "ResponseSchema", "TableRequestSchema", "annotations"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Encode: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
+
+
+def annotations(schema: t.Any) -> dict[str, t.Any]:
+    """Return the annotations of a schema's fields, without aliases of types."""
+    return {name: unwrap(annotation) for name, annotation in t.get_type_hints(schema).items()}
 
 
 class RequestSchema:
@@ -36,43 +42,32 @@ class RequestSchema:
         self._fields = schemas.names(schema)
         self._known = frozenset({*(self._fields or ()), *answered})
 
-    def annotation(self, *, many: bool = False, partial: bool = False) -> t.Any:
-        """Return the annotation of a handler's parameter for this body."""
-        one: t.Any = t.Annotated[types.Schema, types.SchemaMetadata(self.schema, partial=partial)]
-        return list.__class_getitem__(one) if many else one
+    def annotation(self, *, partial: bool = False) -> t.Any:
+        """Return the annotation of a handler's parameter for a record."""
+        return t.Annotated[types.Schema, types.SchemaMetadata(self.schema, partial=partial)]
 
-    async def one(self, scope: types.Scope, body: bytes) -> _Record:
-        """Return the record in a body.
+    async def read(self, scope: types.Scope, body: bytes, *, partial: bool = False) -> _Record:
+        """Return the record in a body; with ``partial``, some of its fields.
 
         :raises HTTPException: the body is no such record.
         :raises UnknownColumnError: the body has a field that no record has.
         """
-        return t.cast(_Record, await self._decode_body(self._one, scope, body))
+        return t.cast(_Record, await self._decode_body(self._part if partial else self._one, scope, body))
 
-    async def many(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
-        """Return the records in a body.
-
-        :raises TooManyRecords: there are more than the limit.
-        """
-        return t.cast(list[_Record], await self._decode_body(self._many, scope, body, limit))
-
-    async def parse_partial(self, scope: types.Scope, body: bytes) -> _Record:
-        """Return the fields of a partial record in a body."""
-        return t.cast(_Record, await self._decode_body(self._part, scope, body))
-
-    async def parse_partials(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
-        """Return the fields of the partial records in a body.
+    async def read_many(
+        self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit, *, partial: bool = False
+    ) -> list[_Record]:
+        """Return the records in a body, as :meth:`read` does.
 
         :raises TooManyRecords: there are more than the limit.
         """
-        return t.cast(list[_Record], await self._decode_body(self._parts, scope, body, limit))
+        adapter = self._parts if partial else self._many
+        return t.cast(list[_Record], await self._decode_body(adapter, scope, body, limit))
 
-    async def parse_sent_only(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
-        """Return the records in a body with only the fields that were sent, without the schema's defaults.
-
-        :raises TooManyRecords: there are more than the limit.
-        """
-        whole, partials = await self.many(scope, body, limit), await _decode(self._parts, body)
+    async def read_sent(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
+        """Return the records in a body as :meth:`read_many` does, without the schema's defaults."""
+        whole = await self.read_many(scope, body, limit)
+        partials = await self._decode(self._parts, body, checks_names=False)
         return [{name: record[name] for name in partial} for record, partial in zip(whole, partials, strict=True)]
 
     def require_keys(self, records: list[_Record]) -> list[_Record]:
@@ -98,28 +93,26 @@ class RequestSchema:
         if limit is not None:
             limit.check(body)
             if body.strip() in (b"", b"null"):  # decoders would take it for an empty list
-                raise exceptions.DecodeError("The body is a list of records, and there is none")
-        is_small = len(body) <= schemas.LARGE
-        found = self._decode_small(adapter, body) if is_small else await self._decode_large(adapter, body)
+                raise exceptions.DecodeError("The body must be a list of records")
+        found = await self._decode(adapter, body, checks_names=self._fields is not None)
         for record in found if isinstance(found, list) else (found,):
             self._check(record)
         return found
 
-    def _decode_small(self, adapter: schemas.Adapter, body: bytes) -> t.Any:
-        if self._fields is not None:
-            self._check_names(adapter.names(body), self._fields)
-        return adapter.decode(body)
-
-    async def _decode_large(self, adapter: schemas.Adapter, body: bytes) -> t.Any:
-        most = len(self._known) + exceptions.UnknownColumnError.counted
+    async def _decode(self, adapter: schemas.Adapter, body: bytes, *, checks_names: bool) -> t.Any:
+        if len(body) <= schemas.LARGE:
+            if checks_names:
+                self._check_names(adapter.names(body))
+            return adapter.decode(body)
         async with schemas.turn():
-            if self._fields is not None:
-                self._check_names(await schemas.names_of_large(adapter, body, most), self._fields)
+            if checks_names:
+                most = len(self._known) + exceptions.UnknownColumnError.counted
+                self._check_names(await schemas.names_of_large(adapter, body, most))
             return await schemas.decode_large(adapter, body)
 
-    def _check_names(self, names: list[str], fields: collections.abc.Iterable[str]) -> None:
+    def _check_names(self, names: list[str]) -> None:
         if unknown := [name for name in names if name not in self._known]:
-            raise exceptions.UnknownColumnError(resource=self._name, names=unknown, columns=fields)
+            raise exceptions.UnknownColumnError(resource=self._name, names=unknown, columns=self._fields or ())
 
 
 class TableRequestSchema(RequestSchema):
@@ -148,8 +141,8 @@ class TableRequestSchema(RequestSchema):
         self._resets = resets
         self._required = tuple(required)
 
-    async def parse_sent_only(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
-        return await self.many(scope, body, limit)
+    async def read_sent(self, scope: types.Scope, body: bytes, limit: schemas.RecordLimit) -> list[_Record]:
+        return await self.read_many(scope, body, limit)
 
     def require_keys(self, records: list[_Record]) -> list[_Record]:
         if self._key in self._required and any(record.get(self._key) is None for record in records):
@@ -165,13 +158,6 @@ class TableRequestSchema(RequestSchema):
 
     def _missing_error(self, fields: list[str]) -> exceptions.IntegrityError:
         return exceptions.IntegrityError(resource=self._name, kind="not_null", fields=fields)
-
-
-async def _decode(adapter: schemas.Adapter, body: bytes) -> t.Any:
-    if len(body) <= schemas.LARGE:
-        return adapter.decode(body)
-    async with schemas.turn():
-        return await schemas.decode_large(adapter, body)
 
 
 def _adapters(one: t.Any) -> tuple[schemas.Adapter, schemas.Adapter]:
@@ -205,6 +191,11 @@ class ResponseSchema:
         else:
             self.one = self._encode_one
             self.many = self._encode_many
+
+    @property
+    def annotations(self) -> dict[str, t.Any]:
+        """The annotations of the fields of records in responses."""
+        return {name: kind for name, kind in annotations(self.schema).items() if schemas.answers(self.schema, name)}
 
     @property
     def names(self) -> tuple[str, ...]:

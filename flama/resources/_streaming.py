@@ -37,12 +37,12 @@ async def lines(request: ResourceRequest, conditions: _Conditions, orders: _Orde
 
 
 def _reader(request: ResourceRequest, orders: _Orders) -> collections.abc.Callable[..., _Pieces]:
-    resource, backend = request.resource, request.backend
+    spec, backend = request.spec, request.backend
     mode = "unit" if backend is None else backend.stream_mode
     if mode == "batches":
         fields = [order.field for order in orders]
-        served = tuple(fields[: fields.index(resource._id.name)] if resource._id.name in fields else fields)
-        return _stream_batches if served in resource._keysets else _stream_one_unit
+        served = tuple(fields[: fields.index(spec.key)] if spec.key in fields else fields)
+        return _stream_batches if served in spec.batch_orders else _stream_one_unit
     return _stream_all if mode == "whole" else _stream_one_unit
 
 
@@ -53,7 +53,7 @@ async def _stream_batches(
 
     No transaction is open while a slow client reads.
     """
-    encode = request.resource._output.one
+    encode = request.spec.output.one
     left, offset = (math.inf, 0) if page is None else (page.limit, page.offset)
     size, last = _LINES, None
     while left > 0:
@@ -77,7 +77,7 @@ async def _stream_one_unit(
     request: ResourceRequest, conditions: _Conditions, orders: _Orders, page: Page | None
 ) -> _Pieces:
     """Read while the client reads, in one unit of work that holds a connection meanwhile."""
-    encode, ready, is_sent = request.resource._output.one, list[bytes](), False
+    encode, ready, is_sent = request.spec.output.one, list[bytes](), False
     try:
         async with request.stream_unit() as found:
             async for record in found.stream(conditions, orders, page):
@@ -96,7 +96,7 @@ async def _stream_one_unit(
 
 async def _stream_all(request: ResourceRequest, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Pieces:
     """Read all records, which are in memory anyway, and end the unit of work before the client gets any."""
-    encode = request.resource._output.one
+    encode = request.spec.output.one
     async with request.stream_unit() as found:
         records = [record async for record in found.stream(conditions, orders, page)]
     for start in range(0, len(records), _LINES):

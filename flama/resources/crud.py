@@ -15,7 +15,7 @@ from flama.resources._callers import worker_for
 from flama.resources._request import Endpoint, ResourceRequest
 from flama.resources.resource import ResourceRoute
 from flama.resources.rest import RESTResource, workers_of
-from flama.rest.operations import OPERATIONS, REQUESTED_WITH, Operation
+from flama.rest.operations import OPERATIONS, REQUESTED_WITH, Operation, path
 from flama.routing import Route
 
 __all__ = ["CRUDResource"]
@@ -53,18 +53,22 @@ class CRUDResource(RESTResource, abstract=True):
 
     without: t.ClassVar[collections.abc.Collection[str]] = ()
 
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: t.Any) -> None:
+        super().__init_subclass__(abstract=abstract, **kwargs)
+        if not abstract:
+            cls._check_operations()
+
     @classmethod
-    def _declare(cls) -> None:
-        super()._declare()
+    def _check_operations(cls) -> None:
         if unknown := [name for name in cls.without if name not in OPERATIONS]:
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__} is without {unknown}: the operations are {', '.join(OPERATIONS)}"
             )
-        is_listed = cls._table is not None and "list" not in cls.without and not hasattr(cls, "list")
-        if is_listed and not schemas.answers(cls._output.schema, cls._id.name):
+        is_listed = cls.spec.table is not None and "list" not in cls.without and not hasattr(cls, "list")
+        if is_listed and not schemas.answers(cls.spec.output.schema, cls.spec.key):
             raise exceptions.ResourceFilterInvalid(
-                f"{cls.__name__} answers without its key '{cls._id.name}', which every order of a list ends with, so "
-                "that the cursors of its pages would reveal it: answer with it, or write without = ('list',)"
+                f"{cls.__name__} has responses without its key '{cls.spec.key}', which cursors would reveal, as every "
+                "order of a list ends with it: add the key to the schema, or set without = ('list',)"
             )
 
     def routes(self, app: types.App) -> list[Route]:
@@ -76,31 +80,26 @@ class CRUDResource(RESTResource, abstract=True):
 
     def _operations(self, app: t.Any, names: list[str]) -> collections.abc.Iterator[Route]:
         worker, repository, is_made = self.worker_for(workers_of(app))
-        limit = schemas.RecordLimit(app.max_records if self.max_records is None else self.max_records)
+        limit = schemas.RecordLimit(app.max_records if self.spec.max_records is None else self.spec.max_records)
         if is_made and any(not hasattr(self, name) for name in names):
             app.add_component(WorkerComponent(t.cast(t.Any, worker)()))
         for name in names:
             operation, overriding = OPERATIONS[name], getattr(self, name, None)
-            if overriding is None and not self.supports(name):
+            if overriding is None and name not in self.spec.operations:
                 continue
             if overriding is not None:
                 self._check_worker_parameters(overriding)
-            made = overriding or self._handler(operation, worker, repository, limit, app.max_body_size)
+            pattern = f"/{{{_ID}}}/" if operation.kind == "element" else path(operation)
             yield Route(
-                self._path(operation),
-                made,
+                pattern,
+                overriding or self._handler(operation, worker, repository, limit, app.max_body_size),
                 name.replace("_", "-"),
                 (operation.method,),
                 tags=(self.name,),
-                description=None if overriding else _openapi.describe_operation(type(self), operation, limit.most),
+                description=None if overriding else _openapi.describe_operation(self.spec, operation, limit.most),
             )
-            if operation.verb and self._id.type is not str:  # a text could be a record's key
-                yield _method_not_allowed_route(self._path(operation), operation.method)
-
-    def _path(self, operation: Operation) -> str:
-        if operation.kind == "element":
-            return f"/{{{_ID}}}/"
-        return f"/:{operation.verb}/" if operation.verb else "/"
+            if operation.verb and self.spec.key_type is not str:  # a text could be a record's key
+                yield _method_not_allowed_route(pattern, operation.method)
 
     def _handler(
         self,
@@ -110,21 +109,22 @@ class CRUDResource(RESTResource, abstract=True):
         limit: schemas.RecordLimit,
         max_body_size: int | None,
     ) -> types.Handler:
-        resource, endpoint = type(self), self._endpoint(operation)
+        spec, endpoint = self.spec, self._endpoint(operation)
 
-        def make_request(scope: types.Scope, worker: t.Any, body: bytes = b"", id: t.Any = None) -> ResourceRequest:
-            body = body.removeprefix(codecs.BOM_UTF8)  # some clients put it before JSON
-            return ResourceRequest(resource, operation, scope, body, id, worker, repository, query_pairs(scope), limit)
+        async def serve(scope: t.Any, worker: t.Any, id: t.Any = None, receive: t.Any = None) -> http.Response:
+            body = b""
+            if receive is not None:
+                body = await read_body(scope, receive, max_body_size, limit.check_start)
+                body = body.removeprefix(codecs.BOM_UTF8)  # some clients put it before JSON
+            request = ResourceRequest(spec, operation, scope, body, id, worker, repository, query_pairs(scope), limit)
+            return await endpoint(request)
 
-        async def read(scope: types.Scope, receive: types.Receive) -> bytes:
-            return await read_body(scope, receive, max_body_size, limit.check_start)
-
-        handler = _make_handler(operation, endpoint, make_request, read)
+        handler = _make_handler(operation, serve)
         annotations = {
             "scope": types.Scope,
             "receive": types.Receive,
-            "worker": worker_for(resource, operation, worker, repository),
-            _ID: self._id.type,
+            "worker": worker_for(spec, operation, worker, repository),
+            _ID: self.spec.key_type,
         }
         code = handler.__code__
         names = code.co_varnames[: code.co_argcount]
@@ -135,13 +135,12 @@ class CRUDResource(RESTResource, abstract=True):
 
     def _endpoint(self, operation: Operation) -> Endpoint:
         endpoint = _ENDPOINTS[operation.name]
-        if operation.is_forgeable and not self.simple_requests:
+        if operation.is_forgeable and not self.spec.simple_requests:
             endpoint = _refuse_forgeable(endpoint)
-        if not self.idempotency or not operation.writes:
+        if not self.spec.idempotency or not operation.writes:
             return endpoint
-        idempotent = importlib.import_module("flama.resources._idempotency").idempotent(endpoint)
-        idempotent.__doc__ = endpoint.__doc__
-        return t.cast(Endpoint, idempotent)
+        module = importlib.import_module("flama.resources._idempotency")  # SQLAlchemy is optional
+        return t.cast(Endpoint, module.idempotent(endpoint))
 
 
 def _refuse_forgeable(endpoint: Endpoint) -> Endpoint:
@@ -181,24 +180,21 @@ def _method_not_allowed_route(path: str, method: str) -> Route:
 
 
 def _make_handler(
-    operation: Operation,
-    endpoint: Endpoint,
-    make_request: collections.abc.Callable[..., ResourceRequest],
-    read: collections.abc.Callable[..., collections.abc.Awaitable[bytes]],
+    operation: Operation, serve: collections.abc.Callable[..., collections.abc.Awaitable[http.Response]]
 ) -> t.Any:
     """Return the handler of an operation, with only the parameters that it needs."""
 
     async def handle_collection(scope: t.Any, worker: t.Any) -> http.Response:
-        return await endpoint(make_request(scope, worker))
+        return await serve(scope, worker)
 
     async def handle_collection_with_body(scope: t.Any, receive: t.Any, worker: t.Any) -> http.Response:
-        return await endpoint(make_request(scope, worker, await read(scope, receive)))
+        return await serve(scope, worker, None, receive)
 
     async def handle_item(scope: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
-        return await endpoint(make_request(scope, worker, b"", resource_id))
+        return await serve(scope, worker, resource_id)
 
     async def handle_item_with_body(scope: t.Any, receive: t.Any, worker: t.Any, resource_id: t.Any) -> http.Response:
-        return await endpoint(make_request(scope, worker, await read(scope, receive), resource_id))
+        return await serve(scope, worker, resource_id, receive)
 
     has_body = operation.request is not None
     if operation.kind == "element":

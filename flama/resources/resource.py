@@ -91,7 +91,9 @@ class Resource:
         if "verbose_name" not in vars(cls):
             cls.verbose_name = cls.__name__
         if not _NAME.fullmatch(str(cls.name)):
-            raise ResourceNameInvalid(f"{cls.__name__} has the name {cls.name!r}: letters, digits, _ and - make one")
+            raise ResourceNameInvalid(
+                f"{cls.__name__} has the name {cls.name!r}: a name is a letter, then letters, digits, _ and -"
+            )
         cls._meta = Metadata(cls.name, cls.verbose_name)
 
     def routes(self, app: types.App) -> list[Route]:

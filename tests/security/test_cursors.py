@@ -350,8 +350,8 @@ async def test_what_a_resources_schema_excludes_is_nothing_to_filter_or_order_by
         model = people
         schema = ExcludingAll
 
-    assert "vat" not in Person._ordering
-    assert "vat" not in Person._filters
+    assert "vat" not in Person.spec.ordering
+    assert "vat" not in Person.spec.filters
 
     with pytest.raises(exceptions.ResourceFilterInvalid, match="vat"):
 

@@ -456,7 +456,7 @@ class PartWorker(SQLAlchemyWorker):
 @pytest.mark.parametrize("backend", ["sqlite", "postgresql", "mariadb"], indirect=True)
 async def test_a_key_of_several_columns_is_looked_up_whole_though_one_of_them_changes(backend):
     app = Flama(modules=[SQLAlchemyModule(backend.url)])
-    worker = PartWorker()._narrowed({None: (F.tenant == "acme",)})
+    worker = PartWorker().with_scopes({None: (F.tenant == "acme",)})
     async with app.lifespan(), tables(app.sqlalchemy.engine, customer_table, part_table):
         async with PartWorker().bound(app) as unit:
             await unit.customers.create(*CUSTOMERS)
@@ -480,7 +480,7 @@ async def test_a_thousand_keys_of_several_columns_are_looked_up(backend):
         async with PartWorker().bound(app) as unit:
             await unit.customers.create(*({"id": id, "tenant": "acme"} for id in range(1, 1202)))
 
-        async with PartWorker()._narrowed({None: (F.tenant == "acme",)}).bound(app) as unit:
+        async with PartWorker().with_scopes({None: (F.tenant == "acme",)}).bound(app) as unit:
             rows = [{"id": id, "owner": "acme", "customer_id": id} for id in range(1, 1202)]
             with pytest.raises(exceptions.IntegrityError):
                 await unit.pieces.create(*rows, {"id": 1202, "owner": "bolt", "customer_id": 1})
@@ -649,12 +649,12 @@ async def test_a_method_of_a_scoped_resource_does_not_ask_for_a_worker_past_the_
     app = Flama(principal=current_user, components=[WorkerComponent(ShopWorker())])
 
     for resource, name in ((Exported, "export"), (Overriding, "list")):
-        with pytest.raises(exceptions.ResourceError, match=f"{resource.__name__}.{name} asks for ShopWorker"):
+        with pytest.raises(exceptions.ResourceError, match=f"{resource.__name__}.{name} takes ShopWorker"):
             app.resources.add_resource("/orders/", resource)
 
 
 def test_a_resource_whose_records_have_no_scopes_refuses_one():
-    with pytest.raises(exceptions.ResourceError, match="there are none of the records of Notes"):
+    with pytest.raises(exceptions.ResourceError, match="needs a repository of a table, unlike Notes"):
 
         class Noted(CRUDResource):
             repository = Notes

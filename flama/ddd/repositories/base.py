@@ -42,6 +42,14 @@ OrderBy: t.TypeAlias = str | Field | Order | Keyed | collections.abc.Sequence[t.
 """A field, by name (descending after a dash), as a pair with its direction, or as an order; or a sequence of them."""
 
 _Record: t.TypeAlias = dict[str, t.Any]
+_HOOKS: t.Final = {
+    **dict.fromkeys(("create", "create_one", "create_many"), "_insert"),
+    "update": "_update",
+    "upsert": "_upsert",
+    "get_or_create": "_get_or_create",
+    **dict.fromkeys(("delete", "drop"), "_delete"),
+    **dict.fromkeys(("retrieve", "get", "first", "list", "count", "exists"), "_fetch"),
+}
 _Rows: t.TypeAlias = collections.abc.Sequence[Data]
 
 
@@ -92,6 +100,12 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     _resource_name: str = "record"  # in errors
     _key_fields: t.ClassVar[tuple[str, ...]] = ("id",)  # they identify a record
+
+    @classmethod
+    def supports(cls, method: str) -> bool:
+        """Return whether the backend implements a method of this class; methods of subclasses are implemented."""
+        hook = _HOOKS.get(method)
+        return hook is None or getattr(cls, hook) is not getattr(CRUDRepository, hook)
 
     async def create(self, *records: Record | Data) -> builtins.list[Record]:
         """Insert records, all or none, and return them as stored, in order.

@@ -112,7 +112,7 @@ class AbstractWorker(abc.ABC):
     ) -> collections.abc.Coroutine[t.Any, t.Any, None]:
         return self.end(rollback=error is not None)
 
-    def _scope_of(self, name: str) -> tuple[Condition, ...]:
+    def scope_of(self, name: str) -> tuple[Condition, ...]:
         """Return the conditions on the records of the repository of this name, in units that it begins."""
         return ()
 
@@ -307,7 +307,7 @@ class BaseWorker(AbstractWorker, Backend):
         bound._app = app
         return bound
 
-    def _narrowed(self, scopes: Scopes) -> t.Self:
+    def with_scopes(self, scopes: Scopes) -> t.Self:
         """Return a copy of this worker, with no unit begun, whose repositories have more conditions."""
         narrowed = self._copy()
         narrowed._scopes = {
@@ -316,7 +316,12 @@ class BaseWorker(AbstractWorker, Backend):
         }
         return narrowed
 
-    def _scope_of(self, name: str) -> tuple[Condition, ...]:
+    @classmethod
+    def declared_repositories(cls) -> dict[str, type[AbstractRepository]]:
+        """Return the repositories that the class declares, by name."""
+        return cls._declarations.repositories()
+
+    def scope_of(self, name: str) -> tuple[Condition, ...]:
         return conditions_of(self._scopes, name)
 
     @property

@@ -273,7 +273,7 @@ async def test_null_is_like_nothing(items):
 async def test_what_tells_the_record_must_be_there_and_unique(items, verb):
     write = getattr(items, verb)
 
-    with pytest.raises(exceptions.InvalidDataError, match="'code' tells which record is meant, and is missing"):
+    with pytest.raises(exceptions.InvalidDataError, match="'code' identifies the record, and is missing"):
         await write({"name": "A"}, on="code")
     with pytest.raises(exceptions.SQLAlchemyError, match=r"nothing unique on \(name\); it has \(id\), \(code\)"):
         await write({"name": "A"}, on="name")

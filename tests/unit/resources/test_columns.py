@@ -415,4 +415,4 @@ async def test_a_record_of_a_type_is_answered_by_the_names_of_its_columns():
     )
     resource = type("Thing", (CRUDResource,), {"repository": repository})
 
-    assert msgspec.json.decode(resource._output.one(Named(id=1, fullName="a"))) == {"id": 1, "name": "a"}
+    assert msgspec.json.decode(resource.spec.output.one(Named(id=1, fullName="a"))) == {"id": 1, "name": "a"}

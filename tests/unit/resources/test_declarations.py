@@ -46,12 +46,12 @@ def table(*columns):
         (
             exceptions.ResourcePrimaryKeyInvalid,
             {"model": table(*(sa.Column(name, sa.Integer, primary_key=True) for name in "ab"))},
-            r"is a Integer\(\), b Integer\(\): it is one",
+            r"is a Integer\(\), b Integer\(\): it must be one",
         ),
         (
             exceptions.ResourcePrimaryKeyInvalid,
             {"model": table(sa.Column("a", sa.LargeBinary, primary_key=True))},
-            "it is one integer, string, date, time or UUID",
+            "it must be one integer, string, date, datetime or UUID",
         ),
         (exceptions.ResourceNameInvalid, {"model": puppy, "name": "a b"}, "has the name 'a b'"),
         (exceptions.ResourceFilterInvalid, {"model": puppy, "filters": ("nope",)}, r"\['nope'\]: there are id, name"),
@@ -85,7 +85,7 @@ def test_answers_are_kept_by_key_beside_a_table_alone():
     class Repository:
         async def retrieve(self, id): ...
 
-    with pytest.raises(exceptions.ResourceAttributeNotFound, match="has to be one of a table"):
+    with pytest.raises(exceptions.ResourceAttributeNotFound, match="needs a repository of a table"):
         type("Wrong", (CRUDResource,), {"repository": Repository, "schema": Name, "idempotency": True})
 
 
@@ -127,12 +127,12 @@ def test_errors_call_its_records_as_its_repository_does():
 
     repositories = {"puppy": Remote, "Kept": Kept, "whelp": Written, "dog": Named}
     called = {
-        name: type("Whelp", (CRUDResource,), {"repository": repository, "schema": Name})._called
+        name: type("Whelp", (CRUDResource,), {"repository": repository, "schema": Name}).spec.error_name
         for name, repository in repositories.items()
     }
 
     assert called == {name: name for name in repositories}
-    assert type("Whelp", (CRUDResource,), {"model": puppy})._called == "puppy"
+    assert type("Whelp", (CRUDResource,), {"model": puppy}).spec.error_name == "puppy"
 
 
 async def test_all_errors_of_a_resource_call_its_records_alike():
@@ -328,5 +328,5 @@ def test_the_repository_is_that_of_the_table_unless_it_says():
     class Puppy(CRUDResource):
         model = puppy
 
-    assert Toy._repository is Toys
-    assert Puppy._repository._table is puppy
+    assert Toy.spec.repository is Toys
+    assert Puppy.spec.repository._table is puppy

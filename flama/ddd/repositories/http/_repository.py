@@ -109,11 +109,11 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
             "__module__": cls.__module__,
             "__doc__": f"The records of {resource.__name__}, over HTTP.",
             "_resource": f"/{resource.name}" if path is None else path,
-            "_name": resource._called,
-            "_id": resource._id.name,
+            "_name": resource.spec.error_name,
+            "_id": resource.spec.key,
             "_idempotent": resource.idempotency,
             **({} if resource.max_records is None else {"_max_records": resource.max_records}),
-            "_floats": resource._floats,
+            "_floats": resource.spec.floats,
             **({} if hasattr(resource, "list") else {"_pagination": "cursor", "_has_all_styles": True}),
         }
         return types.new_class(f"{resource.__name__}Repository", (base,), exec_body=lambda space: space.update(said))

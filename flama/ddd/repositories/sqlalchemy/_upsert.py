@@ -362,7 +362,7 @@ def _distinct(table: sa.Table, key: _Keys, rows: collections.abc.Iterable[_Row])
     seen: set[tuple[t.Any, ...]] = set()
     for row in rows:
         if missing := [name for name in key if name not in row]:
-            detail = f"{_named(missing)} tells which record is meant, and is missing"
+            detail = f"{_named(missing)} identifies the record, and is missing"
             raise exceptions.InvalidDataError(resource=table.name, detail=detail)
         given = tuple(row[name] for name in key)
         if None in given or any(map(is_expression, given)) or not all(map(_is_hashable, given)):
