@@ -1,7 +1,6 @@
 """Who may import whom."""
 
 import ast
-import re
 
 import pytest
 
@@ -97,14 +96,6 @@ def test_no_modules_import_each_other_in_a_circle():
 
 def test_nothing_is_imported_for_types_alone_but_by_lazy_facades():
     assert type_checking(source.modules()) == []
-
-
-def test_the_documentation_draws_the_same_layers():
-    page = (source.ROOT / "docs" / "explanation" / "architecture.md").read_text()
-    rows = [set(re.findall(r"`(\w+)`", row)) for row in page.splitlines() if re.match(r"\| .*`", row)]
-
-    assert rows[0] == {"flama"}
-    assert rows[:0:-1] == list(LAYERS[:-1])
 
 
 UPWARDS = {

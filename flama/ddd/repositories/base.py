@@ -103,9 +103,9 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     @classmethod
     def supports(cls, method: str) -> bool:
-        """Return whether the backend implements a method of this class; methods of subclasses are implemented."""
-        hook = _HOOKS.get(method)
-        return hook is None or getattr(cls, hook) is not getattr(CRUDRepository, hook)
+        """Return whether the backend implements a method: the method itself, or the hook that it rests on."""
+        names = (method, _HOOKS.get(method, method))
+        return any(getattr(cls, name) is not getattr(CRUDRepository, name, None) for name in names)
 
     async def create(self, *records: Record | Data) -> builtins.list[Record]:
         """Insert records, all or none, and return them as stored, in order.
