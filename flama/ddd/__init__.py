@@ -9,12 +9,11 @@ if t.TYPE_CHECKING:
     from flama.ddd.repositories.base import AbstractRepository, BaseRepository
     from flama.ddd.repositories.http import HTTPRepository, HTTPResourceManager, HTTPResourceRepository
     from flama.ddd.repositories.memory import MemoryRepository
+    from flama.ddd.workers._bindings import Database, Remote
     from flama.ddd.workers.base import AbstractWorker, BaseWorker
     from flama.ddd.workers.composite import Worker
-    from flama.ddd.workers.database import Database
     from flama.ddd.workers.http import HTTPWorker
     from flama.ddd.workers.memory import MemoryWorker
-    from flama.ddd.workers.remote import Remote
     from flama.query import F
 
 __all__ = [
@@ -42,7 +41,7 @@ __getattr__, __dir__ = _lazy.lazy(
         "AbstractWorker": "flama.ddd.workers.base",
         "BaseRepository": "flama.ddd.repositories.base",
         "BaseWorker": "flama.ddd.workers.base",
-        "Database": "flama.ddd.workers.database",
+        "Database": "flama.ddd.workers._bindings",
         "F": "flama.query",
         "HTTPRepository": "flama.ddd.repositories.http",
         "HTTPResourceManager": "flama.ddd.repositories.http",
@@ -50,7 +49,7 @@ __getattr__, __dir__ = _lazy.lazy(
         "HTTPWorker": "flama.ddd.workers.http",
         "MemoryRepository": "flama.ddd.repositories.memory",
         "MemoryWorker": "flama.ddd.workers.memory",
-        "Remote": "flama.ddd.workers.remote",
+        "Remote": "flama.ddd.workers._bindings",
         "Worker": "flama.ddd.workers.composite",
         "WorkerComponent": "flama.ddd.components",
     },

@@ -124,10 +124,10 @@ class WorkerComponent(injection.Component):
         if self._scope is None and self._headers is None:
             return
         name, parts = type(worker).__name__, worker.parts()
-        if self._headers is not None and not any(backend.calls_remotely for backend, _ in parts):
+        if self._headers is not None and not any(backend.calls_remotely for backend, _, _ in parts):
             raise exceptions.ApplicationError(f"{name} calls no remote service, to which headers could be sent")
         if self._scope is not None:
-            self._check_scopes(name, {each: repository for _, found in parts for each, repository in found.items()})
+            self._check_scopes(name, {each: repository for _, found, _ in parts for each, repository in found.items()})
 
     def _check_scopes(self, worker: str, repositories: collections.abc.Mapping[str, type]) -> None:
         functions = self._functions()

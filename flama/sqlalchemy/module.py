@@ -30,6 +30,8 @@ if _pool_logger.level == logging.NOTSET:
 class ConnectionManager:
     """A source of connections: one for each unit of work."""
 
+    is_shared: t.ClassVar[bool] = False  # whether a connection may have several users
+
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
@@ -67,22 +69,21 @@ class ConnectionManager:
         """
         return drivers.begin(connection)
 
-    async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
-        """Commit the transaction, or roll it back.
+    async def end(self, transaction: AsyncTransaction, *, rollback: bool = False, closes: bool = False) -> None:
+        """Commit the transaction, or roll it back; with ``closes``, its connection must be closed next.
 
         :raises SQLAlchemyError: it has ended already.
         """
-        if (begun := transaction.sync_transaction) is None or not begun.is_active:
+        begun: t.Any = transaction.sync_transaction
+        if begun is None or not begun.is_active:
             raise exceptions.SQLAlchemyError("Transaction not started")
-        await drivers.end(transaction, rollback=rollback)
-
-    def begin_end(self, transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
-        """Start to end a transaction and to close its connection, as :func:`drivers.begin_end` does."""
-        return drivers.begin_end(transaction, commit=commit)
-
-    async def commit_last(self, transaction: AsyncTransaction) -> bool:
-        """Commit a transaction whose connection closes next, if that is cheaper; return whether it was committed."""
-        return await drivers.commit_before_close(transaction)
+        driver = drivers.ending_driver(transaction)
+        if driver is None or not await driver.ended(transaction.connection, rollback=rollback):
+            await (transaction.rollback() if rollback else transaction.commit())
+            return
+        begun.is_active = False  # so that SQLAlchemy only records the end, now or when it closes the connection
+        if not closes:
+            begun.close()
 
 
 @dataclasses.dataclass(slots=True)
@@ -124,6 +125,8 @@ class SharedConnectionManager(ConnectionManager):
     A task that opens it again gets the same connection, and a transaction within its transaction is a savepoint.
     While the program itself has a transaction, units of all tasks are savepoints within that, one after the other.
     """
+
+    is_shared = True
 
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine)
@@ -179,7 +182,7 @@ class SharedConnectionManager(ConnectionManager):
         share.transactions.append(transaction)
         return transaction
 
-    async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
+    async def end(self, transaction: AsyncTransaction, *, rollback: bool = False, closes: bool = False) -> None:
         """Commit the innermost transaction, or roll it back.
 
         :raises SQLAlchemyError: it has ended already, or isn't the innermost.
@@ -194,14 +197,6 @@ class SharedConnectionManager(ConnectionManager):
         share.transactions.pop()
         share.is_begun = share.is_begun and bool(share.transactions)
         await super().end(transaction, rollback=rollback)
-
-    def begin_end(self, transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
-        """Return False: the connection's users end its transactions."""
-        return False
-
-    async def commit_last(self, transaction: AsyncTransaction) -> bool:
-        """Return False: the connection's users end its transactions."""
-        return False
 
     def _shared(self, connection: AsyncConnection) -> _Share:
         if self._share is None:

@@ -3,7 +3,7 @@
 import abc
 import typing as t
 
-__all__ = ["AbstractRepository", "BaseRepository"]
+__all__ = ["AbstractRepository", "BaseRepository", "worker_class"]
 
 
 class AbstractRepository(abc.ABC):
@@ -40,3 +40,8 @@ class BaseRepository(AbstractRepository):
 
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
         """Accept any arguments from the worker and ignore them."""
+
+
+def worker_class(repository: type[AbstractRepository]) -> t.Any:
+    """Return the class of workers on the backend of a repository; None if it needs no session."""
+    return repository._backend

@@ -10,10 +10,9 @@ import httpx
 from flama import exceptions, types
 from flama.client import Client, check_base_url, lease, network_transport
 from flama.ddd.repositories.base import AbstractRepository
-from flama.ddd.workers._unit_of_work import Transaction
+from flama.ddd.workers._backend import Backend, CallContext, ContextBackend, Host, LoopCache, Part, Transaction
+from flama.ddd.workers._bindings import Binding, Remote, Writes
 from flama.ddd.workers.base import BaseWorker
-from flama.ddd.workers.database import Database
-from flama.ddd.workers.remote import Remote, Writes
 from flama.rest.operations import OPERATIONS
 from flama.retry import Guard
 
@@ -40,8 +39,6 @@ class HTTPWorker(BaseWorker):
     :raises ApplicationError: the URL has a query, which no path can follow.
     """
 
-    calls_remotely = True
-
     def __init__(
         self,
         url: str | collections.abc.Callable[[], str],
@@ -52,35 +49,12 @@ class HTTPWorker(BaseWorker):
         **client_kwargs: t.Any,
     ) -> None:
         super().__init__(app, timeout=timeout)
-        if isinstance(url, str):
-            check_base_url(url)
-        self._url = url
-        self._writes = writes
-        self._client_kwargs = client_kwargs
-        self._remote: Remote | None = None  # the service, as another worker declares it, when this one is made for that
-        self._guards: dict[t.Any, Guard] = {}  # what earlier units have learned of the service
-
-    @classmethod
-    def for_repositories(
-        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
-    ) -> t.Self:
-        """Return a worker for another worker's repositories of a service.
-
-        :raises ApplicationError: the service isn't named.
-        """
-        if not isinstance(place, Remote):
-            names = ", ".join(repositories)
-            raise exceptions.ApplicationError(
-                f"It isn't said where the service of {names} is: Annotated[…, Remote(url)]"
-            )
-        worker = cls(place.url, app, writes=place.writes, **dict(place.client))
-        worker._served, worker._remote = repositories, place
-        return worker
+        self._service = _HTTPBackend(url, writes, client_kwargs)
 
     @property
     def url(self) -> str:
         """The service's base URL."""
-        return self._url() if callable(self._url) else self._url
+        return self._service.url
 
     @property
     def client(self) -> Client:
@@ -88,17 +62,65 @@ class HTTPWorker(BaseWorker):
         unit = self._unit()
         if unit is None:
             raise AttributeError("Client not initialized")
-        return t.cast("_Session", unit.session).client
+        return t.cast("_Session", unit.handle).client
+
+    def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
+        return self._service.make_repository(repository, session)
+
+    def parts(self) -> collections.abc.Sequence[Part]:
+        return ((self._service, self.repositories, self.make_repository),)
+
+    @classmethod
+    def backend_for(
+        cls, repositories: dict[str, type[AbstractRepository]], binding: Binding | None, app: types.App | None
+    ) -> Backend:
+        """Return the backend of another worker's repositories of a service.
+
+        :raises ApplicationError: the service isn't named.
+        """
+        if not isinstance(binding, Remote):
+            names = ", ".join(repositories)
+            raise exceptions.ApplicationError(
+                f"It isn't said where the service of {names} is: Annotated[…, Remote(url)]"
+            )
+        return _HTTPBackend(binding.url, binding.writes, dict(binding.client), key=binding)
+
+
+class _HTTPBackend(ContextBackend):
+    """A service, for whose units it opens clients."""
+
+    calls_remotely = True
+
+    def __init__(
+        self,
+        url: str | collections.abc.Callable[[], str],
+        writes: Writes,
+        options: dict[str, t.Any],
+        *,
+        key: Remote | None = None,
+    ) -> None:
+        if isinstance(url, str):
+            check_base_url(url)
+        self._url = url
+        self._writes = writes
+        self._options = options  # of the clients
+        self._key = key  # of the service, among those of one worker
+        self._guards: dict[t.Any, Guard] = {}  # what earlier units have learned of the service
+
+    @property
+    def url(self) -> str:
+        """The service's base URL."""
+        return self._url() if callable(self._url) else self._url
 
     @contextlib.asynccontextmanager
-    async def session(self) -> collections.abc.AsyncIterator["_Session"]:
+    async def session(self, worker: Host, calls: CallContext) -> collections.abc.AsyncIterator["_Session"]:
         """Open a client of the service."""
-        options: dict[str, t.Any] = self._client_kwargs
-        if self._headers:
+        options = self._options
+        if calls.headers:
             headers = httpx.Headers(options.get("headers"))
-            headers.update([(name.encode("ascii"), value.encode("latin-1")) for name, value in self._headers.items()])
+            headers.update([(name.encode("ascii"), value.encode("latin-1")) for name, value in calls.headers.items()])
             options = {**options, "headers": headers}
-        if (network := self._network) is not None:
+        if (network := self._network(calls.cache)) is not None:
             options = {**options, "transport": lease(network)}
         async with Client(base_url=self.url, **options) as client:
             client.guards = self._guards
@@ -112,14 +134,6 @@ class HTTPWorker(BaseWorker):
             session.deferred.append([])
         return _DeferredWrites(session)
 
-    @property
-    def _network(self) -> t.Any:
-        if self._cache is None or not self._cache.is_here or "app" in self._client_kwargs:
-            return None
-        if self._remote not in self._cache:
-            self._cache[self._remote] = network_transport(self._client_kwargs)
-        return self._cache[self._remote]
-
     def make_repository(self, repository: type[AbstractRepository], session: "_Session") -> AbstractRepository:
         made = repository(session.client)
         if self._writes == "after_commit":
@@ -127,6 +141,13 @@ class HTTPWorker(BaseWorker):
                 if operation.writes and (write := getattr(made, operation.name, None)):
                     setattr(made, operation.name, _defer(write, session))
         return made
+
+    def _network(self, cache: LoopCache | None) -> t.Any:
+        if cache is None or not cache.is_here or "app" in self._options:
+            return None
+        if self._key not in cache:
+            cache[self._key] = network_transport(self._options)
+        return cache[self._key]
 
 
 class _Session:
