@@ -94,7 +94,7 @@ class WorkerComponent(injection.Component):
         """Return a copy of the worker, bound to the application, for a request or a socket."""
         bound = self.worker.bound(app)
         if scope["type"] == "http":
-            bound._after_response = scope.get(AFTER_RESPONSE)
+            base.run_after_response(bound, scope.get(AFTER_RESPONSE))
         return bound
 
     def _make_resolver(self) -> types.Handler:
@@ -102,9 +102,9 @@ class WorkerComponent(injection.Component):
         functions = self._functions()
 
         def resolve(app: types.App, found: t.Any, headers: t.Any, scope: types.Scope = _NO_REQUEST) -> t.Any:
-            bound: t.Any = self.resolve(app, scope)
-            bound._scopes = {name: () if each is None else (found[each],) for name, each in functions.items()}
-            bound._headers = headers
+            bound = t.cast(base.BaseWorker, self.resolve(app, scope))
+            scopes = {name: () if each is None else (found[each],) for name, each in functions.items()}
+            base.limit_to_request(bound, scopes, headers)
             return bound
 
         each = [function for function in functions.values() if function is not None]

@@ -87,8 +87,8 @@ class Session(abc.ABC):
         """Commit the innermost transaction; with ``last``, no other follows before the session closes."""
 
     @abc.abstractmethod
-    async def rollback(self, transaction: t.Any, *, last: bool) -> None:
-        """Roll back the innermost transaction; with ``last``, no other follows before the session closes."""
+    async def rollback(self, transaction: t.Any) -> None:
+        """Roll back the innermost transaction."""
 
     @abc.abstractmethod
     async def close(
@@ -120,7 +120,7 @@ class Session(abc.ABC):
         """Commit the innermost transaction, or roll it back because of an error."""
         transaction = self.transactions.pop()
         self.committed = False
-        await (self.commit if error is None else self.rollback)(transaction, last=last)
+        await (self.commit(transaction, last=last) if error is None else self.rollback(transaction))
         self.committed = error is None
 
     async def restart(
@@ -194,7 +194,7 @@ class _ContextSession(Session):
         if transaction is not None:
             await transaction.commit()
 
-    async def rollback(self, transaction: Transaction | None, *, last: bool) -> None:
+    async def rollback(self, transaction: Transaction | None) -> None:
         if transaction is not None:
             await transaction.rollback()
 

@@ -7,20 +7,7 @@ import typing as t
 from flama._annotations import unwrap
 from flama.ddd.repositories.base import AbstractRepository
 
-__all__ = ["Declaration", "RepositoryAnnotations", "RepositoryDescriptor"]
-
-
-class RepositoryDescriptor:
-    """A descriptor in a worker's class for a repository, which each unit has of its own.
-
-    It has no ``__set__``, so that what a subclass assigns to the name comes first.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, worker: t.Any, owner: type) -> t.Any:
-        return self if worker is None else worker._repository(self.name)
+__all__ = ["Declaration", "RepositoryAnnotations"]
 
 
 class Declaration(t.NamedTuple):

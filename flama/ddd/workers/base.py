@@ -15,14 +15,14 @@ from flama._shielding import finished
 from flama.ddd.repositories.base import AbstractRepository, worker_class
 from flama.ddd.workers._backend import Backend, CallContext, ContextBackend, Host, LoopCache, Part, Transaction
 from flama.ddd.workers._bindings import Binding
-from flama.ddd.workers._declarations import RepositoryAnnotations, RepositoryDescriptor
+from flama.ddd.workers._declarations import RepositoryAnnotations
 from flama.ddd.workers._hooks import Committed, Hook
 from flama.ddd.workers._scopes import Scopes, conditions_of, narrow
 from flama.ddd.workers._unit_of_work import Rollback, Unit
 from flama.query import Condition
 from flama.retry import Backoff, attempted, repeated
 
-__all__ = ["AbstractWorker", "BaseWorker"]
+__all__ = ["AbstractWorker", "BaseWorker", "limit_to_request", "run_after_response"]
 
 R = t.TypeVar("R")
 
@@ -129,7 +129,7 @@ class BaseWorker(AbstractWorker):
         cls._declarations = RepositoryAnnotations(cls)
         for name in cls._declarations.names:
             if not hasattr(cls, name):
-                setattr(cls, name, RepositoryDescriptor(name))
+                setattr(cls, name, _RepositoryDescriptor(name))
 
     def __init__(self, app: types.App | None = None, *, timeout: float | None = None) -> None:
         super().__init__(app)
@@ -404,6 +404,19 @@ class BaseWorker(AbstractWorker):
         return repositories[name]
 
 
+class _RepositoryDescriptor:
+    """A descriptor in a worker's class for a repository, which each unit has of its own.
+
+    It has no ``__set__``, so that what a subclass assigns to the name comes first.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, worker: BaseWorker | None, owner: type) -> t.Any:
+        return self if worker is None else worker._repository(self.name)
+
+
 class _WorkerBackend(ContextBackend):
     """The backend of a worker that implements ``session()`` and ``begin_transaction()`` itself."""
 
@@ -418,6 +431,17 @@ class _WorkerBackend(ContextBackend):
 
     def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
         return self._worker.make_repository(repository, session)
+
+
+def run_after_response(worker: AbstractWorker, works: list[_shielding.Work] | None) -> None:
+    """Add the background hooks of a request's worker to the works that run when the response has been sent."""
+    worker._after_response = works
+
+
+def limit_to_request(worker: BaseWorker, scopes: Scopes, headers: collections.abc.Mapping[str, str]) -> None:
+    """Limit a request's worker to the records of its scopes, and add headers to its calls of remote services."""
+    worker._scopes = scopes
+    worker._calls = worker._calls._replace(headers=headers)
 
 
 def _pause(error: Exception) -> float | None:

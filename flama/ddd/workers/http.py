@@ -115,7 +115,7 @@ class _HTTPBackend(ContextBackend):
     @contextlib.asynccontextmanager
     async def session(self, worker: Host, calls: CallContext) -> collections.abc.AsyncIterator["_Session"]:
         """Open a client of the service."""
-        options = self._options
+        options: dict[str, t.Any] = self._options
         if calls.headers:
             headers = httpx.Headers(options.get("headers"))
             headers.update([(name.encode("ascii"), value.encode("latin-1")) for name, value in calls.headers.items()])

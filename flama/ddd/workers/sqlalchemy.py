@@ -248,7 +248,7 @@ class _SQLSession(Session):
 
     def finish(self, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
         """End a unit that has sent the database nothing; else send COMMIT, and return the awaitable of its response."""
-        backend, connection, transaction = self._backend, self._connection, self.transactions[0]
+        backend, connection, transaction = self._backend, self._connection, self._begun(self.transactions[0])
         if transaction is None or self._manager.is_shared:
             return False
         if backend.has_options and not backend.options.reset_nowait(connection):
@@ -271,7 +271,7 @@ class _SQLSession(Session):
             detail = "it was rolled back before its end, and nothing of it is stored"
             raise exceptions.ConflictError(resource="unit of work", detail=detail, retryable=True)
         if _aborted.is_aborted(connection):
-            await self.rollback(begun, last=last)
+            await self.rollback(begun)
             raise exceptions.SQLAlchemyError("A statement of the unit failed: PostgreSQL stores nothing of it")
         try:
             with limited(_COMMIT_LIMIT):
@@ -291,14 +291,14 @@ class _SQLSession(Session):
             if replicas is not None and not begun.nested and not self._backend.options.read_only:
                 replicas.mark_write()
 
-    async def rollback(self, transaction: AsyncTransaction | None, *, last: bool) -> None:
+    async def rollback(self, transaction: AsyncTransaction | None) -> None:
         if (begun := self._begun(transaction)) is None:
             return
         await self._roll_back_if_lost()
         with _translated:
             try:
                 with limited(_ROLLBACK_LIMIT):
-                    await self._undo(begun, last=last)
+                    await self._undo(begun)
             except (exc.DBAPIError, TimeoutError):
                 if not self._connection.invalidated:  # losing the connection has rolled back
                     raise
@@ -339,7 +339,7 @@ class _SQLSession(Session):
             with _translated:
                 await self._connection.rollback()
 
-    async def _undo(self, begun: AsyncTransaction, *, last: bool) -> None:
+    async def _undo(self, begun: AsyncTransaction) -> None:
         connection = self._connection
         if begun.nested:
             if connection.in_nested_transaction():  # otherwise, it ended with the whole transaction
@@ -348,6 +348,7 @@ class _SQLSession(Session):
             return
         await drivers.close_streams(connection)
         if begun.is_active:
-            await self._manager.end(begun, rollback=True, closes=last and not self._backend.has_options)
+            # not with closes=True: what other tasks of the unit still send is undone when the connection is returned
+            await self._manager.end(begun, rollback=True)
         else:
             await connection.rollback()
