@@ -65,7 +65,7 @@ class ResourceRequest:
         :raises UnavailableError: other streams hold all connections that streams may use.
         """
         backend = self.backend
-        slot = contextlib.nullcontext() if backend is None else backend.stream_slot(self.worker)
+        slot = contextlib.nullcontext() if backend is None else backend.stream_slot(self.worker.app)
         async with slot, self.open_unit() as found:
             yield found
 

@@ -1,19 +1,20 @@
 """Backends of units of work, and the sessions that they open for a unit."""
 
-import abc
 import asyncio
 import collections.abc
 import contextlib
-import types as python_types
 import typing as t
 
 from flama import types
 from flama.ddd.repositories.base import AbstractRepository
 
-__all__ = ["Backend", "CallContext", "ContextBackend", "LoopCache", "Part", "Session", "StreamMode", "Transaction"]
+__all__ = ["Backend", "CallContext", "LoopCache", "Part", "Session", "StreamMode", "Transaction"]
 
 StreamMode: t.TypeAlias = t.Literal["unit", "batches", "whole"]
 """How a stream of records is read: within one unit, in batches with a unit for each, or whole before it begins."""
+
+_Context: t.TypeAlias = contextlib.AbstractAsyncContextManager[t.Any]
+_NO_CONTEXT: t.Final[_Context] = contextlib.nullcontext()
 
 Part: t.TypeAlias = tuple[
     "Backend",
@@ -59,45 +60,35 @@ class CallContext(t.NamedTuple):
     headers: collections.abc.Mapping[str, str] = {}
 
 
-class Host(t.Protocol):
-    """A worker, for whose unit a session is opened."""
-
-    @property
-    def app(self) -> types.App:
-        """The application whose modules the worker uses."""
-        ...
-
-
-class Session(abc.ABC):
+class Session:
     """A backend's part of one unit: what repositories work on, and a transaction with the savepoints in it."""
 
-    __slots__ = ("committed", "handle", "transactions")
+    __slots__ = ("_backend", "_context", "committed", "handle", "transactions")
 
-    def __init__(self, handle: t.Any) -> None:
+    def __init__(self, backend: "Backend", handle: t.Any, context: _Context = _NO_CONTEXT) -> None:
+        self._backend = backend
+        self._context = context  # closes it
         self.handle = handle  # what repositories are made with
         self.transactions: list[t.Any] = []  # the unit's own, once it has begun, then its savepoints'
         self.committed = False  # whether the transaction that ended last was committed
 
-    @abc.abstractmethod
     async def begin(self, *, nested: bool) -> t.Any:
-        """Begin and return the unit's transaction, or one nested in it."""
+        """Begin and return the unit's transaction, or one nested in it; None when there are none."""
+        return await self._backend.begin_transaction(self.handle, nested=nested)
 
-    @abc.abstractmethod
     async def commit(self, transaction: t.Any, *, last: bool) -> None:
         """Commit the innermost transaction; with ``last``, no other follows before the session closes."""
+        if transaction is not None:
+            await transaction.commit()
 
-    @abc.abstractmethod
     async def rollback(self, transaction: t.Any) -> None:
         """Roll back the innermost transaction."""
+        if transaction is not None:
+            await transaction.rollback()
 
-    @abc.abstractmethod
-    async def close(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: python_types.TracebackType | None,
-    ) -> t.Any:
-        """Close the session, at the end of a unit that an error may have ended."""
+    async def close(self, *details: t.Any) -> t.Any:
+        """Close the session, as the ``__aexit__`` of a context manager does."""
+        return await self._context.__aexit__(*details)
 
     def finish(self, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
         """Begin to end the only transaction and to close the session, without suspending.
@@ -109,37 +100,25 @@ class Session(abc.ABC):
         """
         return False
 
-    async def end(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: python_types.TracebackType | None,
-        *,
-        last: bool = True,
-    ) -> None:
+    async def end(self, *details: t.Any, last: bool = True) -> None:
         """Commit the innermost transaction, or roll it back because of an error."""
-        transaction = self.transactions.pop()
+        transaction, error = self.transactions.pop(), details[1]
         self.committed = False
         await (self.commit(transaction, last=last) if error is None else self.rollback(transaction))
         self.committed = error is None
 
-    async def restart(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: python_types.TracebackType | None,
-    ) -> None:
+    async def restart(self, *details: t.Any) -> None:
         """End the innermost transaction, and begin another in its place."""
         begun = self.transactions[-1]  # unless another one follows, it can store nothing more
         try:
-            await self.end(kind, error, traceback, last=False)
+            await self.end(*details, last=False)
             begun = await self.begin(nested=bool(self.transactions))
         finally:
             self.transactions.append(begun)
 
 
-class Backend(abc.ABC):
-    """A backend of units: it opens the session that their repositories share.
+class Backend:
+    """A backend of units: it opens the session that their repositories share. This one's is None.
 
     Of several in one unit, those of higher ``precedence`` are opened later, and commit first.
     """
@@ -148,60 +127,23 @@ class Backend(abc.ABC):
     calls_remotely: t.ClassVar[bool] = False  # in calls that can carry a request's headers
     stream_mode: t.ClassVar[StreamMode] = "unit"
 
-    @abc.abstractmethod
-    async def open(self, worker: Host, calls: CallContext) -> Session:
-        """Open a session for a unit of the worker."""
+    async def open(self, app: types.App | None, calls: CallContext) -> Session:
+        """Open a session for a unit of a worker of the application."""
+        context = self.session(calls)
+        return Session(self, await context.__aenter__(), context)
 
-    def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
-        """Make one of the unit's repositories with the session's handle."""
-        return repository(session)
-
-    def stream_slot(self, worker: Host) -> contextlib.AbstractAsyncContextManager[None]:
-        """Return what a unit that streams holds beside its session, so that others find sessions as well."""
-        return contextlib.nullcontext()
-
-
-class ContextBackend(Backend):
-    """A backend whose sessions are context managers, and whose transactions are objects."""
-
-    @abc.abstractmethod
-    def session(self, worker: Host, calls: CallContext) -> contextlib.AbstractAsyncContextManager[t.Any]:
-        """Return the context manager that opens a session for a unit, and closes it."""
+    def session(self, calls: CallContext) -> _Context:
+        """Return the context manager that opens and closes what a session's repositories are made with."""
+        return _NO_CONTEXT
 
     async def begin_transaction(self, session: t.Any, *, nested: bool) -> Transaction | None:
         """Begin the unit's transaction, or one nested in it; return None when the backend has none."""
         return None
 
-    async def open(self, worker: Host, calls: CallContext) -> Session:
-        context = self.session(worker, calls)
-        return _ContextSession(self, context, await context.__aenter__())
+    def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
+        """Make one of the unit's repositories with the session's handle."""
+        return repository(session)
 
-
-class _ContextSession(Session):
-    __slots__ = ("_backend", "_context")
-
-    def __init__(
-        self, backend: ContextBackend, context: contextlib.AbstractAsyncContextManager[t.Any], handle: t.Any
-    ) -> None:
-        super().__init__(handle)
-        self._backend = backend
-        self._context = context
-
-    async def begin(self, *, nested: bool) -> Transaction | None:
-        return await self._backend.begin_transaction(self.handle, nested=nested)
-
-    async def commit(self, transaction: Transaction | None, *, last: bool) -> None:
-        if transaction is not None:
-            await transaction.commit()
-
-    async def rollback(self, transaction: Transaction | None) -> None:
-        if transaction is not None:
-            await transaction.rollback()
-
-    async def close(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: python_types.TracebackType | None,
-    ) -> bool | None:
-        return await self._context.__aexit__(kind, error, traceback)
+    def stream_slot(self, app: types.App | None) -> contextlib.AbstractAsyncContextManager[None]:
+        """Return what a unit that streams holds beside its session, so that others find sessions as well."""
+        return contextlib.nullcontext()

@@ -5,9 +5,10 @@ import collections.abc
 import contextlib
 import typing as t
 
+from flama import types
 from flama._shielding import Work
 from flama.ddd.repositories.base import AbstractRepository
-from flama.ddd.workers._backend import CallContext, Host, Part, Session
+from flama.ddd.workers._backend import CallContext, Part, Session
 from flama.ddd.workers._hooks import Hooks
 
 __all__ = ["Rollback", "Unit"]
@@ -59,10 +60,10 @@ class Unit:
         is_alone = self.deadline is None and len(self._sessions) == 1 and not self._hooks[0]
         return self._sessions[0] if is_alone else None
 
-    async def begin(self, parts: collections.abc.Iterable[Part], worker: Host, calls: CallContext) -> None:
+    async def begin(self, parts: collections.abc.Iterable[Part], app: types.App | None, calls: CallContext) -> None:
         """Open the sessions in order, begin their transactions, and make their repositories."""
         for backend, repositories, make in parts:
-            session = await backend.open(worker, calls)
+            session = await backend.open(app, calls)
             self._sessions.append(session)
             session.transactions.append(await session.begin(nested=False))
             for name, repository in repositories.items():
@@ -122,12 +123,8 @@ class Unit:
     async def _fail(self, hooks: Hooks, error: BaseException | None, failure: BaseException) -> None:
         # a session that ends after the first has committed can't undo that
         committed = hooks is self._hooks[0] and any(session.committed for session in self._sessions)
-        if error is None and not committed and _is_outcome_unknown(failure):
+        is_unknown = isinstance(failure, asyncio.CancelledError) or getattr(failure, "maybe_applied", False)
+        if error is None and not committed and is_unknown:  # the commit may have been applied all the same
             hooks.clear()
         else:
             await hooks.run(committed=committed, error=failure)
-
-
-def _is_outcome_unknown(failure: BaseException) -> bool:
-    """Whether a commit that failed may have been applied all the same."""
-    return isinstance(failure, asyncio.CancelledError) or getattr(failure, "maybe_applied", False)

@@ -6,14 +6,13 @@ import collections.abc
 import contextlib
 import contextvars
 import copy
-import types as python_types
 import typing as t
 import uuid
 
 from flama import _request_context, _shielding, exceptions, types
 from flama._shielding import finished
 from flama.ddd.repositories.base import AbstractRepository, worker_class
-from flama.ddd.workers._backend import Backend, CallContext, ContextBackend, Host, LoopCache, Part, Transaction
+from flama.ddd.workers._backend import Backend, CallContext, LoopCache, Part, Transaction
 from flama.ddd.workers._bindings import Binding
 from flama.ddd.workers._declarations import RepositoryAnnotations
 from flama.ddd.workers._hooks import Committed, Hook
@@ -25,6 +24,8 @@ from flama.retry import Backoff, attempted, repeated
 __all__ = ["AbstractWorker", "BaseWorker", "limit_to_request", "run_after_response"]
 
 R = t.TypeVar("R")
+
+_Ending: t.TypeAlias = collections.abc.Coroutine[t.Any, t.Any, None]
 
 _BACKOFF: t.Final = Backoff(first=0.01, longest=1.0)
 
@@ -85,12 +86,7 @@ class AbstractWorker(abc.ABC):
         await self.begin()
         return self
 
-    def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: python_types.TracebackType | None,
-    ) -> collections.abc.Coroutine[t.Any, t.Any, None]:
+    def __aexit__(self, kind: t.Any, error: BaseException | None, traceback: t.Any) -> _Ending:
         return self.end(rollback=error is not None)
 
     def _scope_of(self, name: str) -> tuple[Condition, ...]:
@@ -181,10 +177,7 @@ class BaseWorker(AbstractWorker):
     def backend_for(
         cls, repositories: dict[str, type[AbstractRepository]], binding: Binding | None, app: types.App | None
     ) -> Backend:
-        """Return the backend of another worker's repositories, which are in this database or service if there is one.
-
-        It opens its session when a repository is first used, if that is possible.
-        """
+        """Return a backend for another worker's repositories, bound to a database or a service if they are at all."""
         return _WorkerBackend(cls(app))
 
     @property
@@ -201,7 +194,7 @@ class BaseWorker(AbstractWorker):
         deadline = None if self._timeout is None else await asyncio.timeout(self._timeout).__aenter__()
         unit = Unit(deadline, self._start)
         try:
-            await unit.begin(self.parts(), self, self._calls)
+            await unit.begin(self.parts(), self._app, self._calls)
             if self._scopes:
                 narrow(unit.repositories, self._scopes)
         except BaseException as error:
@@ -283,12 +276,7 @@ class BaseWorker(AbstractWorker):
 
         return await attempted(attempt, attempts, _BACKOFF, _pause)
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: python_types.TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, kind: t.Any, error: BaseException | None, traceback: t.Any) -> None:
         unit = self._leave()
         if unit.nested:
             await finished(unit.end_nested(error), error)
@@ -350,21 +338,13 @@ class BaseWorker(AbstractWorker):
     def _forget(self, unit: Unit) -> None:
         unit.open = False
         self._begun.remove(unit)
-        units = dict(_units.get({}))
-        if units.get(self) is unit:
-            del units[self]
-            _units.set(units)
+        _units.set({worker: each for worker, each in _units.get({}).items() if each is not unit})
 
-    def _end(self, unit: Unit, error: BaseException | None) -> collections.abc.Coroutine[t.Any, t.Any, None]:
+    def _end(self, unit: Unit, error: BaseException | None) -> _Ending:
         ending = finished(unit.end(error), error)
         return ending if unit.deadline is None else self._end_within(unit.deadline, ending, error)
 
-    async def _end_within(
-        self,
-        deadline: asyncio.Timeout,
-        ending: collections.abc.Coroutine[t.Any, t.Any, None],
-        error: BaseException | None,
-    ) -> None:
+    async def _end_within(self, deadline: asyncio.Timeout, ending: _Ending, error: BaseException | None) -> None:
         if not deadline.expired():
             deadline.reschedule(None)  # it is for the block alone
         raised = error
@@ -374,18 +354,13 @@ class BaseWorker(AbstractWorker):
             raised = failure
             raise
         finally:
-            await self._check_deadline(deadline, raised, maybe_applied=error is None)
-
-    async def _check_deadline(
-        self, deadline: asyncio.Timeout, error: BaseException | None, *, maybe_applied: bool
-    ) -> None:
-        try:
-            await deadline.__aexit__(None if error is None else type(error), error, None)
-        except TimeoutError as late:
-            detail = f"it took longer than {self._timeout} s"
-            raise exceptions.UnavailableError(
-                resource="unit of work", detail=detail, maybe_applied=maybe_applied
-            ) from late
+            try:
+                await deadline.__aexit__(None if raised is None else type(raised), raised, None)
+            except TimeoutError as late:
+                detail = f"it took longer than {self._timeout} s"
+                raise exceptions.UnavailableError(
+                    resource="unit of work", detail=detail, maybe_applied=error is None
+                ) from late
 
     def _unit(self) -> Unit | None:
         unit = _units.get({}).get(self)
@@ -417,13 +392,13 @@ class _RepositoryDescriptor:
         return self if worker is None else worker._repository(self.name)
 
 
-class _WorkerBackend(ContextBackend):
+class _WorkerBackend(Backend):
     """The backend of a worker that implements ``session()`` and ``begin_transaction()`` itself."""
 
     def __init__(self, worker: BaseWorker) -> None:
         self._worker = worker
 
-    def session(self, worker: Host, calls: CallContext) -> contextlib.AbstractAsyncContextManager[t.Any]:
+    def session(self, calls: CallContext) -> contextlib.AbstractAsyncContextManager[t.Any]:
         return self._worker.session()
 
     async def begin_transaction(self, session: t.Any, *, nested: bool) -> Transaction | None:

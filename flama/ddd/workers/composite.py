@@ -1,12 +1,11 @@
 """Units of work across several backends."""
 
 import collections.abc
-import contextlib
 import typing as t
 
 from flama import exceptions, types
 from flama.ddd.repositories.base import AbstractRepository, worker_class
-from flama.ddd.workers._backend import CallContext, ContextBackend, Host, Part
+from flama.ddd.workers._backend import Backend, Part
 from flama.ddd.workers._bindings import Binding, Database, Remote
 from flama.ddd.workers.base import BaseWorker
 
@@ -57,21 +56,8 @@ class Worker(BaseWorker):
             hinted = next((hint for hint in hints if isinstance(hint, Database | Remote)), None)
             key = worker_class(repository), self._bindings.get(name, hinted)
             repositories.setdefault(key, {})[name] = repository
-        return sorted(
-            (self._part(kind, binding, found) for (kind, binding), found in repositories.items()),
-            key=lambda part: part[0].precedence,
-        )
-
-    def _part(self, kind: type[BaseWorker] | None, binding: Binding | None, found: _Repositories) -> Part:
-        if kind is None:
-            return _NO_SESSION, found, self.make_repository
-        backend = kind.backend_for(found, binding, self._app)
-        return backend, found, backend.make_repository
-
-
-class _NoSession(ContextBackend):
-    def session(self, worker: Host, calls: CallContext) -> contextlib.AbstractAsyncContextManager[None]:
-        return contextlib.nullcontext()
-
-
-_NO_SESSION: t.Final = _NoSession()
+        parts: list[Part] = []
+        for (kind, binding), found in repositories.items():
+            backend = Backend() if kind is None else kind.backend_for(found, binding, self._app)
+            parts.append((backend, found, self.make_repository if kind is None else backend.make_repository))
+        return sorted(parts, key=lambda part: part[0].precedence)

@@ -2,6 +2,7 @@
 
 import collections.abc
 import contextlib
+import dataclasses
 import functools
 import typing as t
 
@@ -10,7 +11,7 @@ import httpx
 from flama import exceptions, types
 from flama.client import Client, check_base_url, lease, network_transport
 from flama.ddd.repositories.base import AbstractRepository
-from flama.ddd.workers._backend import Backend, CallContext, ContextBackend, Host, LoopCache, Part, Transaction
+from flama.ddd.workers._backend import Backend, CallContext, LoopCache, Part, Transaction
 from flama.ddd.workers._bindings import Binding, Remote, Writes
 from flama.ddd.workers.base import BaseWorker
 from flama.rest.operations import OPERATIONS
@@ -83,39 +84,34 @@ class HTTPWorker(BaseWorker):
             raise exceptions.ApplicationError(
                 f"It isn't said where the service of {names} is: Annotated[…, Remote(url)]"
             )
-        return _HTTPBackend(binding.url, binding.writes, dict(binding.client), key=binding)
+        return _HTTPBackend(binding.url, binding.writes, dict(binding.client), binding)
 
 
-class _HTTPBackend(ContextBackend):
+@dataclasses.dataclass(eq=False)
+class _HTTPBackend(Backend):
     """A service, for whose units it opens clients."""
 
     calls_remotely = True
 
-    def __init__(
-        self,
-        url: str | collections.abc.Callable[[], str],
-        writes: Writes,
-        options: dict[str, t.Any],
-        *,
-        key: Remote | None = None,
-    ) -> None:
-        if isinstance(url, str):
-            check_base_url(url)
-        self._url = url
-        self._writes = writes
-        self._options = options  # of the clients
-        self._key = key  # of the service, among those of one worker
-        self._guards: dict[t.Any, Guard] = {}  # what earlier units have learned of the service
+    address: str | collections.abc.Callable[[], str]
+    writes: Writes
+    options: dict[str, t.Any]  # of the clients
+    key: Remote | None = None  # of the service, among those of one worker
+    guards: dict[t.Any, Guard] = dataclasses.field(default_factory=dict)  # what earlier units have learned of it
+
+    def __post_init__(self) -> None:
+        if isinstance(self.address, str):
+            check_base_url(self.address)
 
     @property
     def url(self) -> str:
         """The service's base URL."""
-        return self._url() if callable(self._url) else self._url
+        return self.address() if callable(self.address) else self.address
 
     @contextlib.asynccontextmanager
-    async def session(self, worker: Host, calls: CallContext) -> collections.abc.AsyncIterator["_Session"]:
+    async def session(self, calls: CallContext) -> collections.abc.AsyncIterator["_Session"]:
         """Open a client of the service."""
-        options: dict[str, t.Any] = self._options
+        options: dict[str, t.Any] = self.options
         if calls.headers:
             headers = httpx.Headers(options.get("headers"))
             headers.update([(name.encode("ascii"), value.encode("latin-1")) for name, value in calls.headers.items()])
@@ -123,42 +119,39 @@ class _HTTPBackend(ContextBackend):
         if (network := self._network(calls.cache)) is not None:
             options = {**options, "transport": lease(network)}
         async with Client(base_url=self.url, **options) as client:
-            client.guards = self._guards
+            client.guards = self.guards
             yield _Session(client)
 
     async def begin_transaction(self, session: "_Session", *, nested: bool) -> Transaction | None:
         """Begin to defer writes until the commit; return None when they are sent at once."""
-        if self._writes == "immediate":
+        if self.writes == "immediate":
             return None
         if nested:
             session.deferred.append([])
-        return _DeferredWrites(session)
+        return session
 
     def make_repository(self, repository: type[AbstractRepository], session: "_Session") -> AbstractRepository:
         made = repository(session.client)
-        if self._writes == "after_commit":
+        if self.writes == "after_commit":
             for operation in OPERATIONS.values():
                 if operation.writes and (write := getattr(made, operation.name, None)):
                     setattr(made, operation.name, _defer(write, session))
         return made
 
     def _network(self, cache: LoopCache | None) -> t.Any:
-        if cache is None or not cache.is_here or "app" in self._options:
+        if cache is None or not cache.is_here or "app" in self.options:
             return None
-        if self._key not in cache:
-            cache[self._key] = network_transport(self._options)
-        return cache[self._key]
+        if self.key not in cache:
+            cache[self.key] = network_transport(self.options)
+        return cache[self.key]
 
 
 class _Session:
+    """A unit's client, and as a transaction the writes that it defers."""
+
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.deferred: list[list[_Write]] = [[]]  # deferred writes: the unit's, then its savepoints'
-
-
-class _DeferredWrites:
-    def __init__(self, session: _Session) -> None:
-        self._session = session
+        self.deferred: list[list[_Write]] = [[]]  # the unit's, then its savepoints'
 
     async def commit(self) -> None:
         outer, writes = self._end()
@@ -176,8 +169,8 @@ class _DeferredWrites:
         self._end()
 
     def _end(self) -> tuple[list[list[_Write]], list[_Write]]:
-        *outer, writes = self._session.deferred
-        self._session.deferred = outer or [[]]
+        *outer, writes = self.deferred
+        self.deferred = outer or [[]]
         return outer, writes
 
 

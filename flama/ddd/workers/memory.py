@@ -7,7 +7,7 @@ import typing as t
 
 from flama import exceptions, types
 from flama.ddd.repositories.base import AbstractRepository, worker_class
-from flama.ddd.workers._backend import Backend, CallContext, ContextBackend, Host, Part, Transaction
+from flama.ddd.workers._backend import Backend, CallContext, Part, Transaction
 from flama.ddd.workers._bindings import Binding
 from flama.ddd.workers.base import BaseWorker
 from flama.memory import MemoryModule, Session, Store
@@ -114,7 +114,7 @@ class MemoryWorker(BaseWorker):
         return repository(session)
 
 
-class _MemoryBackend(ContextBackend):
+class _MemoryBackend(Backend):
     stream_mode = "whole"  # no other unit may use the store meanwhile, and the records are in memory anyway
 
     def __init__(self, store: Store | None, repositories: collections.abc.Iterable[str] = ()) -> None:
@@ -132,7 +132,7 @@ class _MemoryBackend(ContextBackend):
             raise exceptions.ApplicationError(f"{names} need the application's store: give it a MemoryModule()")
         return self._store
 
-    def session(self, worker: Host, calls: CallContext) -> contextlib.AbstractAsyncContextManager[Session]:
+    def session(self, calls: CallContext) -> contextlib.AbstractAsyncContextManager[Session]:
         return self.store.session()
 
     async def begin_transaction(self, session: Session, *, nested: bool) -> Transaction:

@@ -4,7 +4,6 @@ import collections.abc
 import contextlib
 import copy
 import dataclasses
-import types as python_types
 import typing as t
 
 import sqlalchemy as sa
@@ -16,7 +15,7 @@ from flama import _request_context, exceptions, types
 from flama._shielding import finished
 from flama._timeouts import limited
 from flama.ddd.repositories.base import AbstractRepository
-from flama.ddd.workers._backend import Backend, CallContext, Host, Part, Session
+from flama.ddd.workers._backend import Backend, CallContext, Part, Session
 from flama.ddd.workers._bindings import Binding, Database
 from flama.ddd.workers.base import BaseWorker
 from flama.sqlalchemy import drivers
@@ -170,10 +169,15 @@ class _SQLBackend(Backend):
         copied.has_options = copied.options != _NO_OPTIONS
         return copied
 
-    def module(self, app: types.App) -> SQLAlchemyModule:
-        """Return the application's module."""
+    def module(self, app: types.App | None) -> SQLAlchemyModule:
+        """Return the application's module.
+
+        :raises ApplicationError: the worker has no application yet.
+        """
         found = self._module_of_app
         if found is None or found[0] is not app:
+            if app is None:
+                raise exceptions.ApplicationError("Worker not initialized")
             found = self._module_of_app = app, getattr(app, self._name)
         return found[1]
 
@@ -182,49 +186,46 @@ class _SQLBackend(Backend):
         tables = (getattr(repository, "_table", None) for repository in self._classes())
         return [table for table in tables if table is not None]
 
-    def stream_slot(self, worker: Host) -> contextlib.AbstractAsyncContextManager[None]:
+    def stream_slot(self, app: types.App | None) -> contextlib.AbstractAsyncContextManager[None]:
         """Return one of the connections that streams may have at a time."""
-        return self.module(worker.app).stream_slots.slot()
+        return self.module(app).stream_slots.slot()
 
-    async def open(self, worker: Host, calls: CallContext) -> Session:
+    async def open(self, app: types.App | None, calls: CallContext) -> Session:
         try:
-            module = self.module(worker.app)
-            is_special = self._is_lazy or module.replicas is not None
-            connection = await (self._check_out(module) if is_special else module.connection_manager.open())
+            module = self.module(app)
+            connection = await self._check_out(module)
             # within a transaction that is already open, it is too late for a unit's settings
             if self.has_options and not module.manager.is_nested(connection):
-                await self._apply_options(module, connection)
+                try:
+                    await self.options.open(connection)
+                except BaseException as error:
+                    await finished(module.manager.close(connection), error)
+                    raise
         except BaseException:
             with _translated:
                 raise
         return _SQLSession(self, module, connection)
 
-    async def _check_out(self, module: SQLAlchemyModule) -> AsyncConnection:
+    def _check_out(self, module: SQLAlchemyModule) -> collections.abc.Coroutine[t.Any, t.Any, AsyncConnection]:
+        manager, options = module.connection_manager, self.options
         if module.replicas is not None:
             _request_context.known()  # the task that ends the unit may be another, and has to share the context
         if self._is_lazy:
-            return await module.connection_manager.open_late()
+            return manager.open_late()
         # a replica can't take part in serializable isolation
-        if module.replicas is None or not self.options.read_only or self.options.isolation == "SERIALIZABLE":
-            return await module.connection_manager.open()
-        return await module.replicas.reader(self._after)
-
-    async def _apply_options(self, module: SQLAlchemyModule, connection: AsyncConnection) -> None:
-        try:
-            await self.options.open(connection)
-        except BaseException as error:
-            await finished(module.manager.close(connection), error)
-            raise
+        if module.replicas is None or not options.read_only or options.isolation == "SERIALIZABLE":
+            return manager.open()
+        return module.replicas.reader(self._after)
 
 
 class _SQLSession(Session):
     """A connection that is checked out for a unit; its transactions are SQLAlchemy's, and None for one begun lazily."""
 
-    __slots__ = ("_backend", "_connection", "_manager", "_module")
+    __slots__ = ("_connection", "_database", "_manager", "_module")
 
     def __init__(self, backend: _SQLBackend, module: SQLAlchemyModule, connection: AsyncConnection) -> None:
-        super().__init__(connection)
-        self._backend = backend
+        super().__init__(backend, connection)
+        self._database = backend
         self._connection = connection
         self._module = module
         self._manager = module.manager
@@ -239,8 +240,8 @@ class _SQLSession(Session):
                 lazy.first = None
                 return None
             begun = await manager.begin(connection)
-            if self._backend.has_options and not manager.is_nested(connection):
-                await self._backend.options.begin(connection)
+            if self._database.has_options and not manager.is_nested(connection):
+                await self._database.options.begin(connection)
         except BaseException:
             with _translated:
                 raise
@@ -248,7 +249,7 @@ class _SQLSession(Session):
 
     def finish(self, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
         """End a unit that has sent the database nothing; else send COMMIT, and return the awaitable of its response."""
-        backend, connection, transaction = self._backend, self._connection, self._begun(self.transactions[0])
+        backend, connection, transaction = self._database, self._connection, self._begun(self.transactions[0])
         if transaction is None or self._manager.is_shared:
             return False
         if backend.has_options and not backend.options.reset_nowait(connection):
@@ -280,15 +281,15 @@ class _SQLSession(Session):
                     await begun.commit()
                 else:
                     await drivers.close_streams(connection)
-                    await self._manager.end(begun, closes=last and not self._backend.has_options)
+                    await self._manager.end(begun, closes=last and not self._database.has_options)
         except BaseException:
-            with translate_errors(None, *self._backend.tables(), leaves_open=lambda: True):
+            with translate_errors(None, *self._database.tables(), leaves_open=lambda: True):
                 with limited(_ROLLBACK_LIMIT):
                     await begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
                 raise
         finally:
             replicas = self._module.replicas
-            if replicas is not None and not begun.nested and not self._backend.options.read_only:
+            if replicas is not None and not begun.nested and not self._database.options.read_only:
                 replicas.mark_write()
 
     async def rollback(self, transaction: AsyncTransaction | None) -> None:
@@ -303,16 +304,11 @@ class _SQLSession(Session):
                 if not self._connection.invalidated:  # losing the connection has rolled back
                     raise
 
-    async def close(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: python_types.TracebackType | None,
-    ) -> None:
+    async def close(self, *details: t.Any) -> None:
         try:
-            if self._backend.has_options and not self._manager.is_nested(self._connection):
+            if self._database.has_options and not self._manager.is_nested(self._connection):
                 with _translated:
-                    await self._backend.options.close(self._connection)
+                    await self._database.options.close(self._connection)
         finally:
             await self._manager.close(self._connection)
 
