@@ -281,7 +281,11 @@ class BaseWorker(AbstractWorker):
         if unit.nested:
             await finished(unit.end_nested(error), error)
             return
-        self._forget(unit)
+        unit.open = False
+        self._begun.remove(unit)
+        units = {**_units.get({})}
+        if units.pop(self, None) is unit:
+            _units.set(units)
         # tests/unit/ddd/test_commit_frames.py counts the calls from here to COMMIT
         ending = False if (session := unit.only_session) is None else session.finish(commit=error is None)
         try:
@@ -334,11 +338,6 @@ class BaseWorker(AbstractWorker):
         if unit is None:
             raise exceptions.ApplicationError(f"{type(self).__name__} is left, but was not entered")
         return unit
-
-    def _forget(self, unit: Unit) -> None:
-        unit.open = False
-        self._begun.remove(unit)
-        _units.set({worker: each for worker, each in _units.get({}).items() if each is not unit})
 
     def _end(self, unit: Unit, error: BaseException | None) -> _Ending:
         ending = finished(unit.end(error), error)

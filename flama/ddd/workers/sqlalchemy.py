@@ -2,7 +2,6 @@
 
 import collections.abc
 import contextlib
-import copy
 import dataclasses
 import typing as t
 
@@ -26,8 +25,6 @@ from flama.sqlalchemy.module import SQLAlchemyModule
 from flama.sqlalchemy.replicas import LogPosition
 
 __all__ = ["Options", "SQLAlchemyWorker"]
-
-_Classes: t.TypeAlias = collections.abc.Callable[[], collections.abc.Iterable[type[AbstractRepository]]]
 
 _NO_OPTIONS: t.Final = TransactionOptions()
 _translated: t.Final = translate_errors(None)
@@ -93,7 +90,11 @@ class SQLAlchemyWorker(BaseWorker):
         """
         worker = self._copy()
         worker._timeout = self._timeout if timeout is None else timeout
-        worker._database = self._database.with_options(settings, None if after is None else _position(after))
+        worker._database = dataclasses.replace(
+            self._database,
+            options=dataclasses.replace(self._database.options, **settings),
+            after=self._database.after if after is None else _position(after),
+        )
         return worker
 
     @property
@@ -139,51 +140,37 @@ def _position(after: LogPosition | str) -> LogPosition:
         raise exceptions.InvalidDataError(resource="position", detail=str(error)) from error
 
 
+@dataclasses.dataclass(eq=False)
 class _SQLBackend(Backend):
     """A database of an application's module, on whose connections it opens sessions."""
 
     precedence = 1
     stream_mode = "batches"
 
-    def __init__(
-        self,
-        module: str,
-        classes: _Classes,
-        options: TransactionOptions = _NO_OPTIONS,
-        *,
-        is_lazy: bool = False,
-    ) -> None:
-        self._name = module
-        self._classes = classes
-        self._is_lazy = is_lazy  # whether a connection is checked out when it is first used
-        self._after: LogPosition | None = None  # the position that reading sessions have to see
-        self._module_of_app: tuple[t.Any, SQLAlchemyModule] | None = None  # the last one, with its application
-        self.options = options
-        self.has_options = options != _NO_OPTIONS
+    name: str  # of the module
+    classes: collections.abc.Callable[[], collections.abc.Iterable[type[AbstractRepository]]]  # of the repositories
+    options: TransactionOptions = _NO_OPTIONS
+    after: LogPosition | None = None  # the position that reading sessions have to see
+    is_lazy: bool = False  # whether a connection is checked out when it is first used
+    last: list[tuple[t.Any, SQLAlchemyModule]] = dataclasses.field(default_factory=list)  # an application, its module
 
-    def with_options(self, settings: Options, after: LogPosition | None) -> t.Self:
-        """Return a copy with other settings."""
-        copied = copy.copy(self)
-        copied._after = self._after if after is None else after
-        copied.options = dataclasses.replace(self.options, **settings)
-        copied.has_options = copied.options != _NO_OPTIONS
-        return copied
+    def __post_init__(self) -> None:
+        self.has_options = self.options != _NO_OPTIONS
 
     def module(self, app: types.App | None) -> SQLAlchemyModule:
         """Return the application's module.
 
         :raises ApplicationError: the worker has no application yet.
         """
-        found = self._module_of_app
-        if found is None or found[0] is not app:
+        if not self.last or self.last[0][0] is not app:
             if app is None:
                 raise exceptions.ApplicationError("Worker not initialized")
-            found = self._module_of_app = app, getattr(app, self._name)
-        return found[1]
+            self.last[:] = [(app, getattr(app, self.name))]
+        return self.last[0][1]
 
     def tables(self) -> list[sa.Table]:
         """Return the tables of the repositories, whose constraints may be checked at the end."""
-        tables = (getattr(repository, "_table", None) for repository in self._classes())
+        tables = (getattr(repository, "_table", None) for repository in self.classes())
         return [table for table in tables if table is not None]
 
     def stream_slot(self, app: types.App | None) -> contextlib.AbstractAsyncContextManager[None]:
@@ -210,12 +197,12 @@ class _SQLBackend(Backend):
         manager, options = module.connection_manager, self.options
         if module.replicas is not None:
             _request_context.known()  # the task that ends the unit may be another, and has to share the context
-        if self._is_lazy:
+        if self.is_lazy:
             return manager.open_late()
         # a replica can't take part in serializable isolation
         if module.replicas is None or not options.read_only or options.isolation == "SERIALIZABLE":
             return manager.open()
-        return module.replicas.reader(self._after)
+        return module.replicas.reader(self.after)
 
 
 class _SQLSession(Session):
@@ -249,7 +236,8 @@ class _SQLSession(Session):
 
     def finish(self, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
         """End a unit that has sent the database nothing; else send COMMIT, and return the awaitable of its response."""
-        backend, connection, transaction = self._database, self._connection, self._begun(self.transactions[0])
+        backend, connection = self._database, self._connection
+        transaction = self.transactions[0] or self._begun(None)
         if transaction is None or self._manager.is_shared:
             return False
         if backend.has_options and not backend.options.reset_nowait(connection):
