@@ -36,7 +36,7 @@ class Unit:
 
     @property
     def handle(self) -> t.Any:
-        """What the repositories of its last session, which for most units is the only one, are made with."""
+        """The handle of its last session, which for most units is the only one."""
         return self._sessions[-1].handle
 
     @property
