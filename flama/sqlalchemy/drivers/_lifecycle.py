@@ -110,13 +110,12 @@ async def checkin(connection: AsyncConnection) -> None:
 
 def checkin_nowait(connection: AsyncConnection) -> bool:
     """Return a connection, in whose transaction nothing is to be undone, if its pool needs no waiting for that."""
-    sync = t.cast(sa.Connection, connection.sync_connection)
-    pool = sync.engine.pool
-    return isinstance(pool, FairPool) and pool.checkin_nowait(sync)
+    sync, pool = connection.sync_connection, connection.sync_engine.pool
+    return sync is not None and isinstance(pool, FairPool) and pool.checkin_nowait(sync)
 
 
 def finishing_driver(transaction: AsyncTransaction) -> Driver | None:
-    """Return the driver that can end a transaction whose connection is then returned without waiting; None if none."""
+    """Return the driver that can end a transaction whose connection is then returned without waiting, if there is one."""
     driver = ending_driver(transaction)
     return driver if isinstance(transaction.connection.sync_engine.pool, FairPool) else None
 
