@@ -94,7 +94,7 @@ class WorkerComponent(injection.Component):
         """Return a copy of the worker, bound to the application, for a request or a socket."""
         bound = self.worker.bound(app)
         if scope["type"] == "http":
-            base.run_after_response(bound, scope.get(AFTER_RESPONSE))
+            bound.run_after_response(scope.get(AFTER_RESPONSE))
         return bound
 
     def _make_resolver(self) -> types.Handler:
@@ -104,7 +104,7 @@ class WorkerComponent(injection.Component):
         def resolve(app: types.App, found: t.Any, headers: t.Any, scope: types.Scope = _NO_REQUEST) -> t.Any:
             bound = t.cast(base.BaseWorker, self.resolve(app, scope))
             scopes = {name: () if each is None else (found[each],) for name, each in functions.items()}
-            base.limit_to_request(bound, scopes, headers)
+            bound.limit_to_request(scopes, headers)
             return bound
 
         each = [function for function in functions.values() if function is not None]

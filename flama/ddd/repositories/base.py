@@ -3,7 +3,7 @@
 import abc
 import typing as t
 
-__all__ = ["AbstractRepository", "BaseRepository", "worker_class"]
+__all__ = ["AbstractRepository", "BaseRepository"]
 
 
 class AbstractRepository(abc.ABC):
@@ -30,6 +30,11 @@ class AbstractRepository(abc.ABC):
 
     _backend: t.ClassVar[t.Any] = None
 
+    @classmethod
+    def worker_class(cls) -> t.Any:
+        """Return the class of workers that opens the session; None if the repository needs none."""
+        return cls._backend
+
     @abc.abstractmethod
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
         """Take the session to work on."""
@@ -40,8 +45,3 @@ class BaseRepository(AbstractRepository):
 
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
         """Accept any arguments from the worker and ignore them."""
-
-
-def worker_class(repository: type[AbstractRepository]) -> t.Any:
-    """Return the class of workers on the backend of a repository; None if it needs no session."""
-    return repository._backend

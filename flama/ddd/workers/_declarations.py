@@ -1,5 +1,6 @@
 """Repositories that a worker's class declares by its annotations, or inherits."""
 
+import collections.abc
 import inspect
 import sys
 import typing as t
@@ -7,7 +8,21 @@ import typing as t
 from flama._annotations import unwrap
 from flama.ddd.repositories.base import AbstractRepository
 
-__all__ = ["Declaration", "RepositoryAnnotations"]
+__all__ = ["Declaration", "RepositoryAnnotations", "RepositoryDescriptor"]
+
+
+class RepositoryDescriptor:
+    """A descriptor in a worker's class for a repository, which each unit has of its own.
+
+    It has no ``__set__``, so that what a subclass assigns to the name comes first.
+    """
+
+    def __init__(self, name: str, find: collections.abc.Callable[[t.Any, str], AbstractRepository]) -> None:
+        self.name = name
+        self._find = find  # a worker's repository, by name
+
+    def __get__(self, worker: t.Any, owner: type) -> t.Any:
+        return self if worker is None else self._find(worker, self.name)
 
 
 class Declaration(t.NamedTuple):

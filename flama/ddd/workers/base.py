@@ -11,17 +11,17 @@ import uuid
 
 from flama import _request_context, _shielding, exceptions, types
 from flama._shielding import finished
-from flama.ddd.repositories.base import AbstractRepository, worker_class
+from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers._backend import Backend, CallContext, LoopCache, Part, Transaction
 from flama.ddd.workers._bindings import Binding
-from flama.ddd.workers._declarations import RepositoryAnnotations
+from flama.ddd.workers._declarations import RepositoryAnnotations, RepositoryDescriptor
 from flama.ddd.workers._hooks import Committed, Hook
 from flama.ddd.workers._scopes import Scopes, conditions_of, narrow
 from flama.ddd.workers._unit_of_work import Rollback, Unit
 from flama.query import Condition
 from flama.retry import Backoff, attempted, repeated
 
-__all__ = ["AbstractWorker", "BaseWorker", "limit_to_request", "run_after_response"]
+__all__ = ["AbstractWorker", "BaseWorker"]
 
 R = t.TypeVar("R")
 
@@ -99,6 +99,10 @@ class AbstractWorker(abc.ABC):
         bound._app = app
         return bound
 
+    def run_after_response(self, works: list[_shielding.Work] | None) -> None:
+        """Add background hooks to the works that run when the response to a request has been sent."""
+        self._after_response = works
+
 
 _units: contextvars.ContextVar[dict["BaseWorker", Unit]] = contextvars.ContextVar("units")
 
@@ -125,7 +129,7 @@ class BaseWorker(AbstractWorker):
         cls._declarations = RepositoryAnnotations(cls)
         for name in cls._declarations.names:
             if not hasattr(cls, name):
-                setattr(cls, name, _RepositoryDescriptor(name))
+                setattr(cls, name, RepositoryDescriptor(name, BaseWorker._repository))
 
     def __init__(self, app: types.App | None = None, *, timeout: float | None = None) -> None:
         super().__init__(app)
@@ -169,7 +173,7 @@ class BaseWorker(AbstractWorker):
     def backend_of(self, name: str) -> Backend | None:
         """Return the backend that opens the session of the repository of this name; None where it needs none."""
         for backend, repositories, _ in self.parts():
-            if name in repositories and worker_class(repositories[name]) is not None:
+            if name in repositories and repositories[name].worker_class() is not None:
                 return backend
         return None
 
@@ -303,6 +307,11 @@ class BaseWorker(AbstractWorker):
         bound._app = app
         return bound
 
+    def limit_to_request(self, scopes: Scopes, headers: collections.abc.Mapping[str, str]) -> None:
+        """Limit a request's copy to the records of its scopes, and add headers to its calls of remote services."""
+        self._scopes = scopes
+        self._calls = self._calls._replace(headers=headers)
+
     def _narrowed(self, scopes: Scopes) -> t.Self:
         """Return a copy of this worker, with no unit begun, whose repositories have more conditions."""
         narrowed = self._copy()
@@ -378,19 +387,6 @@ class BaseWorker(AbstractWorker):
         return repositories[name]
 
 
-class _RepositoryDescriptor:
-    """A descriptor in a worker's class for a repository, which each unit has of its own.
-
-    It has no ``__set__``, so that what a subclass assigns to the name comes first.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __get__(self, worker: BaseWorker | None, owner: type) -> t.Any:
-        return self if worker is None else worker._repository(self.name)
-
-
 class _WorkerBackend(Backend):
     """The backend of a worker that implements ``session()`` and ``begin_transaction()`` itself."""
 
@@ -405,17 +401,6 @@ class _WorkerBackend(Backend):
 
     def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
         return self._worker.make_repository(repository, session)
-
-
-def run_after_response(worker: AbstractWorker, works: list[_shielding.Work] | None) -> None:
-    """Add the background hooks of a request's worker to the works that run when the response has been sent."""
-    worker._after_response = works
-
-
-def limit_to_request(worker: BaseWorker, scopes: Scopes, headers: collections.abc.Mapping[str, str]) -> None:
-    """Limit a request's worker to the records of its scopes, and add headers to its calls of remote services."""
-    worker._scopes = scopes
-    worker._calls = worker._calls._replace(headers=headers)
 
 
 def _pause(error: Exception) -> float | None:

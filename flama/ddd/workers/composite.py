@@ -4,7 +4,7 @@ import collections.abc
 import typing as t
 
 from flama import exceptions, types
-from flama.ddd.repositories.base import AbstractRepository, worker_class
+from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers._backend import Backend, Part
 from flama.ddd.workers._bindings import Binding, Database, Remote
 from flama.ddd.workers.base import BaseWorker
@@ -54,7 +54,7 @@ class Worker(BaseWorker):
         repositories: dict[tuple[type[BaseWorker] | None, Binding | None], _Repositories] = {}
         for name, (repository, hints) in self._declarations.resolved().items():
             hinted = next((hint for hint in hints if isinstance(hint, Database | Remote)), None)
-            key = worker_class(repository), self._bindings.get(name, hinted)
+            key = repository.worker_class(), self._bindings.get(name, hinted)
             repositories.setdefault(key, {})[name] = repository
         parts: list[Part] = []
         for (kind, binding), found in repositories.items():

@@ -6,7 +6,7 @@ import importlib
 import typing as t
 
 from flama import exceptions, types
-from flama.ddd.repositories.base import AbstractRepository, worker_class
+from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers._backend import Backend, CallContext, Part, Transaction
 from flama.ddd.workers._bindings import Binding
 from flama.ddd.workers.base import BaseWorker
@@ -79,7 +79,7 @@ class MemoryWorker(BaseWorker):
             repository = self._substitutes.get(name, declared.repository)
             if (
                 name not in places
-                and worker_class(repository) is not None
+                and repository.worker_class() is not None
                 and _memory_repository_class(repository, type(self)) is None
             ):
                 worker = type(self).__name__
@@ -141,7 +141,7 @@ class _MemoryBackend(Backend):
 
 def _memory_repository_class(repository: type[AbstractRepository], worker: type) -> type[AbstractRepository] | None:
     """Return the class that stores the repository's records in memory; None when they stay where they are."""
-    backend = worker_class(repository)
+    backend = repository.worker_class()
     if backend is None or issubclass(backend, MemoryWorker):
         return repository
     if hasattr(repository, "_table"):

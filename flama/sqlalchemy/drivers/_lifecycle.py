@@ -114,18 +114,18 @@ def checkin_nowait(connection: AsyncConnection) -> bool:
     return sync is not None and isinstance(pool, FairPool) and pool.checkin_nowait(sync)
 
 
-def finishing_driver(transaction: AsyncTransaction) -> Driver | None:
-    """Return the driver that can end a transaction whose connection is then returned without waiting, if there is one."""
-    driver = ending_driver(transaction)
-    return driver if isinstance(transaction.connection.sync_engine.pool, FairPool) else None
-
-
 def ending_driver(transaction: AsyncTransaction) -> Driver | None:
     """Return the driver that can end a transaction; None when SQLAlchemy has to, for its listeners or log."""
     begun: t.Any = transaction.sync_transaction
     if begun is None or not begun.is_active or begun.connection._nested_transaction is not None:
         return None
     return None if _tells_ends(begun.connection) else cached_driver(begun.connection)
+
+
+def finishing_driver(transaction: AsyncTransaction) -> Driver | None:
+    """Return the driver that can end a transaction, if its connection can then be returned without waiting."""
+    driver = ending_driver(transaction)
+    return driver if isinstance(transaction.connection.sync_engine.pool, FairPool) else None
 
 
 def _closed_at_once(connection: AsyncConnection, sync: sa.Connection) -> bool:
