@@ -9,12 +9,11 @@ if t.TYPE_CHECKING:
     from flama.ddd.repositories.base import AbstractRepository, BaseRepository, CRUDRepository, RecordIterator
     from flama.ddd.repositories.http import HTTPRepository, HTTPResourceManager, HTTPResourceRepository
     from flama.ddd.repositories.memory import MemoryRepository
+    from flama.ddd.workers._bindings import Database, Remote
     from flama.ddd.workers.base import AbstractWorker, BaseWorker
     from flama.ddd.workers.composite import Worker
-    from flama.ddd.workers.database import Database
     from flama.ddd.workers.http import HTTPWorker
     from flama.ddd.workers.memory import MemoryWorker
-    from flama.ddd.workers.remote import Remote
     from flama.query import F, Select
 
 __all__ = [
@@ -46,7 +45,7 @@ __getattr__, __dir__ = _lazy.lazy(
         "BaseRepository": "flama.ddd.repositories.base",
         "BaseWorker": "flama.ddd.workers.base",
         "CRUDRepository": "flama.ddd.repositories.base",
-        "Database": "flama.ddd.workers.database",
+        "Database": "flama.ddd.workers._bindings",
         "F": "flama.query",
         "HTTPRepository": "flama.ddd.repositories.http",
         "HTTPResourceManager": "flama.ddd.repositories.http",
@@ -55,7 +54,7 @@ __getattr__, __dir__ = _lazy.lazy(
         "MemoryRepository": "flama.ddd.repositories.memory",
         "MemoryWorker": "flama.ddd.workers.memory",
         "RecordIterator": "flama.ddd.repositories.base",
-        "Remote": "flama.ddd.workers.remote",
+        "Remote": "flama.ddd.workers._bindings",
         "Select": "flama.query",
         "Worker": "flama.ddd.workers.composite",
         "WorkerComponent": "flama.ddd.components",

@@ -94,7 +94,7 @@ class WorkerComponent(injection.Component):
         """Return a copy of the worker, bound to the application, for a request or a socket."""
         bound = self.worker.bound(app)
         if scope["type"] == "http":
-            bound._after_response = scope.get(AFTER_RESPONSE)
+            bound.run_after_response(scope.get(AFTER_RESPONSE))
         return bound
 
     def _make_resolver(self) -> types.Handler:
@@ -102,9 +102,9 @@ class WorkerComponent(injection.Component):
         functions = self._functions()
 
         def resolve(app: types.App, found: t.Any, headers: t.Any, scope: types.Scope = _NO_REQUEST) -> t.Any:
-            bound: t.Any = self.resolve(app, scope)
-            bound._scopes = {name: () if each is None else (found[each],) for name, each in functions.items()}
-            bound._headers = headers
+            bound = t.cast(base.BaseWorker, self.resolve(app, scope))
+            scopes = {name: () if each is None else (found[each],) for name, each in functions.items()}
+            bound.limit_to_request(scopes, headers)
             return bound
 
         each = [function for function in functions.values() if function is not None]
@@ -124,10 +124,10 @@ class WorkerComponent(injection.Component):
         if self._scope is None and self._headers is None:
             return
         name, parts = type(worker).__name__, worker.parts()
-        if self._headers is not None and not any(backend.calls_remotely for backend, _ in parts):
+        if self._headers is not None and not any(backend.calls_remotely for backend, _, _ in parts):
             raise exceptions.ApplicationError(f"{name} calls no remote service, to which headers could be sent")
         if self._scope is not None:
-            self._check_scopes(name, {each: repository for _, found in parts for each, repository in found.items()})
+            self._check_scopes(name, {each: repository for _, found, _ in parts for each, repository in found.items()})
 
     def _check_scopes(self, worker: str, repositories: collections.abc.Mapping[str, type]) -> None:
         functions = self._functions()

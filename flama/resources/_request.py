@@ -7,7 +7,7 @@ import typing as t
 import urllib.parse
 
 from flama import exceptions, http, pagination, schemas, types
-from flama.ddd.workers._unit_of_work import Backend
+from flama.ddd.workers._backend import Backend
 from flama.ddd.workers.base import BaseWorker
 from flama.query import Condition, equal_fields
 from flama.resources._adapters import RecordStore
@@ -65,7 +65,8 @@ class ResourceRequest:
         :raises UnavailableError: other streams hold all connections that streams may use.
         """
         backend = self.backend
-        async with contextlib.nullcontext() if backend is None else backend.stream_slot(), self.open_unit() as found:
+        slot = contextlib.nullcontext() if backend is None else backend.stream_slot(self.worker.app)
+        async with slot, self.open_unit() as found:
             yield found
 
     def header(self, name: str) -> str | None:

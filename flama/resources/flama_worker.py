@@ -6,7 +6,7 @@ import typing as t
 from flama import exceptions, injection
 from flama.ddd.components import WorkerComponent
 from flama.ddd.repositories.base import AbstractRepository
-from flama.ddd.workers._unit_of_work import Part
+from flama.ddd.workers._backend import Part
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 
 __all__ = ["FlamaComponent", "FlamaWorker"]
@@ -53,11 +53,11 @@ class FlamaWorker(SQLAlchemyWorker):
         unit = self._unit()
         if unit is None:
             raise exceptions.ApplicationError("Repositories not initialized")
-        return _Repositories(self._known, unit.repositories, lambda each: self.make_repository(each, unit.session))
+        return _Repositories(self._known, unit.repositories, lambda each: self.make_repository(each, unit.handle))
 
     def parts(self) -> collections.abc.Sequence[Part]:
         """Return the single part of a unit, without repositories: these are created on access."""
-        return ((self, {}),)
+        return ((self._database, {}, self.make_repository),)
 
     def _classes(self) -> collections.abc.Iterable[_Repository]:
         return self._known.values()

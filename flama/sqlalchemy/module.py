@@ -30,16 +30,19 @@ if _pool_logger.level == logging.NOTSET:
 class ConnectionManager:
     """A source of connections: one for each unit of work."""
 
+    is_shared: t.ClassVar[bool] = False  # whether a connection may have several users
+
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
-    def open(self) -> collections.abc.Coroutine[t.Any, t.Any, AsyncConnection]:
-        """Check a connection out, waiting for one if all are in use."""
+    def open(self, *, by_program: bool = False) -> collections.abc.Coroutine[t.Any, t.Any, AsyncConnection]:
+        """Check a connection out for a unit of work or the program itself, waiting for one if all are in use."""
         return drivers.checkout(self._engine)
 
     async def open_late(self) -> AsyncConnection:
-        """Return a connection that is checked out on first use, if the driver supports that."""
-        return drivers.lazy_connection(self._engine) or await self.open()
+        """Return a connection that is checked out on first use, if the driver supports that and it isn't shared."""
+        lazy = None if self.is_shared else drivers.lazy_connection(self._engine)
+        return lazy or await self.open()
 
     async def close(self, connection: AsyncConnection) -> None:
         """Return the connection to the pool; what isn't committed is rolled back."""
@@ -48,41 +51,34 @@ class ConnectionManager:
         finally:
             await drivers.checkin(connection)
 
-    async def open_for_program(self) -> AsyncConnection:
-        """Check a connection out for the program itself, not for a unit of work."""
-        return await self.open()
-
     def is_nested(self, connection: AsyncConnection) -> bool:
         """Whether the connection was open already when it was last opened."""
         return False
 
-    async def begin_for_program(self, connection: AsyncConnection) -> AsyncTransaction:
-        """Begin the connection's transaction for the program itself, not for a unit of work."""
-        return await self.begin(connection)
-
-    def begin(self, connection: AsyncConnection) -> collections.abc.Coroutine[t.Any, t.Any, AsyncTransaction]:
-        """Begin the connection's transaction.
+    def begin(
+        self, connection: AsyncConnection, *, by_program: bool = False
+    ) -> collections.abc.Coroutine[t.Any, t.Any, AsyncTransaction]:
+        """Begin the connection's transaction for a unit of work or the program itself.
 
         :raises SQLAlchemyError: the connection is in one already.
         """
         return drivers.begin(connection)
 
-    async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
-        """Commit the transaction, or roll it back.
+    async def end(self, transaction: AsyncTransaction, *, rollback: bool = False, closes: bool = False) -> None:
+        """Commit the transaction, or roll it back; with ``closes``, its connection must be closed next.
 
         :raises SQLAlchemyError: it has ended already.
         """
-        if (begun := transaction.sync_transaction) is None or not begun.is_active:
+        begun: t.Any = transaction.sync_transaction
+        if begun is None or not begun.is_active:
             raise exceptions.SQLAlchemyError("Transaction not started")
-        await drivers.end(transaction, rollback=rollback)
-
-    def begin_end(self, transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
-        """Start to end a transaction and to close its connection, as :func:`drivers.begin_end` does."""
-        return drivers.begin_end(transaction, commit=commit)
-
-    async def commit_last(self, transaction: AsyncTransaction) -> bool:
-        """Commit a transaction whose connection closes next, if that is cheaper; return whether it was committed."""
-        return await drivers.commit_before_close(transaction)
+        driver = drivers.ending_driver(transaction)
+        if driver is None or not await driver.ended(transaction.connection, rollback=rollback):
+            await (transaction.rollback() if rollback else transaction.commit())
+            return
+        begun.is_active = False  # so that SQLAlchemy only records the end, now or when it closes the connection
+        if not closes:
+            begun.close()
 
 
 @dataclasses.dataclass(slots=True)
@@ -125,21 +121,11 @@ class SharedConnectionManager(ConnectionManager):
     While the program itself has a transaction, units of all tasks are savepoints within that, one after the other.
     """
 
+    is_shared = True
+
     def __init__(self, engine: AsyncEngine) -> None:
         super().__init__(engine)
         self._share: _Share | None = None  # the connection's current users
-
-    async def open(self) -> AsyncConnection:
-        """Return the connection, waiting until no other task has it."""
-        return await self._opened(by_program=False)
-
-    async def open_late(self) -> AsyncConnection:
-        """Return the connection, waiting until no other task has it."""
-        return await self.open()
-
-    async def open_for_program(self) -> AsyncConnection:
-        """Return the connection, waiting until no other task has it."""
-        return await self._opened(by_program=True)
 
     async def close(self, connection: AsyncConnection) -> None:
         """Release the connection; its last user returns it to the pool, and what isn't committed is rolled back."""
@@ -154,13 +140,8 @@ class SharedConnectionManager(ConnectionManager):
         """Whether the connection was open already when it was last opened."""
         return self._share is not None and self._share.connection is connection and self._share.depth > 0
 
-    async def begin_for_program(self, connection: AsyncConnection) -> AsyncTransaction:
-        """Begin the connection's transaction, or a savepoint within it."""
-        transaction = await self.begin(connection)
-        self._shared(connection).is_begun = True
-        return transaction
-
-    async def _opened(self, *, by_program: bool) -> AsyncConnection:
+    async def open(self, *, by_program: bool = False) -> AsyncConnection:
+        """Return the connection, waiting until no other task has it."""
         task = asyncio.current_task()
         while (share := self._share) is not None and share.is_open_to(task, by_program=by_program):
             await share.enter(task)
@@ -171,15 +152,16 @@ class SharedConnectionManager(ConnectionManager):
         self._share = _Share(connection, task, by_program)
         return connection
 
-    async def begin(self, connection: AsyncConnection) -> AsyncTransaction:
+    async def begin(self, connection: AsyncConnection, *, by_program: bool = False) -> AsyncTransaction:
         """Begin the connection's transaction, or a savepoint within it."""
         share = self._shared(connection)
         share.transactions = [open for open in share.transactions if open.is_active]
         transaction = await (connection.begin_nested() if share.transactions else super().begin(connection))
         share.transactions.append(transaction)
+        share.is_begun = share.is_begun or by_program
         return transaction
 
-    async def end(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
+    async def end(self, transaction: AsyncTransaction, *, rollback: bool = False, closes: bool = False) -> None:
         """Commit the innermost transaction, or roll it back.
 
         :raises SQLAlchemyError: it has ended already, or isn't the innermost.
@@ -194,14 +176,6 @@ class SharedConnectionManager(ConnectionManager):
         share.transactions.pop()
         share.is_begun = share.is_begun and bool(share.transactions)
         await super().end(transaction, rollback=rollback)
-
-    def begin_end(self, transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
-        """Return False: the connection's users end its transactions."""
-        return False
-
-    async def commit_last(self, transaction: AsyncTransaction) -> bool:
-        """Return False: the connection's users end its transactions."""
-        return False
 
     def _shared(self, connection: AsyncConnection) -> _Share:
         if self._share is None:
@@ -229,28 +203,18 @@ def _start(url: sa.URL, single_connection: bool, given: collections.abc.Mapping[
 
         engine, close = sqlite.create_engine(url, given)
     else:
-        engine = create_async_engine(url, **_connecting(url, given))
+        if url.get_driver_name() == "asyncpg":
+            # asyncpg is installed only with PostgreSQL's extra
+            from flama.sqlalchemy.drivers import _buffered_transport  # noqa: PLC0415
+
+            given["connect_args"] = {"async_creator_fn": _buffered_transport.connect, **given.get("connect_args", {})}
+        engine = create_async_engine(url, **given)
         close = functools.partial(dispose, engine)
     if url.get_backend_name() in ("postgresql", "mysql", "mariadb"):
         _aborted.watch(engine)
         log_outages(engine)
     manager = SharedConnectionManager if single_connection else ConnectionManager
     return _Running(engine, manager(engine), close)
-
-
-def _connecting(url: sa.URL, given: dict[str, t.Any]) -> dict[str, t.Any]:
-    if url.get_driver_name() != "asyncpg":
-        return given
-    # asyncpg is installed only with PostgreSQL's extra
-    from flama.sqlalchemy.drivers import _buffered_transport  # noqa: PLC0415
-
-    return {**given, "connect_args": {"async_creator_fn": _buffered_transport.connect, **given.get("connect_args", {})}}
-
-
-def _leak_detectors(started: collections.abc.Sequence[_Running], leak_after: float) -> list[LeakDetector]:
-    if not all(isinstance(one.engine.pool, FairPool) for one in started):
-        raise exceptions.ApplicationError("'leak_after' can't be told of a pool that is not the module's own")
-    return [LeakDetector(one.engine, leak_after) for one in started]
 
 
 class SQLAlchemyModule(modules.Module):
@@ -343,7 +307,10 @@ class SQLAlchemyModule(modules.Module):
         urls = map(sa.make_url, (self.database, *self._replica_urls))
         running, *followers = [_start(url, self.single_connection, self.engine_args) for url in urls]
         if self.leak_after is not None:
-            self._watches = _leak_detectors([running, *followers], self.leak_after)
+            engines = [one.engine for one in (running, *followers)]
+            if not all(isinstance(engine.pool, FairPool) for engine in engines):
+                raise exceptions.ApplicationError("'leak_after' can't be told of a pool that is not the module's own")
+            self._watches = [LeakDetector(engine, self.leak_after) for engine in engines]
         self._stream_slots = StreamSlots(running.engine, self.stream_connections)
         self._running, self._latest, self._followers = running, running, followers
         if followers:
@@ -367,7 +334,7 @@ class SQLAlchemyModule(modules.Module):
 
         With a single connection, it waits until no other task has it.
         """
-        return await self.connection_manager.open_for_program()
+        return await self.connection_manager.open(by_program=True)
 
     async def close_connection(self, connection: AsyncConnection) -> None:
         """Return a connection to the pool; what isn't committed is rolled back."""
@@ -381,7 +348,7 @@ class SQLAlchemyModule(modules.Module):
 
         :raises SQLAlchemyError: the connection is in one already, and isn't shared.
         """
-        return await self.connection_manager.begin_for_program(connection)
+        return await self.connection_manager.begin(connection, by_program=True)
 
     async def end_transaction(self, transaction: AsyncTransaction, *, rollback: bool = False) -> None:
         """Commit a transaction, or roll it back.

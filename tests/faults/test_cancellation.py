@@ -148,9 +148,9 @@ PHASES = {
     "Unit.end_nested": "end of a savepoint",
     "Unit.restart": "commit()",
     "ConnectionManager.close": "check-in",
-    "_answered": "COMMIT",
-    "_Transaction._commit_within_limit": "COMMIT",
-    "_Transaction.rollback": "ROLLBACK",
+    "_SQLSession._close_after": "COMMIT",
+    "_SQLSession.commit": "COMMIT",
+    "_SQLSession.rollback": "ROLLBACK",
     "TransactionOptions.open": "settings",
     "TransactionOptions.begin": "settings",
     "TransactionOptions.close": "settings undone",
@@ -182,10 +182,10 @@ HIT = {
     "settled": BODY | {"COMMIT"},
     "only_read": {"leaving", "hook"},
 }
-# the others know that the transaction has ended, and so does SQLite's driver where the end of the unit is one with it
+# the others know that the transaction has ended, and so does SQLite's driver after the COMMIT that ends a unit
 ROLL_BACK_AT_CHECK_IN = {
-    "memory": HIT.keys() - {"renewed", "unhooked"},
-    "file": HIT.keys() - {"renewed", "unhooked"},
+    "memory": {"undone", "repeated", "settled", "only_read"},
+    "file": {"undone", "repeated", "settled", "only_read"},
     "mariadb": HIT.keys(),
 }
 SET = {

@@ -64,6 +64,11 @@ class AbstractRepository(abc.ABC):
 
     _backend: t.ClassVar[t.Any] = None
 
+    @classmethod
+    def worker_class(cls) -> t.Any:
+        """Return the class of workers that opens the session; None if the repository needs none."""
+        return cls._backend
+
     @abc.abstractmethod
     def __init__(self, *args: t.Any, **kwargs: t.Any) -> None:
         """Take the session to work on."""

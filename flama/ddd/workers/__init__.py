@@ -5,12 +5,11 @@ import typing as t
 from flama import _lazy
 
 if t.TYPE_CHECKING:
+    from flama.ddd.workers._bindings import Database, Remote
     from flama.ddd.workers.base import AbstractWorker, BaseWorker
     from flama.ddd.workers.composite import Worker
-    from flama.ddd.workers.database import Database
     from flama.ddd.workers.http import HTTPWorker
     from flama.ddd.workers.memory import MemoryWorker
-    from flama.ddd.workers.remote import Remote
 
 __all__ = ["AbstractWorker", "BaseWorker", "Database", "HTTPWorker", "MemoryWorker", "Remote", "Worker"]
 
@@ -19,10 +18,10 @@ __getattr__, __dir__ = _lazy.lazy(
     {
         "AbstractWorker": "flama.ddd.workers.base",
         "BaseWorker": "flama.ddd.workers.base",
-        "Database": "flama.ddd.workers.database",
+        "Database": "flama.ddd.workers._bindings",
         "HTTPWorker": "flama.ddd.workers.http",
         "MemoryWorker": "flama.ddd.workers.memory",
-        "Remote": "flama.ddd.workers.remote",
+        "Remote": "flama.ddd.workers._bindings",
         "Worker": "flama.ddd.workers.composite",
     },
 )

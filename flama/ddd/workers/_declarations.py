@@ -1,5 +1,6 @@
 """Repositories that a worker's class declares by its annotations, or inherits."""
 
+import collections.abc
 import inspect
 import sys
 import typing as t
@@ -16,11 +17,12 @@ class RepositoryDescriptor:
     It has no ``__set__``, so that what a subclass assigns to the name comes first.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, find: collections.abc.Callable[[t.Any, str], AbstractRepository]) -> None:
         self.name = name
+        self._find = find  # a worker's repository, by name
 
     def __get__(self, worker: t.Any, owner: type) -> t.Any:
-        return self if worker is None else worker._repository(self.name)
+        return self if worker is None else self._find(worker, self.name)
 
 
 class Declaration(t.NamedTuple):

@@ -6,19 +6,18 @@ import collections.abc
 import contextlib
 import contextvars
 import copy
-import types as python_types
 import typing as t
 import uuid
 
 from flama import _request_context, _shielding, exceptions, types
 from flama._shielding import finished
 from flama.ddd.repositories.base import AbstractRepository
+from flama.ddd.workers._backend import Backend, CallContext, LoopCache, Part, Transaction
+from flama.ddd.workers._bindings import Binding
 from flama.ddd.workers._declarations import RepositoryAnnotations, RepositoryDescriptor
 from flama.ddd.workers._hooks import Committed, Hook
 from flama.ddd.workers._scopes import Scopes, conditions_of, narrow
-from flama.ddd.workers._unit_of_work import Backend, Part, Rollback, Unit
-from flama.ddd.workers.database import Database
-from flama.ddd.workers.remote import Remote
+from flama.ddd.workers._unit_of_work import Rollback, Unit
 from flama.query import Condition
 from flama.retry import Backoff, attempted, repeated
 
@@ -26,26 +25,9 @@ __all__ = ["AbstractWorker", "BaseWorker"]
 
 R = t.TypeVar("R")
 
+_Ending: t.TypeAlias = collections.abc.Coroutine[t.Any, t.Any, None]
+
 _BACKOFF: t.Final = Backoff(first=0.01, longest=1.0)
-
-
-class _LoopCache(dict[t.Any, t.Any]):
-    """Resources that units on one event loop reuse, until they are closed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._loop: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
-
-    @property
-    def is_here(self) -> bool:
-        """Whether it is open, and belongs to the running event loop."""
-        return self._loop is asyncio.get_running_loop()
-
-    async def aclose(self) -> None:
-        """Close all resources. They can't be reused afterwards, even through a remaining reference."""
-        self._loop = None
-        for each in filter(None, self.values()):
-            await each.aclose()
 
 
 class AbstractWorker(abc.ABC):
@@ -104,12 +86,7 @@ class AbstractWorker(abc.ABC):
         await self.begin()
         return self
 
-    def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: python_types.TracebackType | None,
-    ) -> collections.abc.Coroutine[t.Any, t.Any, None]:
+    def __aexit__(self, kind: t.Any, error: BaseException | None, traceback: t.Any) -> _Ending:
         return self.end(rollback=error is not None)
 
     def scope_of(self, name: str) -> tuple[Condition, ...]:
@@ -122,16 +99,20 @@ class AbstractWorker(abc.ABC):
         bound._app = app
         return bound
 
+    def run_after_response(self, works: list[_shielding.Work] | None) -> None:
+        """Add background hooks to the works that run when the response to a request has been sent."""
+        self._after_response = works
+
 
 _units: contextvars.ContextVar[dict["BaseWorker", Unit]] = contextvars.ContextVar("units")
 
 
-class BaseWorker(AbstractWorker, Backend):
+class BaseWorker(AbstractWorker):
     """A worker whose repositories are its annotations.
 
     A public annotation with a repository's class declares a repository, which exists between entering and leaving. A
-    subclass inherits the declarations of its bases. A backend implements ``session()``, which opens what repositories
-    are made with, and ``begin_transaction()`` if it has transactions.
+    subclass inherits the declarations of its bases. A worker on a backend of its own implements ``session()``, which
+    opens what repositories are made with, and ``begin_transaction()`` if it has transactions.
 
     The worker is a template: each task that enters it has its own unit, which the tasks that it starts share. Entering
     it again within the unit begins a savepoint.
@@ -148,58 +129,65 @@ class BaseWorker(AbstractWorker, Backend):
         cls._declarations = RepositoryAnnotations(cls)
         for name in cls._declarations.names:
             if not hasattr(cls, name):
-                setattr(cls, name, RepositoryDescriptor(name))
+                setattr(cls, name, RepositoryDescriptor(name, BaseWorker._repository))
 
     def __init__(self, app: types.App | None = None, *, timeout: float | None = None) -> None:
         super().__init__(app)
         self._timeout = timeout
         self._begun: set[Unit] = set()
-        self._cache: _LoopCache | None = None  # while an application runs
         self._applications = 0  # how many run
-        self._served: dict[str, type[AbstractRepository]] | None = None  # instead of the declared ones
-        self._scopes: Scopes = {}  # of the request, in its copy of the worker
-        self._headers: collections.abc.Mapping[str, str] = {}  # of its calls to remote services, in such a copy
+        self._calls = CallContext()  # with the request's headers in its copy of the worker
+        self._scopes: Scopes = {}  # of the request, in such a copy
 
     async def on_startup(self) -> None:
         """Begin to reuse what is costly to open for each unit."""
         self._applications += 1
-        self._cache = _LoopCache() if self._cache is None else self._cache
+        if self._calls.cache is None:
+            self._calls = self._calls._replace(cache=LoopCache())
 
     async def on_shutdown(self) -> None:
         """Close what was reused, unless another application still runs."""
         self._applications -= 1
         if self._applications:
             return
-        cache, self._cache = self._cache, None
+        cache, self._calls = self._calls.cache, self._calls._replace(cache=None)
         if cache is not None:
             await cache.aclose()
 
+    def session(self) -> contextlib.AbstractAsyncContextManager[t.Any]:
+        """Return the context manager that opens the session of a unit, and closes it."""
+        raise NotImplementedError(f"{type(self).__name__} has no session()")
+
+    async def begin_transaction(self, session: t.Any, *, nested: bool) -> Transaction | None:
+        """Begin the unit's transaction, or one nested in it; return None when there are none."""
+        return None
+
+    def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
+        """Make one of the unit's repositories."""
+        return repository(session)
+
     def parts(self) -> collections.abc.Sequence[Part]:
         """Return the parts of a unit in the order in which they are opened; they end in the reverse order."""
-        return ((self, self.repositories),)
+        return ((_WorkerBackend(self), self.repositories, self.make_repository),)
 
     def backend_of(self, name: str) -> Backend | None:
         """Return the backend that opens the session of the repository of this name; None where it needs none."""
-        for backend, repositories in self.parts():
-            if name in repositories and repositories[name]._backend is not None:
+        for backend, repositories, _ in self.parts():
+            if name in repositories and repositories[name].worker_class() is not None:
                 return backend
         return None
+
+    @classmethod
+    def backend_for(
+        cls, repositories: dict[str, type[AbstractRepository]], binding: Binding | None, app: types.App | None
+    ) -> Backend:
+        """Return a backend for another worker's repositories, bound to a database or a service if they are at all."""
+        return _WorkerBackend(cls(app))
 
     @property
     def repositories(self) -> dict[str, type[AbstractRepository]]:
         """The repositories that it declares, by name."""
-        if self._served is not None:
-            return self._served
         return self._declarations.repositories()
-
-    @classmethod
-    def for_repositories(
-        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
-    ) -> t.Self:
-        """Return a worker for another worker's repositories, which are in this database or service if there is one."""
-        worker = cls(app)
-        worker._served = repositories
-        return worker
 
     async def begin(self) -> None:
         """Enter the unit, or begin a savepoint in it."""
@@ -210,18 +198,18 @@ class BaseWorker(AbstractWorker, Backend):
         deadline = None if self._timeout is None else await asyncio.timeout(self._timeout).__aenter__()
         unit = Unit(deadline, self._start)
         try:
-            await unit.begin(self.parts())
+            await unit.begin(self.parts(), self._app, self._calls)
             if self._scopes:
                 narrow(unit.repositories, self._scopes)
         except BaseException as error:
-            await self._end_unit(unit, error)
+            await self._end(unit, error)
             raise
         self._begun.add(unit)
         _units.set({**_units.get({}), self: unit})
 
     async def end(self, *, rollback: bool = False) -> None:
         """Leave the unit, or its innermost savepoint."""
-        await self._exit(Rollback() if rollback else None)
+        await BaseWorker.__aexit__(self, None, Rollback() if rollback else None, None)
 
     async def commit(self) -> None:
         """Commit what was done so far; within a savepoint, make it part of the unit.
@@ -292,13 +280,25 @@ class BaseWorker(AbstractWorker, Backend):
 
         return await attempted(attempt, attempts, _BACKOFF, _pause)
 
-    def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: python_types.TracebackType | None,
-    ) -> collections.abc.Coroutine[t.Any, t.Any, None]:
-        return self._exit(error)
+    async def __aexit__(self, kind: t.Any, error: BaseException | None, traceback: t.Any) -> None:
+        unit = self._leave()
+        if unit.nested:
+            await finished(unit.end_nested(error), error)
+            return
+        unit.open = False
+        self._begun.remove(unit)
+        units = {**_units.get({})}
+        if units.pop(self, None) is unit:
+            _units.set(units)
+        # tests/unit/ddd/test_commit_frames.py counts the calls from here to COMMIT
+        ending = False if (session := unit.only_session) is None else session.finish(commit=error is None)
+        try:
+            if ending is True or (ending and await ending):
+                return
+        except asyncio.CancelledError as cancelled:
+            await finished(unit.end(None), cancelled)
+            raise
+        await self._end(unit, error)
 
     def bound(self, app: types.App) -> t.Self:
         """Return a copy of this worker for a request, with no unit begun, that uses the application's modules."""
@@ -306,6 +306,11 @@ class BaseWorker(AbstractWorker, Backend):
         bound = self._copy()
         bound._app = app
         return bound
+
+    def limit_to_request(self, scopes: Scopes, headers: collections.abc.Mapping[str, str]) -> None:
+        """Limit a request's copy to the records of its scopes, and add headers to its calls of remote services."""
+        self._scopes = scopes
+        self._calls = self._calls._replace(headers=headers)
 
     def with_scopes(self, scopes: Scopes) -> t.Self:
         """Return a copy of this worker, with no unit begun, whose repositories have more conditions."""
@@ -340,55 +345,35 @@ class BaseWorker(AbstractWorker, Backend):
         else:
             _shielding.start(work, self._app)
 
-    async def _exit(self, error: BaseException | None) -> None:
+    def _leave(self) -> Unit:
         unit = self._unit()
         if unit is None and len(self._begun) == 1:
             (unit,) = self._begun  # left in another context than it was entered in, as by a generator's finalizer
         if unit is None:
             raise exceptions.ApplicationError(f"{type(self).__name__} is left, but was not entered")
-        if unit.nested:
-            await finished(unit.end_nested(error), error)
-            return
-        unit.open = False
-        self._begun.remove(unit)
-        units = dict(_units.get({}))
-        if units.get(self) is unit:
-            del units[self]
-            _units.set(units)
-        ending = unit.begin_end(commit=error is None) if unit.deadline is None else False
-        try:
-            if ending is True or (ending and await ending):
-                return
-        except asyncio.CancelledError as cancelled:
-            await finished(unit.end(None), cancelled)
-            raise
-        await self._end_unit(unit, error)
+        return unit
 
-    async def _end_unit(self, unit: Unit, error: BaseException | None) -> None:
-        if unit.deadline is None:
-            await finished(unit.end(error), error)
-            return
-        if not unit.deadline.expired():
-            unit.deadline.reschedule(None)  # it is for the block alone
+    def _end(self, unit: Unit, error: BaseException | None) -> _Ending:
+        ending = finished(unit.end(error), error)
+        return ending if unit.deadline is None else self._end_within(unit.deadline, ending, error)
+
+    async def _end_within(self, deadline: asyncio.Timeout, ending: _Ending, error: BaseException | None) -> None:
+        if not deadline.expired():
+            deadline.reschedule(None)  # it is for the block alone
         raised = error
         try:
-            await finished(unit.end(error), error)
+            await ending
         except BaseException as failure:
             raised = failure
             raise
         finally:
-            await self._check_deadline(unit.deadline, raised, maybe_applied=error is None)
-
-    async def _check_deadline(
-        self, deadline: asyncio.Timeout, error: BaseException | None, *, maybe_applied: bool
-    ) -> None:
-        try:
-            await deadline.__aexit__(None if error is None else type(error), error, None)
-        except TimeoutError as late:
-            detail = f"it took longer than {self._timeout} s"
-            raise exceptions.UnavailableError(
-                resource="unit of work", detail=detail, maybe_applied=maybe_applied
-            ) from late
+            try:
+                await deadline.__aexit__(None if raised is None else type(raised), raised, None)
+            except TimeoutError as late:
+                detail = f"it took longer than {self._timeout} s"
+                raise exceptions.UnavailableError(
+                    resource="unit of work", detail=detail, maybe_applied=error is None
+                ) from late
 
     def _unit(self) -> Unit | None:
         unit = _units.get({}).get(self)
@@ -405,6 +390,22 @@ class BaseWorker(AbstractWorker, Backend):
         if name not in repositories:
             raise self._declarations.missing_error(type(self), name)
         return repositories[name]
+
+
+class _WorkerBackend(Backend):
+    """The backend of a worker that implements ``session()`` and ``begin_transaction()`` itself."""
+
+    def __init__(self, worker: BaseWorker) -> None:
+        self._worker = worker
+
+    def session(self, calls: CallContext) -> contextlib.AbstractAsyncContextManager[t.Any]:
+        return self._worker.session()
+
+    async def begin_transaction(self, session: t.Any, *, nested: bool) -> Transaction | None:
+        return await self._worker.begin_transaction(session, nested=nested)
+
+    def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
+        return self._worker.make_repository(repository, session)
 
 
 def _pause(error: Exception) -> float | None:

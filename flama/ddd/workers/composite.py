@@ -1,15 +1,13 @@
 """Units of work across several backends."""
 
 import collections.abc
-import contextlib
 import typing as t
 
 from flama import exceptions, types
 from flama.ddd.repositories.base import AbstractRepository
-from flama.ddd.workers._unit_of_work import Part
+from flama.ddd.workers._backend import Backend, Part
+from flama.ddd.workers._bindings import Binding, Database, Remote
 from flama.ddd.workers.base import BaseWorker
-from flama.ddd.workers.database import Database
-from flama.ddd.workers.remote import Remote
 
 __all__ = ["Worker"]
 
@@ -38,38 +36,28 @@ class Worker(BaseWorker):
         app: types.App | None = None,
         *,
         timeout: float | None = None,
-        **places: str | collections.abc.Callable[[], str] | Remote | Database,
+        **bindings: str | collections.abc.Callable[[], str] | Remote | Database,
     ) -> None:
         super().__init__(app, timeout=timeout)
-        self._places = {name: to if isinstance(to, Remote | Database) else Remote(to) for name, to in places.items()}
-        if unknown := sorted(self._places.keys() - set(self._declarations.names)):
+        self._bindings = {
+            name: to if isinstance(to, Remote | Database) else Remote(to) for name, to in bindings.items()
+        }
+        if unknown := sorted(self._bindings.keys() - set(self._declarations.names)):
             raise exceptions.ApplicationError(f"{type(self).__name__} has no repository {', '.join(unknown)}")
 
-    @contextlib.asynccontextmanager
-    async def session(self) -> collections.abc.AsyncIterator[None]:
-        """Open the session of repositories that need none, which is None."""
-        yield
-
     def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
-        """Return a repository that needs no session."""
+        """Make a repository that needs no session."""
         return repository()
 
     def parts(self) -> collections.abc.Sequence[Part]:
         """Return a part for each session that is needed; the one that commits first is last."""
-        parts: dict[tuple[type[BaseWorker] | None, Remote | Database | None], _Repositories] = {}
+        repositories: dict[tuple[type[BaseWorker] | None, Binding | None], _Repositories] = {}
         for name, (repository, hints) in self._declarations.resolved().items():
-            hinted = next((hint for hint in hints if isinstance(hint, Remote | Database)), None)
-            key = repository._backend, self._places.get(name, hinted)
-            parts.setdefault(key, {})[name] = repository
-        made = [(self._backend_for(backend, place, found), found) for (backend, place), found in parts.items()]
-        return sorted(made, key=lambda part: part[0].precedence)
-
-    def _backend_for(
-        self, backend: type[BaseWorker] | None, place: Remote | Database | None, repositories: _Repositories
-    ) -> BaseWorker:
-        if backend is None:
-            return self
-        made = backend.for_repositories(repositories, self._app, place)
-        made._cache = self._cache
-        made._headers = self._headers
-        return made
+            hinted = next((hint for hint in hints if isinstance(hint, Database | Remote)), None)
+            key = repository.worker_class(), self._bindings.get(name, hinted)
+            repositories.setdefault(key, {})[name] = repository
+        parts: list[Part] = []
+        for (kind, binding), found in repositories.items():
+            backend = Backend() if kind is None else kind.backend_for(found, binding, self._app)
+            parts.append((backend, found, self.make_repository if kind is None else backend.make_repository))
+        return sorted(parts, key=lambda part: part[0].precedence)

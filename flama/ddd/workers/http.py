@@ -2,6 +2,7 @@
 
 import collections.abc
 import contextlib
+import dataclasses
 import functools
 import typing as t
 
@@ -10,10 +11,9 @@ import httpx
 from flama import exceptions, types
 from flama.client import Client, check_base_url, lease, network_transport
 from flama.ddd.repositories.base import AbstractRepository
-from flama.ddd.workers._unit_of_work import Transaction
+from flama.ddd.workers._backend import Backend, CallContext, LoopCache, Part, Transaction
+from flama.ddd.workers._bindings import Binding, Remote, Writes
 from flama.ddd.workers.base import BaseWorker
-from flama.ddd.workers.database import Database
-from flama.ddd.workers.remote import Remote, Writes
 from flama.rest.operations import OPERATIONS
 from flama.retry import Guard
 
@@ -41,8 +41,6 @@ class HTTPWorker(BaseWorker):
     :raises ApplicationError: the URL has a query, which no path can follow.
     """
 
-    calls_remotely = True
-
     def __init__(
         self,
         url: str | collections.abc.Callable[[], str],
@@ -53,35 +51,12 @@ class HTTPWorker(BaseWorker):
         **client_kwargs: t.Any,
     ) -> None:
         super().__init__(app, timeout=timeout)
-        if isinstance(url, str):
-            check_base_url(url)
-        self._url = url
-        self._writes = writes
-        self._client_kwargs = client_kwargs
-        self._remote: Remote | None = None  # the service, as another worker declares it, when this one is made for that
-        self._guards: dict[t.Any, Guard] = {}  # what earlier units have learned of the service
-
-    @classmethod
-    def for_repositories(
-        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
-    ) -> t.Self:
-        """Return a worker for another worker's repositories of a service.
-
-        :raises ApplicationError: the service isn't named.
-        """
-        if not isinstance(place, Remote):
-            names = ", ".join(repositories)
-            raise exceptions.ApplicationError(
-                f"It isn't said where the service of {names} is: Annotated[…, Remote(url)]"
-            )
-        worker = cls(place.url, app, writes=place.writes, **dict(place.client))
-        worker._served, worker._remote = repositories, place
-        return worker
+        self._service = _HTTPBackend(url, writes, client_kwargs)
 
     @property
     def url(self) -> str:
         """The service's base URL."""
-        return self._url() if callable(self._url) else self._url
+        return self._service.url
 
     @property
     def client(self) -> Client:
@@ -89,56 +64,95 @@ class HTTPWorker(BaseWorker):
         unit = self._unit()
         if unit is None:
             raise AttributeError("Client not initialized")
-        return t.cast("_Session", unit.session).client
+        return t.cast("_Session", unit.handle).client
+
+    def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
+        return self._service.make_repository(repository, session)
+
+    def parts(self) -> collections.abc.Sequence[Part]:
+        return ((self._service, self.repositories, self.make_repository),)
+
+    @classmethod
+    def backend_for(
+        cls, repositories: dict[str, type[AbstractRepository]], binding: Binding | None, app: types.App | None
+    ) -> Backend:
+        """Return the backend of another worker's repositories of a service.
+
+        :raises ApplicationError: the service isn't named.
+        """
+        if not isinstance(binding, Remote):
+            names = ", ".join(repositories)
+            raise exceptions.ApplicationError(
+                f"It isn't said where the service of {names} is: Annotated[…, Remote(url)]"
+            )
+        return _HTTPBackend(binding.url, binding.writes, dict(binding.client), binding)
+
+
+@dataclasses.dataclass(eq=False)
+class _HTTPBackend(Backend):
+    """A service, for whose units it opens clients."""
+
+    calls_remotely = True
+
+    address: str | collections.abc.Callable[[], str]
+    writes: Writes
+    options: dict[str, t.Any]  # of the clients
+    key: Remote | None = None  # of the service, among those of one worker
+    guards: dict[t.Any, Guard] = dataclasses.field(default_factory=dict)  # what earlier units have learned of it
+
+    def __post_init__(self) -> None:
+        if isinstance(self.address, str):
+            check_base_url(self.address)
+
+    @property
+    def url(self) -> str:
+        """The service's base URL."""
+        return self.address() if callable(self.address) else self.address
 
     @contextlib.asynccontextmanager
-    async def session(self) -> collections.abc.AsyncIterator["_Session"]:
+    async def session(self, calls: CallContext) -> collections.abc.AsyncIterator["_Session"]:
         """Open a client of the service."""
-        options: dict[str, t.Any] = self._client_kwargs
-        if self._headers:
+        options: dict[str, t.Any] = self.options
+        if calls.headers:
             headers = httpx.Headers(options.get("headers"))
-            headers.update([(name.encode("ascii"), value.encode("latin-1")) for name, value in self._headers.items()])
+            headers.update([(name.encode("ascii"), value.encode("latin-1")) for name, value in calls.headers.items()])
             options = {**options, "headers": headers}
-        if (network := self._network) is not None:
+        if (network := self._network(calls.cache)) is not None:
             options = {**options, "transport": lease(network)}
         async with Client(base_url=self.url, **options) as client:
-            client.guards = self._guards
+            client.guards = self.guards
             yield _Session(client)
 
     async def begin_transaction(self, session: "_Session", *, nested: bool) -> Transaction | None:
         """Begin to defer writes until the commit; return None when they are sent at once."""
-        if self._writes == "immediate":
+        if self.writes == "immediate":
             return None
         if nested:
             session.deferred.append([])
-        return _DeferredWrites(session)
-
-    @property
-    def _network(self) -> t.Any:
-        if self._cache is None or not self._cache.is_here or "app" in self._client_kwargs:
-            return None
-        if self._remote not in self._cache:
-            self._cache[self._remote] = network_transport(self._client_kwargs)
-        return self._cache[self._remote]
+        return session
 
     def make_repository(self, repository: type[AbstractRepository], session: "_Session") -> AbstractRepository:
         made = repository(session.client)
-        if self._writes == "after_commit":
+        if self.writes == "after_commit":
             for name in _WRITES:
                 if write := getattr(made, name, None):
                     setattr(made, name, _defer(write, session))
         return made
 
+    def _network(self, cache: LoopCache | None) -> t.Any:
+        if cache is None or not cache.is_here or "app" in self.options:
+            return None
+        if self.key not in cache:
+            cache[self.key] = network_transport(self.options)
+        return cache[self.key]
+
 
 class _Session:
+    """A unit's client, and as a transaction the writes that it defers."""
+
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.deferred: list[list[_Write]] = [[]]  # deferred writes: the unit's, then its savepoints'
-
-
-class _DeferredWrites:
-    def __init__(self, session: _Session) -> None:
-        self._session = session
+        self.deferred: list[list[_Write]] = [[]]  # the unit's, then its savepoints'
 
     async def commit(self) -> None:
         outer, writes = self._end()
@@ -156,8 +170,8 @@ class _DeferredWrites:
         self._end()
 
     def _end(self) -> tuple[list[list[_Write]], list[_Write]]:
-        *outer, writes = self._session.deferred
-        self._session.deferred = outer or [[]]
+        *outer, writes = self.deferred
+        self.deferred = outer or [[]]
         return outer, writes
 
 

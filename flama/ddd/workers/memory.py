@@ -7,11 +7,10 @@ import typing as t
 
 from flama import exceptions, types
 from flama.ddd.repositories.base import AbstractRepository
-from flama.ddd.workers._unit_of_work import Part
+from flama.ddd.workers._backend import Backend, CallContext, Part, Transaction
+from flama.ddd.workers._bindings import Binding
 from flama.ddd.workers.base import BaseWorker
-from flama.ddd.workers.database import Database
-from flama.ddd.workers.remote import Remote
-from flama.memory import MemoryModule, Session, Store, Transaction
+from flama.memory import MemoryModule, Session, Store
 
 __all__ = ["MemoryWorker"]
 
@@ -30,14 +29,12 @@ class MemoryWorker(BaseWorker):
     :raises IntegrityError: a constraint that is checked at the end refuses what the unit wrote.
     """
 
-    stream_mode = "whole"  # no other unit may use the store meanwhile, and the records are in memory anyway
-
     _default_store: t.ClassVar[Store | None] = None
     _substitutes: t.ClassVar[_Repositories] = {}
 
     def __init__(self, *args: t.Any, store: Store | None = None, **options: t.Any) -> None:
         super().__init__(*args, **options)
-        self._store: Store | None = store or self._default_store or Store()
+        self._memory = _MemoryBackend(store or self._default_store or Store())
         self._check_remote(options)
 
     @classmethod
@@ -66,14 +63,12 @@ class MemoryWorker(BaseWorker):
         return t.cast("type[W]", made)
 
     @classmethod
-    def for_repositories(
-        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
-    ) -> t.Self:
-        """Return a worker for another worker's repositories, on the store of the application's module."""
-        worker = super().for_repositories(repositories, app, place)
+    def backend_for(
+        cls, repositories: dict[str, type[AbstractRepository]], binding: Binding | None, app: types.App | None
+    ) -> Backend:
+        """Return the backend of another worker's repositories, which is the store of the application's module."""
         module = getattr(app, MemoryModule.name, None)
-        worker._store = module.store if isinstance(module, MemoryModule) else None
-        return worker
+        return _MemoryBackend(module.store if isinstance(module, MemoryModule) else None, repositories)
 
     def _check_remote(self, places: collections.abc.Collection[str]) -> None:
         """Check that the worker has the location of every remote service that it calls.
@@ -84,7 +79,7 @@ class MemoryWorker(BaseWorker):
             repository = self._substitutes.get(name, declared.repository)
             if (
                 name not in places
-                and repository._backend is not None
+                and repository.worker_class() is not None
                 and _memory_repository_class(repository, type(self)) is None
             ):
                 worker = type(self).__name__
@@ -96,14 +91,8 @@ class MemoryWorker(BaseWorker):
 
     @property
     def store(self) -> Store:
-        """The store.
-
-        :raises ApplicationError: it is that of the application's module, and there is none.
-        """
-        if self._store is None:
-            names = ", ".join(self.repositories)
-            raise exceptions.ApplicationError(f"{names} need the application's store: give it a MemoryModule()")
-        return self._store
+        """The store."""
+        return self._memory.store
 
     @property
     def repositories(self) -> dict[str, type[AbstractRepository]]:
@@ -116,31 +105,43 @@ class MemoryWorker(BaseWorker):
         """Return the parts of a unit: those of other backends, then this one."""
         stored = self.repositories
         others = [
-            (backend, {name: each for name, each in repositories.items() if name not in stored})
-            for backend, repositories in super().parts()
+            (backend, {name: each for name, each in repositories.items() if name not in stored}, make)
+            for backend, repositories, make in super().parts()
         ]
-        return (*[(backend, repositories) for backend, repositories in others if repositories], (self, stored))
-
-    def stream_slot(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """Return a context manager that never waits, also in place of a worker on a database."""
-        return contextlib.nullcontext()
-
-    @contextlib.asynccontextmanager
-    async def session(self) -> collections.abc.AsyncIterator[Session]:
-        """Open a session with exclusive access to the store."""
-        async with self.store.session() as session:
-            yield session
-
-    async def begin_transaction(self, session: Session, *, nested: bool) -> Transaction:
-        return await session.begin(nested=nested)
+        return (*[part for part in others if part[1]], (self._memory, stored, self.make_repository))
 
     def make_repository(self, repository: type[AbstractRepository], session: t.Any) -> AbstractRepository:
         return repository(session)
 
 
+class _MemoryBackend(Backend):
+    stream_mode = "whole"  # no other unit may use the store meanwhile, and the records are in memory anyway
+
+    def __init__(self, store: Store | None, repositories: collections.abc.Iterable[str] = ()) -> None:
+        self._store = store  # None if the application has none
+        self._repositories = repositories  # the names of those that need it
+
+    @property
+    def store(self) -> Store:
+        """The store.
+
+        :raises ApplicationError: it is that of the application's module, and there is none.
+        """
+        if self._store is None:
+            names = ", ".join(self._repositories)
+            raise exceptions.ApplicationError(f"{names} need the application's store: give it a MemoryModule()")
+        return self._store
+
+    def session(self, calls: CallContext) -> contextlib.AbstractAsyncContextManager[Session]:
+        return self.store.session()
+
+    async def begin_transaction(self, session: Session, *, nested: bool) -> Transaction:
+        return await session.begin(nested=nested)
+
+
 def _memory_repository_class(repository: type[AbstractRepository], worker: type) -> type[AbstractRepository] | None:
     """Return the class that stores the repository's records in memory; None when they stay where they are."""
-    backend = repository._backend
+    backend = repository.worker_class()
     if backend is None or issubclass(backend, MemoryWorker):
         return repository
     if hasattr(repository, "_table"):

@@ -14,22 +14,21 @@ from flama import _request_context, exceptions, types
 from flama._shielding import finished
 from flama._timeouts import limited
 from flama.ddd.repositories.base import AbstractRepository
-from flama.ddd.workers._unit_of_work import Transaction
+from flama.ddd.workers._backend import Backend, CallContext, Part, Session
+from flama.ddd.workers._bindings import Binding, Database
 from flama.ddd.workers.base import BaseWorker
-from flama.ddd.workers.database import Database
-from flama.ddd.workers.remote import Remote
 from flama.sqlalchemy import drivers
 from flama.sqlalchemy._transaction_options import Isolation, TransactionOptions
 from flama.sqlalchemy.drivers import _aborted
 from flama.sqlalchemy.errors import translate_errors
-from flama.sqlalchemy.module import ConnectionManager, SQLAlchemyModule
+from flama.sqlalchemy.module import SQLAlchemyModule
 from flama.sqlalchemy.replicas import LogPosition
 
 __all__ = ["Options", "SQLAlchemyWorker"]
 
-_T = t.TypeVar("_T")
-
+_NO_OPTIONS: t.Final = TransactionOptions()
 _translated: t.Final = translate_errors(None)
+_RESPONSE_LIMIT: t.Final = 1.0  # seconds: later responses to COMMIT are awaited in another task
 _COMMIT_LIMIT: t.Final = 60.0  # seconds: a database that doesn't respond can't block a unit
 _ROLLBACK_LIMIT: t.Final = 5.0
 
@@ -58,9 +57,6 @@ class SQLAlchemyWorker(BaseWorker):
     :raises SQLAlchemyError: a statement of the unit's own failed, was not rolled back, and aborted the transaction.
     """
 
-    precedence = 1
-    stream_mode = "batches"
-
     def __init__(
         self,
         app: types.App | None = None,
@@ -72,26 +68,15 @@ class SQLAlchemyWorker(BaseWorker):
         timeout: float | None = None,
     ) -> None:
         super().__init__(app, timeout=timeout)
-        self._module_name = module
-        self._settings = TransactionOptions(isolation, read_only, statement_timeout)
-        self._uses_default_options = self._settings == TransactionOptions()
-        self._after: LogPosition | None = None  # the position that its reading units have to see
-        self._module_of_app: list[tuple[t.Any, SQLAlchemyModule]] = []  # with its application; shared with copies
-        self._lazy_checkout = False  # whether its connection is checked out when it is first used
+        self._database = _SQLBackend(module, self._classes, TransactionOptions(isolation, read_only, statement_timeout))
 
     @classmethod
-    def for_repositories(
-        cls, repositories: dict[str, type[AbstractRepository]], app: types.App | None, place: Remote | Database | None
-    ) -> t.Self:
-        """Return a worker for another worker's repositories, which opens its session at their first use.
-
-        It is a transaction of the database that they are in.
-        """
-        worker = super().for_repositories(repositories, app, place)
-        worker._lazy_checkout = True
-        if isinstance(place, Database):
-            worker._module_name = place.name
-        return worker
+    def backend_for(
+        cls, repositories: dict[str, type[AbstractRepository]], binding: Binding | None, app: types.App | None
+    ) -> Backend:
+        """Return the backend of another worker's repositories, which checks its connection out at their first use."""
+        module = binding.name if isinstance(binding, Database) else "sqlalchemy"
+        return _SQLBackend(module, repositories.values, is_lazy=True)
 
     def options(
         self, *, timeout: float | None = None, after: LogPosition | str | None = None, **settings: te.Unpack[Options]
@@ -104,11 +89,12 @@ class SQLAlchemyWorker(BaseWorker):
         :raises InvalidDataError: the string is no position's.
         """
         worker = self._copy()
-        if after is not None:
-            worker._after = _position(after)
         worker._timeout = self._timeout if timeout is None else timeout
-        worker._settings = dataclasses.replace(self._settings, **settings)
-        worker._uses_default_options = worker._settings == TransactionOptions()
+        worker._database = dataclasses.replace(
+            self._database,
+            options=dataclasses.replace(self._database.options, **settings),
+            after=self._database.after if after is None else _position(after),
+        )
         return worker
 
     @property
@@ -117,7 +103,7 @@ class SQLAlchemyWorker(BaseWorker):
         unit = self._unit()
         if unit is None:
             raise AttributeError("Connection not initialized")
-        return t.cast(AsyncConnection, unit.session)
+        return t.cast(AsyncConnection, unit.handle)
 
     @property
     def transaction(self) -> AsyncTransaction:
@@ -125,7 +111,7 @@ class SQLAlchemyWorker(BaseWorker):
         unit = self._unit()
         if unit is None:
             raise AttributeError("Transaction not started")
-        return t.cast(_Transaction, unit.transaction).begun
+        return t.cast(AsyncTransaction, unit.transaction)
 
     async def position(self) -> LogPosition | None:
         """Return the position after which all that this request has written, or waited for, is visible.
@@ -137,98 +123,14 @@ class SQLAlchemyWorker(BaseWorker):
         """
         if self._unit() is not None:
             raise exceptions.SQLAlchemyError("The position to come after is known when the unit has ended")
-        replicas = self._module.replicas
+        replicas = self._database.module(self.app).replicas
         return None if replicas is None else await replicas.position()
 
-    def stream_slot(self) -> contextlib.AbstractAsyncContextManager[None]:
-        """Return one of the connections that streams may have at a time."""
-        return self._module.stream_slots.slot()
-
-    def session(self) -> "_Session":
-        """Return the context manager that checks a connection out, and in again."""
-        return _Session(self)
-
-    async def begin_transaction(self, session: AsyncConnection, *, nested: bool) -> Transaction:
-        if self._lazy_checkout and not nested and isinstance(session.sync_connection, drivers.LazyConnection):
-            session.sync_connection.first = None
-            return _LazyTransaction(self, session)
-        manager = self._module.manager
-        try:
-            if nested:
-                await drivers.prepare_for_statement(session)
-            begun = await (session.begin_nested() if nested else manager.begin(session))
-            if not (nested or self._uses_default_options or manager.is_nested(session)):
-                await self._settings.begin(session)
-        except BaseException:
-            with _translated:
-                raise
-        return _Transaction(self, manager, begun)
-
-    def begin_end(
-        self, session: AsyncConnection, transaction: Transaction | None, *, commit: bool
-    ) -> bool | collections.abc.Awaitable[bool]:
-        """End a unit that has sent the database nothing; else send COMMIT, and return the awaitable of its response."""
-        if not isinstance(transaction, _Transaction) or not (
-            self._uses_default_options or self._settings.reset_nowait(session)
-        ):
-            return False
-        commit = (
-            commit
-            and self._uses_default_options
-            and self._module.replicas is None
-            and not drivers.has_more_to_end(session)
-        )
-        return transaction.manager.begin_end(transaction.begun, commit=commit)
-
-    async def commit_and_close(self, session: AsyncConnection, transaction: Transaction | None) -> bool:
-        return (
-            self._uses_default_options
-            and isinstance(transaction, _Transaction)
-            and await transaction.commit_and_close()
-        )
-
-    @property
-    def _writes(self) -> bool:
-        return not self._settings.read_only
-
-    @property
-    def _module(self) -> SQLAlchemyModule:
-        found = self._module_of_app
-        if not found or found[0][0] is not self._app:
-            found[:] = [(self._app, getattr(self.app, self._module_name))]
-        return found[0][1]
-
-    async def _apply_options(self, module: SQLAlchemyModule, connection: AsyncConnection) -> None:
-        try:
-            await self._settings.open(connection)
-        except BaseException as error:
-            await finished(module.manager.close(connection), error)
-            raise
-
-    async def _close(self, connection: AsyncConnection) -> None:
-        try:
-            if not (self._uses_default_options or self._module.manager.is_nested(connection)):
-                with _translated:
-                    await self._settings.close(connection)
-        finally:
-            await self._module.manager.close(connection)
-
-    async def _check_out(self, module: SQLAlchemyModule) -> AsyncConnection:
-        if module.replicas is not None:
-            _request_context.known()  # the task that ends the unit may be another, and has to share the context
-        if self._lazy_checkout:
-            return await module.connection_manager.open_late()
-        # a replica can't take part in serializable isolation
-        if module.replicas is None or not self._settings.read_only or self._settings.isolation == "SERIALIZABLE":
-            return await module.connection_manager.open()
-        return await module.replicas.reader(self._after)
+    def parts(self) -> collections.abc.Sequence[Part]:
+        return ((self._database, self.repositories, self.make_repository),)
 
     def _classes(self) -> collections.abc.Iterable[type[AbstractRepository]]:
         return self.repositories.values()
-
-    def _tables(self) -> tuple[sa.Table, ...]:
-        tables = (getattr(repository, "_table", None) for repository in self._classes())
-        return tuple(table for table in tables if table is not None)
 
 
 def _position(after: LogPosition | str) -> LogPosition:
@@ -238,121 +140,199 @@ def _position(after: LogPosition | str) -> LogPosition:
         raise exceptions.InvalidDataError(resource="position", detail=str(error)) from error
 
 
-class _Session:
-    """A connection of the worker's module, checked out for a unit."""
+@dataclasses.dataclass(eq=False)
+class _SQLBackend(Backend):
+    """A database of an application's module, on whose connections it opens sessions."""
 
-    __slots__ = ("_connection", "_worker")
+    precedence = 1
+    stream_mode = "batches"
 
-    _connection: AsyncConnection
+    name: str  # of the module
+    classes: collections.abc.Callable[[], collections.abc.Iterable[type[AbstractRepository]]]  # of the repositories
+    options: TransactionOptions = _NO_OPTIONS
+    after: LogPosition | None = None  # the position that reading sessions have to see
+    is_lazy: bool = False  # whether a connection is checked out when it is first used
+    last: list[tuple[t.Any, SQLAlchemyModule]] = dataclasses.field(default_factory=list)  # an application, its module
 
-    def __init__(self, worker: SQLAlchemyWorker) -> None:
-        self._worker = worker
+    def __post_init__(self) -> None:
+        self.has_options = self.options != _NO_OPTIONS
 
-    async def __aenter__(self) -> AsyncConnection:
-        worker = self._worker
+    def module(self, app: types.App | None) -> SQLAlchemyModule:
+        """Return the application's module.
+
+        :raises ApplicationError: the worker has no application yet.
+        """
+        if not self.last or self.last[0][0] is not app:
+            if app is None:
+                raise exceptions.ApplicationError("Worker not initialized")
+            self.last[:] = [(app, getattr(app, self.name))]
+        return self.last[0][1]
+
+    def tables(self) -> list[sa.Table]:
+        """Return the tables of the repositories, whose constraints may be checked at the end."""
+        tables = (getattr(repository, "_table", None) for repository in self.classes())
+        return [table for table in tables if table is not None]
+
+    def stream_slot(self, app: types.App | None) -> contextlib.AbstractAsyncContextManager[None]:
+        """Return one of the connections that streams may have at a time."""
+        return self.module(app).stream_slots.slot()
+
+    async def open(self, app: types.App | None, calls: CallContext) -> Session:
         try:
-            module = worker._module
-            is_special = worker._lazy_checkout or module.replicas is not None
-            connection = await (worker._check_out(module) if is_special else module.connection_manager.open())
+            module = self.module(app)
+            connection = await self._check_out(module)
             # within a transaction that is already open, it is too late for a unit's settings
-            if not (worker._uses_default_options or module.manager.is_nested(connection)):
-                await worker._apply_options(module, connection)
+            if self.has_options and not module.manager.is_nested(connection):
+                try:
+                    await self.options.open(connection)
+                except BaseException as error:
+                    await finished(module.manager.close(connection), error)
+                    raise
         except BaseException:
             with _translated:
                 raise
+        return _SQLSession(self, module, connection)
+
+    def _check_out(self, module: SQLAlchemyModule) -> collections.abc.Coroutine[t.Any, t.Any, AsyncConnection]:
+        manager, options = module.connection_manager, self.options
+        if module.replicas is not None:
+            _request_context.known()  # the task that ends the unit may be another, and has to share the context
+        if self.is_lazy:
+            return manager.open_late()
+        # a replica can't take part in serializable isolation
+        if module.replicas is None or not options.read_only or options.isolation == "SERIALIZABLE":
+            return manager.open()
+        return module.replicas.reader(self.after)
+
+
+class _SQLSession(Session):
+    """A connection that is checked out for a unit; its transactions are SQLAlchemy's, and None for one begun lazily."""
+
+    __slots__ = ("_connection", "_database", "_manager", "_module")
+
+    def __init__(self, backend: _SQLBackend, module: SQLAlchemyModule, connection: AsyncConnection) -> None:
+        super().__init__(backend, connection)
+        self._database = backend
         self._connection = connection
-        return connection
+        self._module = module
+        self._manager = module.manager
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._worker._close(self._connection)
+    async def begin(self, *, nested: bool) -> AsyncTransaction | None:
+        connection, manager = self._connection, self._manager
+        try:
+            if nested:
+                await drivers.prepare_for_statement(connection)
+                return await connection.begin_nested()
+            if isinstance(lazy := connection.sync_connection, drivers.LazyConnection):
+                lazy.first = None
+                return None
+            begun = await manager.begin(connection)
+            if self._database.has_options and not manager.is_nested(connection):
+                await self._database.options.begin(connection)
+        except BaseException:
+            with _translated:
+                raise
+        return begun
 
+    def finish(self, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
+        """End a unit that has sent the database nothing; else send COMMIT, and return the awaitable of its response."""
+        backend, connection = self._database, self._connection
+        transaction = self.transactions[0] or self._begun(None)
+        if transaction is None or self._manager.is_shared:
+            return False
+        if backend.has_options and not backend.options.reset_nowait(connection):
+            return False
+        if (driver := drivers.finishing_driver(transaction)) is None:
+            return False
+        if driver.idle:
+            return drivers.checkin_nowait(connection)
+        if not commit or backend.has_options or self._module.replicas or drivers.has_more_to_end(connection):
+            return False
+        response = driver.begin_commit(_RESPONSE_LIMIT)
+        return False if response is None else self._close_after(response)
 
-class _LazyTransaction:
-    # begun by the first statement, if there is one
+    async def commit(self, transaction: AsyncTransaction | None, *, last: bool) -> None:
+        if (begun := self._begun(transaction)) is None:
+            return
+        connection = self._connection
+        await self._roll_back_if_lost()
+        if not begun.is_active:
+            detail = "it was rolled back before its end, and nothing of it is stored"
+            raise exceptions.ConflictError(resource="unit of work", detail=detail, retryable=True)
+        if _aborted.is_aborted(connection):
+            await self.rollback(begun)
+            raise exceptions.SQLAlchemyError("A statement of the unit failed: PostgreSQL stores nothing of it")
+        try:
+            with limited(_COMMIT_LIMIT):
+                if begun.nested:
+                    await drivers.prepare_for_statement(connection)
+                    await begun.commit()
+                else:
+                    await drivers.close_streams(connection)
+                    await self._manager.end(begun, closes=last and not self._database.has_options)
+        except BaseException:
+            with translate_errors(None, *self._database.tables(), leaves_open=lambda: True):
+                with limited(_ROLLBACK_LIMIT):
+                    await begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
+                raise
+        finally:
+            replicas = self._module.replicas
+            if replicas is not None and not begun.nested and not self._database.options.read_only:
+                replicas.mark_write()
 
-    def __init__(self, worker: SQLAlchemyWorker, connection: AsyncConnection) -> None:
-        self._worker = worker
-        self._connection = connection
+    async def rollback(self, transaction: AsyncTransaction | None) -> None:
+        if (begun := self._begun(transaction)) is None:
+            return
+        await self._roll_back_if_lost()
+        with _translated:
+            try:
+                with limited(_ROLLBACK_LIMIT):
+                    await self._undo(begun)
+            except (exc.DBAPIError, TimeoutError):
+                if not self._connection.invalidated:  # losing the connection has rolled back
+                    raise
 
-    async def commit(self) -> None:
-        if begun := self._first_transaction():
-            await begun.commit()
+    async def close(self, *details: t.Any) -> None:
+        try:
+            if self._database.has_options and not self._manager.is_nested(self._connection):
+                with _translated:
+                    await self._database.options.close(self._connection)
+        finally:
+            await self._manager.close(self._connection)
 
-    async def rollback(self) -> None:
-        if begun := self._first_transaction():
-            await begun.rollback()
+    async def _close_after(self, response: collections.abc.Awaitable[bool]) -> bool:
+        try:
+            is_idle = await response
+        except Exception:  # noqa: BLE001 - ending the transaction raises it again
+            return False
+        return is_idle and drivers.checkin_nowait(self._connection)
 
-    def _first_transaction(self) -> "_Transaction | None":
+    def _begun(self, transaction: AsyncTransaction | None) -> AsyncTransaction | None:
+        """Return the transaction; instead of None the one that the first statement began, if there was one."""
+        if transaction is not None:
+            return transaction
         first = t.cast("drivers.LazyConnection", self._connection.sync_connection).first
         if first is None:
             return None
         begun: t.Any = AsyncTransaction(self._connection)
         begun.sync_transaction = first
-        return _Transaction(self._worker, self._worker._module.manager, begun)
-
-
-class _Transaction:
-    def __init__(self, worker: SQLAlchemyWorker, manager: ConnectionManager, begun: AsyncTransaction) -> None:
-        self.begun = begun
-        self.manager = manager
-        self._worker = worker
-
-    async def commit_and_close(self) -> bool:
-        if drivers.has_more_to_end(self.begun.connection):
-            return False
-        if not await self._commit_within_limit(self.manager.commit_last(self.begun)):
-            return False
-        await self.manager.close(self.begun.connection)
-        return True
-
-    async def commit(self) -> None:
-        await self._roll_back_if_lost()
-        if not self.begun.is_active:
-            detail = "it was rolled back before its end, and nothing of it is stored"
-            raise exceptions.ConflictError(resource="unit of work", detail=detail, retryable=True)
-        if _aborted.is_aborted(self.begun.connection):
-            await self.rollback()
-            raise exceptions.SQLAlchemyError("A statement of the unit failed: PostgreSQL stores nothing of it")
-        await self._commit_within_limit(self._end(rollback=False))
-
-    async def rollback(self) -> None:
-        await self._roll_back_if_lost()
-        with _translated:
-            try:
-                with limited(_ROLLBACK_LIMIT):
-                    await self._end(rollback=True)
-            except (exc.DBAPIError, TimeoutError):
-                if not self.begun.connection.invalidated:  # losing the connection has rolled back
-                    raise
+        return t.cast(AsyncTransaction, begun)
 
     async def _roll_back_if_lost(self) -> None:
-        if _aborted.is_lost(self.begun.connection):
+        if _aborted.is_lost(self._connection):
             with _translated:
-                await self.begun.connection.rollback()
+                await self._connection.rollback()
 
-    async def _commit_within_limit(self, ending: collections.abc.Awaitable[_T]) -> _T:
-        try:
-            with limited(_COMMIT_LIMIT):
-                return await ending
-        except BaseException:
-            with translate_errors(None, *self._worker._tables(), leaves_open=lambda: True):
-                with limited(_ROLLBACK_LIMIT):
-                    await self.begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
-                raise
-        finally:
-            replicas = self._worker._module.replicas
-            if replicas is not None and not self.begun.nested and self._worker._writes:
-                replicas.mark_write()
-
-    async def _end(self, *, rollback: bool) -> None:
-        if self.begun.nested:
-            if rollback and not self.begun.connection.in_nested_transaction():
-                return  # it ended with the whole transaction
-            await drivers.prepare_for_statement(self.begun.connection)
-            await (self.begun.rollback() if rollback else self.begun.commit())
+    async def _undo(self, begun: AsyncTransaction) -> None:
+        connection = self._connection
+        if begun.nested:
+            if connection.in_nested_transaction():  # otherwise, it ended with the whole transaction
+                await drivers.prepare_for_statement(connection)
+                await begun.rollback()
             return
-        await drivers.close_streams(self.begun.connection)
-        if self.begun.is_active:
-            await self.manager.end(self.begun, rollback=rollback)
+        await drivers.close_streams(connection)
+        if begun.is_active:
+            # not with closes=True: what other tasks of the unit still send is undone when the connection is returned
+            await self._manager.end(begun, rollback=True)
         else:
-            await self.begun.connection.rollback()
+            await connection.rollback()

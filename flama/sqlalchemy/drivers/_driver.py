@@ -104,10 +104,11 @@ class Driver(abc.ABC):
         """End the database's transaction; return whether this was done: SQLAlchemy then only has to record it."""
         return False
 
-    def begin_commit(self, limit: float) -> collections.abc.Awaitable[None] | None:
+    def begin_commit(self, limit: float) -> collections.abc.Awaitable[bool] | None:
         """Send COMMIT, and return an awaitable of its response within ``limit`` seconds; None if unsupported.
 
-        If the wait is cancelled or raises, :meth:`ended` reports how the transaction ends.
+        It returns whether the connection can then be returned without waiting. If the wait is cancelled or raises,
+        :meth:`ended` reports how the transaction ends.
         """
         return None
 

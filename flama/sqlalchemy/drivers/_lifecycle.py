@@ -4,7 +4,6 @@ SQLAlchemy runs each of these in a greenlet of its own, in case it waits for the
 unit of work. Where it is known beforehand not to wait, it is called directly.
 """
 
-import collections.abc
 import contextlib
 import typing as t
 
@@ -22,19 +21,18 @@ from flama.sqlalchemy.pool._fair_pool import FairPool
 __all__ = [
     "LazyConnection",
     "begin",
-    "begin_end",
     "checkin",
+    "checkin_nowait",
     "checkout",
-    "commit_before_close",
-    "end",
+    "ending_driver",
     "ensure_checked_out",
+    "finishing_driver",
     "lazy_connection",
 ]
 
 _NOTHING: t.Final = default.DefaultDialect.do_begin  # the base do_begin(), unless a dialect overrides it
 _NONE: t.Final = object()  # a placeholder for a missing connection
 _LIMIT: t.Final = 5.0  # seconds for the database to finish with a returned connection
-_ANSWER_LIMIT: t.Final = 1.0  # seconds: later responses to COMMIT are awaited in another task
 
 
 class LazyConnection(sa.Connection):
@@ -100,80 +98,41 @@ async def begin(connection: AsyncConnection) -> AsyncTransaction:
     return transaction
 
 
-async def end(transaction: AsyncTransaction, *, rollback: bool) -> None:
-    """Commit the transaction, or roll it back."""
-    driver = _driver_of(transaction)
-    if driver is not None and await driver.ended(transaction.connection, rollback=rollback):
-        begun: t.Any = transaction.sync_transaction
-        begun.is_active = False  # so that SQLAlchemy only records the end
-        begun.close()
-    else:
-        await (transaction.rollback() if rollback else transaction.commit())
-
-
-def begin_end(transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:
-    """Begin to end a transaction and to close its connection, if there are no listeners for its end.
-
-    Return True when both are done, as the database never saw the transaction. Otherwise, with ``commit``, send COMMIT
-    and return an awaitable. It waits for the response, closes the connection, and returns whether it is closed. If it
-    isn't, or the wait was cancelled, :func:`end` or :func:`commit_before_close` must end the transaction. Return False
-    when neither is possible.
-    """
-    driver = _driver_of(transaction)
-    if driver is None:
-        return False
-    begun: t.Any = transaction.sync_transaction
-    if driver.idle:
-        return _closed(begun.connection)
-    answer = driver.begin_commit(_ANSWER_LIMIT) if commit else None
-    return False if answer is None else _answered(answer, driver, begun.connection)
-
-
-async def _answered(answer: collections.abc.Awaitable[None], driver: Driver, connection: sa.Connection) -> bool:
-    try:
-        await answer
-    except Exception:  # noqa: BLE001 - ending the transaction raises it again
-        return False
-    return driver.idle and _closed(connection)
-
-
-async def commit_before_close(transaction: AsyncTransaction) -> bool:
-    """Commit a transaction whose connection is about to be closed; return whether its driver supports this."""
-    driver = _driver_of(transaction)
-    if driver is None or not await driver.ended(transaction.connection, rollback=False):
-        return False
-    t.cast("t.Any", transaction.sync_transaction).is_active = False  # closing the connection records it
-    return True
-
-
 async def checkin(connection: AsyncConnection) -> None:
     """Return the connection, and roll back uncommitted changes; if the database doesn't respond, hang up."""
     sync = connection.sync_connection
     if isinstance(sync, LazyConnection) and sync._dbapi_connection is None:
         sync.close()
-    elif sync is None or not _closed_at_once(sync):
+    elif sync is None or not _closed_at_once(connection, sync):
         with contextlib.suppress(TimeoutError), limited(_LIMIT):
             await connection.close()
 
 
-def _closed_at_once(connection: sa.Connection) -> bool:
-    driver = cached_driver(connection)
-    if driver is None or not driver.idle or connection._nested_transaction is not None:
-        return False
-    return not _tells_ends(connection) and _closed(connection)
+def checkin_nowait(connection: AsyncConnection) -> bool:
+    """Return a connection, in whose transaction nothing is to be undone, if its pool needs no waiting for that."""
+    sync, pool = connection.sync_connection, connection.sync_engine.pool
+    return sync is not None and isinstance(pool, FairPool) and pool.checkin_nowait(sync)
 
 
-def _closed(connection: sa.Connection) -> bool:
-    pool = connection.engine.pool
-    return isinstance(pool, FairPool) and pool.checkin_nowait(connection)
-
-
-def _driver_of(transaction: AsyncTransaction) -> Driver | None:
+def ending_driver(transaction: AsyncTransaction) -> Driver | None:
     """Return the driver that can end a transaction; None when SQLAlchemy has to, for its listeners or log."""
     begun: t.Any = transaction.sync_transaction
     if begun is None or not begun.is_active or begun.connection._nested_transaction is not None:
         return None
     return None if _tells_ends(begun.connection) else cached_driver(begun.connection)
+
+
+def finishing_driver(transaction: AsyncTransaction) -> Driver | None:
+    """Return the driver that can end a transaction, if its connection can then be returned without waiting."""
+    driver = ending_driver(transaction)
+    return driver if isinstance(transaction.connection.sync_engine.pool, FairPool) else None
+
+
+def _closed_at_once(connection: AsyncConnection, sync: sa.Connection) -> bool:
+    driver = cached_driver(sync)
+    if driver is None or not driver.idle or sync._nested_transaction is not None:
+        return False
+    return not _tells_ends(sync) and checkin_nowait(connection)
 
 
 def _tells_ends(connection: sa.Connection) -> bool:

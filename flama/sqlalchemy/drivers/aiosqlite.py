@@ -8,6 +8,7 @@ import typing as t
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flama._shielding import Begun
 from flama.sqlalchemy.drivers._compiled_cache import CompiledStatement, Reader, Record
 from flama.sqlalchemy.drivers._driver import Cursor, Driver
 
@@ -16,6 +17,8 @@ __all__ = ["Aiosqlite"]
 
 class Aiosqlite(Driver):
     """A connection of aiosqlite."""
+
+    _ending: Begun | None = None  # a COMMIT that was sent, whose response is still to be awaited
 
     @property
     def in_transaction(self) -> bool:
@@ -55,12 +58,25 @@ class Aiosqlite(Driver):
 
     async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction."""
-        driver = self._connection
+        driver, (ending, self._ending) = self._connection, (self._ending, None)
         try:
-            await driver._execute(driver._conn.rollback if rollback else driver._conn.commit)
+            if ending is not None:
+                await ending.wait()
+            else:
+                await driver._execute(driver._conn.rollback if rollback else driver._conn.commit)
         except BaseException as error:
             await self._handle_command_error(connection, "ROLLBACK" if rollback else "COMMIT", error)
             raise
+        return True
+
+    def begin_commit(self, limit: float) -> collections.abc.Awaitable[bool]:
+        driver = self._connection
+        self._ending = Begun(driver._execute(driver._conn.commit))
+        return self._committed(self._ending, limit)
+
+    async def _committed(self, ending: Begun, limit: float) -> bool:
+        await ending.wait(limit)
+        self._ending = None
         return True
 
     async def _tell(self, command: str) -> None:

@@ -71,21 +71,18 @@ class Asyncpg(Driver):
             self._mutex.release()
         return True
 
-    def begin_commit(self, limit: float) -> collections.abc.Awaitable[None] | None:
-        """Send COMMIT, and return an awaitable of its response within ``limit`` seconds.
-
-        If the wait is cancelled or raises, :meth:`ended` reports how the transaction ends. The result is None when
-        there is no transaction, or the connection is busy.
-        """
+    def begin_commit(self, limit: float) -> collections.abc.Awaitable[bool] | None:
+        """Return None when there is no transaction, or the connection is busy."""
         if self.adapter._transaction is None or not self._mutex.acquire_nowait():
             return None
         self._ending = Begun(self._ahead.end("COMMIT"))
         return self._committed(self._ending, limit)
 
-    async def _committed(self, ending: Begun, limit: float) -> None:
+    async def _committed(self, ending: Begun, limit: float) -> bool:
         await ending.wait(limit)
         self._ending = None
         self._mutex.release()
+        return self.idle
 
     async def begin_with(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
         """Send commands with the next BEGIN; return whether this is possible."""

@@ -99,7 +99,8 @@ def _first_user_frame() -> types.FrameType | None:
     depth, inner = _BETWEEN, sys._getframe(_BETWEEN + 1)
     while (frame := inner.f_back) is not None:
         if _kind(frame) != "ours":
-            _last_depth = depth, inner.f_code
+            if frame.f_code.co_flags & _AWAITING:  # what is below the event loop may be below other checkouts as well
+                _last_depth = depth, inner.f_code
             return frame
         depth, inner = depth + 1, frame
     return None

@@ -140,12 +140,12 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         record = proxy._connection_record
         if record is None or has_listeners(self.dispatch.checkin, self.dispatch.reset):
             return False
+        if (begun := connection._transaction) is not None:
+            begun.is_active = False  # there is nothing to undo
         if record.finalize_callback or (line := _line(record)) is None:
             connection.close()
             return True
-        if (begun := connection._transaction) is not None:
-            begun.is_active, connection._transaction = False, None  # there is nothing to undo
-        connection._dbapi_connection = None
+        connection._transaction = connection._dbapi_connection = None
         connection.close()  # it has no DBAPI connection to return
         self._held.pop(record, None)
         line.idle_since = time.monotonic()

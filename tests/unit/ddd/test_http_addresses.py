@@ -27,7 +27,7 @@ class Shop(HTTPWorker):
 MAKERS = {
     "client": lambda url: Client(base_url=url),
     "worker": Shop,
-    "remote": lambda url: HTTPWorker.for_repositories({"things": Things}, None, Remote(url)),
+    "remote": lambda url: HTTPWorker.backend_for({"things": Things}, Remote(url), None),
 }
 
 

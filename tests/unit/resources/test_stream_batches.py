@@ -11,10 +11,9 @@ import sqlalchemy as sa
 
 from flama import Flama, _shielding, exceptions
 from flama.client import Client
-from flama.ddd import F, MemoryWorker, WorkerComponent
+from flama.ddd import Database, F, MemoryWorker, WorkerComponent
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.composite import Worker
-from flama.ddd.workers.database import Database
 from flama.ddd.workers.sqlalchemy import SQLAlchemyWorker
 from flama.resources import CRUDResource
 from flama.rest import ndjson
