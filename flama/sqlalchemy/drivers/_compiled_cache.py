@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from flama._private import sqlalchemy as private
 from flama.sqlalchemy._dialects import portable
 from flama.sqlalchemy.sql import statements
 
@@ -49,7 +50,7 @@ class CompiledStatement:
         self.dialect: t.Any = compiled.dialect
         self.sql = str(compiled)
         self.writes = compiled.isinsert or compiled.isupdate or compiled.isdelete
-        self.only_reads = isinstance(compiled.statement, sa.Select) and compiled.statement._for_update_arg is None
+        self.only_reads = isinstance(compiled.statement, sa.Select) and not private.has_lock(compiled.statement)
         self.is_plain = not self.writes or self.sql.startswith(_VERBS)
         self._keys = statement.keys
         self._names = plan.names
@@ -91,15 +92,10 @@ class CompiledStatement:
 
     def context(self, connection: sa.Connection) -> DefaultExecutionContext:
         """Return the execution context that SQLAlchemy passes to Python defaults and to error listeners."""
-        context: t.Any = connection.dialect.execution_ctx_cls.__new__(connection.dialect.execution_ctx_cls)
-        compiled = self.compiled
-        context.root_connection = connection
-        context._dbapi_connection = connection._dbapi_connection
-        context.dialect = connection.dialect
+        compiled, context = self.compiled, private.execution_context(connection)
         context.compiled = compiled
         context.isinsert, context.isupdate, context.isdelete = compiled.isinsert, compiled.isupdate, compiled.isdelete
         context.is_crud = self.writes
-        context.execution_options = connection._execution_options
         context.invoked_statement = compiled.statement
         context.statement = context.unicode_statement = self.sql
         context.cursor = None
@@ -119,11 +115,10 @@ class CompiledStatement:
             given.append(parameters[default.name])
 
     def _result_processors(self, types: tuple[t.Any, ...] | None) -> list[_Processor | None]:
-        columns, dialect = self.compiled._result_columns, self.compiled.dialect
+        columns, dialect = _result_columns(self.compiled), self.compiled.dialect
         codes = types if types is not None else (None,) * len(columns)
-        return [
-            column.type._cached_result_processor(dialect, code) for column, code in zip(columns, codes, strict=True)
-        ]
+        implemented = [column.type.dialect_impl(dialect) for column in columns]
+        return [type.result_processor(dialect, code) for type, code in zip(implemented, codes, strict=True)]
 
 
 class CompiledCache:
@@ -180,6 +175,10 @@ class CompiledCache:
         return shape
 
 
+def _result_columns(compiled: SQLCompiler) -> list[sa.ColumnElement[t.Any]]:
+    return list(t.cast("sa.sql.expression.ReturnsRows", compiled.statement).exported_columns)
+
+
 class _Plan(t.NamedTuple):
     names: list[str]  # of the values, the constants, the defaults
     constants: list[t.Any]
@@ -194,7 +193,7 @@ def _compiled(statement: statements.Statement, dialect: sa.Dialect) -> CompiledS
         return None
     if compiled.literal_execute_params or compiled.post_compile_params or compiled.has_out_parameters:
         return None
-    if len(compiled._result_columns) != len(statement.keys):
+    if compiled.implicit_returning or len(_result_columns(compiled)) != len(statement.keys):
         return None
     plan = _plan(statement, compiled)
     return CompiledStatement(compiled, statement, plan) if plan else None
@@ -227,24 +226,27 @@ def _plan(statement: statements.Statement, compiled: SQLCompiler) -> _Plan | Non
 
 def _defaults(compiled: SQLCompiler) -> list[_Default] | None:
     # the Python defaults of columns without a value; None when the database has to compute one
-    defaults = []
+    defaults: list[_Default] = []
+    table = getattr(compiled.statement, "table", None)
     for column in compiled.insert_prefetch or compiled.update_prefetch:
-        told = column._default_description_tuple if compiled.isinsert else column._onupdate_description_tuple
-        name = compiled._within_exec_param_key_getter(column)
-        if told.is_scalar:
-            defaults.append(_Default(column, name, _constant(told.arg)))
-        elif told.is_callable and not told.is_sentinel:
-            defaults.append(_Default(column, name, told.arg))
+        default: t.Any = column.default if compiled.isinsert else column.onupdate
+        if column.table is not table or default is None:
+            return None
+        if default.is_scalar:
+            defaults.append(_Default(column, column.key, _constant(default.arg)))
+        elif default.is_callable and not default.is_sentinel:
+            defaults.append(_Default(column, column.key, default.arg))
         else:
             return None
     return defaults
 
 
 def _processors(compiled: SQLCompiler) -> dict[str, t.Any]:
-    processors: dict[str, t.Any] = dict(compiled._bind_processors)
+    processors: dict[str, t.Any] = {}
     for bind, name in compiled.bind_names.items():
-        if name in processors and type(bind.type) is sa.Boolean:
-            processors[name] = _Booleans(processors[name]).__getitem__
+        process = bind.type.dialect_impl(compiled.dialect).bind_processor(compiled.dialect)
+        if process is not None:
+            processors[name] = _Booleans(process).__getitem__ if type(bind.type) is sa.Boolean else process
     return processors
 
 

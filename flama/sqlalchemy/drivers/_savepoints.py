@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
+from flama._private import sqlalchemy as private
 from flama.sqlalchemy.drivers import _aborted
 from flama.sqlalchemy.drivers._driver import Driver
 from flama.sqlalchemy.drivers._resolve import resolve_driver
@@ -42,10 +43,10 @@ def only_read(connection: AsyncConnection) -> bool:
 
 def autocommits(connection: AsyncConnection) -> bool:
     """Return whether each statement on a connection is a transaction by itself."""
-    sync: t.Any = connection.sync_connection
-    if sync is None or not (sync._execution_options or sync.dialect._on_connect_isolation_level):
+    sync = connection.sync_connection
+    if sync is None or (proxy := private.proxy(sync)) is None:
         return False
-    return bool(sync._is_autocommit_isolation())
+    return sync.dialect.detect_autocommit_setting(proxy.dbapi_connection)
 
 
 class atomic:

@@ -8,7 +8,6 @@ import functools
 import logging
 import math
 import random
-import sys
 import time
 import typing as t
 import weakref
@@ -17,12 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
 
+from flama._private import sqlalchemy as private
 from flama._semaphore import AcquireTimeout, FairSemaphore
 from flama.sqlalchemy._events import has_listeners
 from flama.sqlalchemy.pool._call_site import find_call_site
 from flama.sqlalchemy.pool._checkouts import Checkout, CheckoutRecord, format_checkouts, holder
 from flama.sqlalchemy.pool._connect import answers, connect
-from flama.sqlalchemy.pool._connection import PooledConnection
 from flama.sqlalchemy.pool._expiry import Expiry
 from flama.sqlalchemy.pool._growth import ConnectError, Growth
 from flama.sqlalchemy.pool._idle_queue import IdleQueue
@@ -34,6 +33,7 @@ _SELDOM: t.Final = 1.0  # seconds, at least, between two equal log messages
 _JITTER: t.Final = 0.1  # the fraction by which a connection's maximum age may be reduced
 _NOTICE: t.Final = 0.5  # seconds that a shutdown waits for connections that are being made
 _LINE: t.Final = "flama.line"
+_PROXY: t.Final = "flama.proxy"  # a weak reference, None until SQLAlchemy has made the proxy
 
 _logger = logging.getLogger("flama.sqlalchemy")
 _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
@@ -132,26 +132,30 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             return engine.connect()
         self._since = None
         self._note(record, now)
-        return PooledConnection(engine, proxy)
+        return private.pooled_connection(engine, proxy)
 
     def checkin_nowait(self, connection: sa.Connection) -> bool:
         """Return a connection to the pool if that needs no waiting; return whether this was done."""
-        proxy: t.Any = connection._dbapi_connection
-        record = proxy._connection_record
+        proxy = private.proxy(connection)
+        record = private.record(proxy)
         if record is None or has_listeners(self.dispatch.checkin, self.dispatch.reset):
             return False
         if record.finalize_callback or (line := _line(record)) is None:
             connection.close()
             return True
-        if (begun := connection._transaction) is not None:
-            begun.is_active, connection._transaction = False, None  # there is nothing to undo
-        connection._dbapi_connection = None
+        private.detach_proxy(connection)
         connection.close()  # it has no DBAPI connection to return
         self._held.pop(record, None)
         line.idle_since = time.monotonic()
         self._idle.rest(proxy)
         self._notify_returned()
         return True
+
+    def connect(self) -> sa.PoolProxiedConnection:
+        """Check a connection out, and return SQLAlchemy's proxy for it."""
+        proxy = super().connect()
+        proxy.info[_PROXY] = weakref.ref(proxy)
+        return proxy
 
     def release_slot(self) -> None:
         """Release the slot if no connection was checked out with it."""
@@ -307,6 +311,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             raise failure
         if record is None:
             record = (self._at_once() if since is None else None) or await_(self._in_time(since))
+        record.info[_PROXY] = None
         self._note(record, time.monotonic())
         return record
 
@@ -336,7 +341,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return line is not None and now - line.idle_since <= self.ping_after and not self._is_stale(record, line, now)
 
     def _is_stale(self, record: t.Any, line: ConnectionSocket | None, now: float) -> bool:
-        if record._is_hard_or_soft_invalidated():
+        if private.is_invalidated(record):
             return True
         return line is not None and (now >= line.expires or line.is_lost(now))
 
@@ -427,7 +432,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             self._take_back(record)
             return
         record.info.pop(_LINE, None)  # it was closed, detached, or left to the garbage collector
-        if noted is not None and _called_from_finalizer():
+        if noted is not None and _is_collected(record):
             with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
                 self._loop.call_soon_threadsafe(self._reclaim, record, noted, line)
         else:
@@ -480,10 +485,10 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return await_(connect(lambda: self._create(rec), limit))
 
 
-def _called_from_finalizer() -> bool:
+def _is_collected(record: sa.pool.ConnectionPoolEntry) -> bool:
     """Return whether the garbage collector is returning a connection: in any thread, at any step of any code."""
-    # Pool._do_return_conn() < detach() < _finalize_fairy(): no other sign of it is free of cost
-    return sys._getframe(3).f_code.co_name == "_finalize_fairy"
+    proxy: weakref.ref[t.Any] | None = record.info.get(_PROXY)
+    return proxy is not None and proxy() is None
 
 
 def _closed_error() -> ConnectionError:

@@ -7,6 +7,8 @@ import typing as t
 import sqlalchemy as sa
 from sqlalchemy.util import queue
 
+from flama._private import sqlalchemy as private
+
 __all__ = ["IdleQueue"]
 
 
@@ -59,8 +61,8 @@ class IdleQueue(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
 
     def rest(self, proxy: t.Any) -> None:
         """Add a connection together with its proxy."""
-        item = proxy._connection_record
-        self.put(item)
+        item = private.record(proxy)
+        self._kept.append(item)
         self._resting[item] = proxy
 
     def wake(self, item: sa.pool.ConnectionPoolEntry) -> t.Any:
@@ -72,11 +74,4 @@ class IdleQueue(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
 
     def _end_rest(self, item: sa.pool.ConnectionPoolEntry) -> None:
         if (proxy := self._resting.pop(item, None)) is not None:
-            _end(proxy)
-
-
-def _end(proxy: t.Any) -> None:
-    """Detach a proxy from its connection, as SQLAlchemy does."""
-    proxy._finalizer.detach()
-    proxy._connection_record.fairy_ref = None
-    proxy.dbapi_connection = proxy._connection_record = None
+            private.end_proxy(proxy)
