@@ -70,10 +70,11 @@ def _on_error(context: sa.ExceptionContext) -> None:
     prepare_anew(context.dialect, driver)
     if connection is None or not _is_answer(driver):
         return
-    # a savepoint that can't be released can't be rolled back to either: SQLAlchemy considers it ended
-    ended = (context.statement or "").startswith("RELEASE SAVEPOINT sa_")
-    for transaction in _open(connection)[ended : ended + 1]:
-        vars(connection)[FAILED] = transaction
+    transactions = _open(connection)
+    if (context.statement or "").startswith("RELEASE SAVEPOINT sa_"):
+        del transactions[:1]  # what can't be released can't be rolled back to either: SQLAlchemy considers it ended
+    if transactions:
+        vars(connection)[FAILED] = transactions[0]
 
 
 def _is_answer(error: BaseException) -> bool:

@@ -80,7 +80,7 @@ class Driver(abc.ABC):
         try:
             return await self._run(shape, arguments, guarded, counts)
         except BaseException as error:
-            await self._fail(connection, shape, arguments, error)
+            await self.handle_error(connection, shape, arguments, error)
             raise
 
     async def records_of_many(
@@ -91,7 +91,7 @@ class Driver(abc.ABC):
         try:
             return await self._records_of_many(shape, arguments)
         except BaseException as error:
-            await self._fail(connection, shape, arguments, error)
+            await self.handle_error(connection, shape, arguments, error)
             raise
 
     async def cursor(self, connection: AsyncConnection, shape: CompiledStatement, values: _Values) -> Cursor:
@@ -179,7 +179,8 @@ class Driver(abc.ABC):
     async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]: ...
 
     @abc.abstractmethod
-    async def _cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]: ...
+    async def open_cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+        """Run a statement, and return a cursor for its records, and the first ``number`` of them."""
 
     @abc.abstractmethod
     async def _tell(self, command: str) -> None: ...
@@ -220,9 +221,10 @@ class Driver(abc.ABC):
     async def _refuse(self, connection: AsyncConnection, shape: CompiledStatement, error: BaseException) -> None:
         await greenlet_spawn(private.raise_error, connection.sync_connection, error, None, (shape.sql, None, None))
 
-    async def _fail(
+    async def handle_error(
         self, connection: AsyncConnection, shape: CompiledStatement, arguments: t.Any, error: BaseException
     ) -> None:
+        """Handle the error of a statement as SQLAlchemy does."""
         sync: t.Any = connection.sync_connection
         try:
             run = shape.sql, arguments, shape.context(sync)
@@ -250,9 +252,9 @@ class _ErrorHandlingCursor(Cursor):
         try:
             if self._cursor is not None:
                 return await self._cursor.fetch(number)
-            self._cursor, records = await self._driver._cursor(self._shape, self._arguments, number)
+            self._cursor, records = await self._driver.open_cursor(self._shape, self._arguments, number)
         except BaseException as error:
-            await self._driver._fail(self._connection, self._shape, self._arguments, error)
+            await self._driver.handle_error(self._connection, self._shape, self._arguments, error)
             raise
         return records
 
@@ -263,7 +265,7 @@ class _ErrorHandlingCursor(Cursor):
         try:
             await cursor.close()
         except BaseException as error:
-            await self._driver._fail(self._connection, self._shape, self._arguments, error)
+            await self._driver.handle_error(self._connection, self._shape, self._arguments, error)
             raise
 
     def give_up(self) -> None:

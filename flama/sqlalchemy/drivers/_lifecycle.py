@@ -113,8 +113,10 @@ async def end(transaction: AsyncTransaction, *, rollback: bool) -> None:
         begun: t.Any = transaction.sync_transaction
         begun.is_active = False  # so that SQLAlchemy only records the end
         begun.close()
+    elif rollback:
+        await transaction.rollback()
     else:
-        await (transaction.rollback() if rollback else transaction.commit())
+        await transaction.commit()
 
 
 def begin_end(transaction: AsyncTransaction, *, commit: bool) -> bool | collections.abc.Awaitable[bool]:

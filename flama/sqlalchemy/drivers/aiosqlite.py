@@ -43,7 +43,7 @@ class Aiosqlite(Driver):
     async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
         return shape.reader()(await private.call(self._connection, _rows_of_many, shape, rows))
 
-    async def _cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+    async def open_cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         cursor, rows = await private.call(self._connection, _open_cursor, shape.sql, arguments, number)
         reader = shape.reader()
         return _Cursor(self._connection, cursor, reader, ended=len(rows) < number), reader(rows)
@@ -52,7 +52,10 @@ class Aiosqlite(Driver):
         """End the database's transaction."""
         driver = self._connection
         try:
-            await (driver.rollback() if rollback else driver.commit())
+            if rollback:
+                await driver.rollback()
+            else:
+                await driver.commit()
         except BaseException as error:
             await self._handle_command_error(connection, "ROLLBACK" if rollback else "COMMIT", error)
             raise

@@ -173,7 +173,7 @@ class Asyncpg(Driver):
                 await self._can_repeat(error, shape)  # never repeated: some rows may have been written
                 raise
 
-    async def _cursor(
+    async def open_cursor(
         self, shape: CompiledStatement, arguments: t.Any, number: int, *, is_repeated: bool = False
     ) -> tuple[Cursor, list[Record]]:
         mutex, ahead = self._mutex, self._ahead
@@ -196,7 +196,7 @@ class Asyncpg(Driver):
             return cursor, records
         finally:
             mutex.release()
-        return await self._cursor(shape, arguments, number, is_repeated=True)
+        return await self.open_cursor(shape, arguments, number, is_repeated=True)
 
     async def _tell(self, command: str) -> None:
         async with self._mutex:

@@ -111,7 +111,7 @@ class Psycopg(Driver):
         found = [await cursor.fetchone() async for _ in cursor.results()]
         return reader([row for row in found if row is not None])
 
-    async def _cursor(
+    async def open_cursor(
         self, shape: CompiledStatement, arguments: t.Any, number: int, *, is_repeated: bool = False
     ) -> tuple[Cursor, list[Record]]:
         is_first = self._has_nothing_to_lose(shape.dialect)
@@ -122,7 +122,7 @@ class Psycopg(Driver):
         except psycopg.Error as error:
             if not await self._can_repeat(error, guarded=True, is_first=is_first) or is_repeated:
                 raise
-        return await self._cursor(shape, arguments, number, is_repeated=True)
+        return await self.open_cursor(shape, arguments, number, is_repeated=True)
 
     async def _opened(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         cursor = self._connection.cursor(f"flama_{next(self._names)}")

@@ -81,7 +81,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         limited = pool_size > 0 and max_overflow >= 0
         self._limit = pool_size + max_overflow if limited else math.inf
         self._slots = FairSemaphore(0, timeout)  # one for each idle connection not assigned to a waiter
-        self._set_limits(pool_max_idle, pool_grow_after, recycle if recycle >= 0 else math.inf)
+        self.set_limits(pool_max_idle, pool_grow_after, recycle if recycle >= 0 else math.inf)
         self._since: float | None = None  # when the task that checks out next began to wait for its slot
         self._failure: BaseException | None = None  # why there is no connection for that task
         self._chosen: sa.pool.ConnectionPoolEntry | None = None  # the connection for that task, if known
@@ -215,7 +215,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     def recreate(self) -> t.Self:
         """Return a new pool with the same options."""
         pool = t.cast("t.Self", super().recreate())
-        pool._set_limits(*self._limits)
+        pool.set_limits(*self._limits)
         return pool
 
     def checkedout(self) -> int:
@@ -293,7 +293,8 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             closes.append(functools.partial(greenlet_spawn, *((_abandon, record) if is_lost else (record.close,))))
         return closes
 
-    def _set_limits(self, max_idle: float, grow_after: float, longest_life: float) -> None:
+    def set_limits(self, max_idle: float, grow_after: float, longest_life: float) -> None:
+        """Set the seconds after which connections are closed, made, and replaced."""
         self._limits = max_idle, grow_after, longest_life
         self._longest_life = longest_life
         self._growth = Growth(self, self._slots, min(grow_after, self._timeout / 2))
