@@ -2,8 +2,6 @@
 
 import collections.abc
 import functools
-import logging
-import operator
 import typing as t
 
 import sqlalchemy as sa
@@ -30,8 +28,9 @@ __all__ = [
     "forget_schema",
     "has_events",
     "has_lock",
+    "is_current",
     "is_invalidated",
-    "is_logged",
+    "is_watched",
     "move_proxy",
     "outer_savepoint",
     "pooled_connection",
@@ -40,7 +39,7 @@ __all__ = [
     "proxy",
     "raise_error",
     "record",
-    "schema_read",
+    "schema_changed",
     "set_adapter_transaction",
     "set_execute_mutex",
     "start_transaction",
@@ -88,7 +87,8 @@ NAMES: t.Final[dict[str, tuple[Private, ...]]] = {
         Private(default.DefaultExecutionContext, "_dbapi_connection", "The same."),
     ),
     "events": (
-        Private(sa.Connection, "_has_events", "Listeners are looked for at each step."),
+        Private(sa.Connection, "_echo", "Listeners and the log are looked for at each step. See Engine.echo."),
+        Private(sa.Connection, "_has_events", "The same."),
         Private(sa.Engine, "_has_events", "The same."),
         Private(default.DefaultDialect, "_has_events", "The same."),
     ),
@@ -97,9 +97,6 @@ NAMES: t.Final[dict[str, tuple[Private, ...]]] = {
     ),
     "locks": (
         Private(sa.Select, "_for_update_arg", "A read over asyncpg or psycopg begins a transaction. See the SQL."),
-    ),
-    "logging": (
-        Private(sa.Connection, "_echo", "The engine's logger is read at each step. See Engine.echo."),
     ),
     "savepoints": (
         Private(NestedTransaction, "_previous_nested", "A failure in an outer savepoint is missed."),
@@ -114,16 +111,19 @@ HAS: t.Final[dict[str, bool]] = {use: exist(names) for use, names in NAMES.items
 """Whether the installed version has all the names of a use."""
 
 
-# Connections and their errors.
+# Connections and their errors. What is read often is read by plain functions: operator.attrgetter() takes as long, and
+# operator.methodcaller() four times as long.
 
 
-def _public_proxy(connection: sa.Connection) -> t.Any:
+def _private_proxy(connection: t.Any) -> t.Any:
+    return connection._dbapi_connection
+
+
+def _public_proxy(connection: t.Any) -> t.Any:
     return None if connection.closed or connection.invalidated else connection.connection
 
 
-proxy: t.Final[collections.abc.Callable[[t.Any], t.Any]] = (
-    operator.attrgetter("_dbapi_connection") if HAS["checkouts"] else _public_proxy
-)
+proxy: t.Final = _private_proxy if HAS["checkouts"] else _public_proxy
 """Return the pool's proxy for a connection's DBAPI connection; None when it isn't checked out."""
 
 
@@ -139,9 +139,15 @@ def detach_proxy(connection: t.Any) -> None:
     connection._dbapi_connection = None
 
 
-record: t.Final[collections.abc.Callable[[t.Any], t.Any]] = (
-    operator.attrgetter("_connection_record") if HAS["checkouts"] else lambda proxy: None
-)
+def _private_record(proxy: t.Any) -> t.Any:
+    return proxy._connection_record
+
+
+def _public_record(proxy: t.Any) -> t.Any:
+    return None
+
+
+record: t.Final = _private_record if HAS["checkouts"] else _public_record
 """Return the pool's record of a proxy; None when there is none, or it isn't known."""
 
 
@@ -174,27 +180,37 @@ pooled_connection: t.Final[collections.abc.Callable[[sa.Engine, t.Any], sa.Conne
 )
 """Return a connection for a pool's proxy."""
 
-is_invalidated: t.Final[collections.abc.Callable[[t.Any], bool]] = (
-    operator.methodcaller("_is_hard_or_soft_invalidated")
-    if HAS["invalidation"]
-    else lambda record: record.dbapi_connection is None
-)
+
+def _private_is_invalidated(record: t.Any) -> bool:
+    return bool(record._is_hard_or_soft_invalidated())
+
+
+def _public_is_invalidated(record: t.Any) -> bool:
+    return record.dbapi_connection is None
+
+
+is_invalidated: t.Final = _private_is_invalidated if HAS["invalidation"] else _public_is_invalidated
 """Return whether the connection of a pool's record must be replaced."""
 
-has_events: t.Final[collections.abc.Callable[[t.Any], bool]] = (
-    operator.attrgetter("_has_events") if HAS["events"] else lambda owner: True
-)
-"""Return whether a connection, engine or dialect may have listeners."""
+
+def _private_is_watched(connection: t.Any) -> bool:
+    watched: bool = connection._echo or connection._has_events or connection.engine._has_events
+    return watched
 
 
-def _public_is_logged(connection: sa.Connection) -> bool:
-    return connection.engine.logger.isEnabledFor(logging.INFO)
+def _private_has_events(owner: t.Any) -> bool:
+    found: bool = owner._has_events
+    return found
 
 
-is_logged: t.Final[collections.abc.Callable[[t.Any], bool]] = (
-    operator.attrgetter("_echo") if HAS["logging"] else _public_is_logged
-)
-"""Return whether SQLAlchemy logs a connection's statements."""
+def _public_has_events(owner: t.Any) -> bool:
+    return True
+
+
+is_watched: t.Final = _private_is_watched if HAS["events"] else _public_has_events
+"""Return whether a connection may have listeners, or a log."""
+has_events: t.Final = _private_has_events if HAS["events"] else _public_has_events
+"""Return whether an engine or a dialect may have listeners."""
 
 
 def raise_error(connection: t.Any, error: BaseException, adapter: t.Any, run: tuple[t.Any, ...]) -> t.NoReturn:
@@ -229,10 +245,9 @@ def execution_context(connection: sa.Connection) -> t.Any:
     return context
 
 
-outer_savepoint: t.Final[collections.abc.Callable[[t.Any], t.Any]] = (
-    operator.attrgetter("_previous_nested") if HAS["savepoints"] else lambda savepoint: None
-)
-"""Return the savepoint in which a savepoint was begun; None if there is none."""
+def outer_savepoint(savepoint: t.Any) -> t.Any:
+    """Return the savepoint in which a savepoint was begun; None if there is none, or it isn't known."""
+    return savepoint._previous_nested if HAS["savepoints"] else None
 
 
 def driver_cursor(result: t.Any) -> t.Any:
@@ -272,14 +287,26 @@ def has_lock(statement: t.Any) -> bool:
 
 # The adapter of asyncpg: only with the names of ``asyncpg``.
 
-adapter_transaction: t.Final[collections.abc.Callable[[t.Any], t.Any]] = operator.attrgetter("_transaction")
-"""Return asyncpg's transaction that an adapter has begun, or None."""
 
-schema_read: t.Final[collections.abc.Callable[[t.Any], float]] = operator.attrgetter("_invalidate_schema_cache_asof")
-"""Return when an adapter last read the types; of a dialect, when they were last seen to have changed."""
+def adapter_transaction(adapter: t.Any) -> t.Any:
+    """Return asyncpg's transaction that an adapter has begun, or None."""
+    return adapter._transaction
 
-prepared_cache: t.Final[collections.abc.Callable[[t.Any], t.Any]] = operator.attrgetter("_prepared_statement_cache")
-"""Return the cache of an adapter's prepared statements, or None."""
+
+def schema_changed(dialect: t.Any) -> float:
+    """Return when the types of a database were last seen to have changed."""
+    changed: float = dialect._invalidate_schema_cache_asof
+    return changed
+
+
+def is_current(prepared: float, adapter: t.Any, dialect: t.Any) -> bool:
+    """Return whether a statement prepared at this time is still as the database's types are."""
+    return bool(prepared > dialect._invalidate_schema_cache_asof <= adapter._invalidate_schema_cache_asof)
+
+
+def prepared_cache(adapter: t.Any) -> t.Any:
+    """Return the cache of an adapter's prepared statements, or None."""
+    return adapter._prepared_statement_cache
 
 
 def set_adapter_transaction(adapter: t.Any, transaction: t.Any) -> None:

@@ -1,8 +1,11 @@
-"""Detection of listeners to SQLAlchemy's events."""
+"""Detection of listeners to SQLAlchemy's events, and of its log."""
 
+import logging
 import typing as t
 
-__all__ = ["has_listeners"]
+import sqlalchemy as sa
+
+__all__ = ["has_listeners", "is_logged"]
 
 
 def has_listeners(*events: t.Any) -> bool:
@@ -11,3 +14,8 @@ def has_listeners(*events: t.Any) -> bool:
         if event.listeners or event.parent_listeners:
             return True
     return False
+
+
+def is_logged(connection: sa.Connection) -> bool:
+    """Return whether SQLAlchemy logs a connection's statements."""
+    return connection.engine.logger.isEnabledFor(logging.INFO)

@@ -276,7 +276,7 @@ class _ErrorHandlingCursor(Cursor):
 def is_heard_to_begin(connection: sa.Connection) -> bool:
     """Return whether there are listeners for the beginning of the connection's transactions."""
     events: t.Any = connection
-    return (private.has_events(connection) or private.has_events(connection.engine)) and bool(events.dispatch.begin)
+    return private.is_watched(connection) and bool(events.dispatch.begin)
 
 
 async def _begin(connection: sa.Connection) -> None:

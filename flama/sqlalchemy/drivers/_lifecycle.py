@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 from flama import exceptions
 from flama._private import sqlalchemy as private
 from flama._timeouts import limited
+from flama.sqlalchemy._events import is_logged
 from flama.sqlalchemy.drivers._driver import Driver, is_heard_to_begin
 from flama.sqlalchemy.drivers._resolve import cached_driver
 from flama.sqlalchemy.pool._fair_pool import FairPool
@@ -185,11 +186,10 @@ def _driver_of(transaction: AsyncTransaction) -> Driver | None:
 
 
 def _tells_ends(connection: sa.Connection) -> bool:
-    if private.is_logged(connection):
-        return True
+    if not private.is_watched(connection):
+        return False
     events: t.Any = connection
-    heard = private.has_events(connection) or private.has_events(connection.engine)
-    return heard and bool(events.dispatch.commit or events.dispatch.rollback)
+    return is_logged(connection) or bool(events.dispatch.commit or events.dispatch.rollback)
 
 
 def _waits_to_begin(connection: sa.Connection) -> bool:

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama._private import sqlalchemy as private
-from flama.sqlalchemy._events import has_listeners
+from flama.sqlalchemy._events import has_listeners, is_logged
 from flama.sqlalchemy.drivers._compiled_cache import CompiledCache
 from flama.sqlalchemy.drivers._driver import Driver
 
@@ -37,7 +37,10 @@ def resolve_driver(connection: AsyncConnection) -> Driver | None:
     if (transaction is not None and not transaction.is_active) or (nested is not None and not nested.is_active):
         return None
     options = sync.get_execution_options()
-    if (options and not _HARMLESS.issuperset(options)) or private.is_logged(sync) or _is_heard(sync):
+    if (options and not _HARMLESS.issuperset(options)) or (private.is_watched(sync) and _is_watched(sync)):
+        return None
+    dialect: t.Any = sync.dialect
+    if private.has_events(dialect) and _is_replaced(dialect.dispatch):
         return None
     driver: Driver | None = proxy.info.get(_DRIVER)
     if driver is None or driver.adapter is not proxy.dbapi_connection:
@@ -60,17 +63,18 @@ def reset_transaction_options(connection: AsyncConnection) -> None:
         driver.forget()
 
 
-def _is_heard(connection: sa.Connection) -> bool:
-    """Return whether the connection's statements have listeners."""
-    if private.has_events(connection) or private.has_events(connection.engine):
-        events: t.Any = connection.dispatch
-        if events.before_cursor_execute or events.after_cursor_execute or events.before_execute or events.after_execute:
-            return True
-    dialect: t.Any = connection.dialect
-    if not private.has_events(dialect):
-        return False
-    calls: t.Any = dialect.dispatch
-    return has_listeners(calls.do_execute, calls.do_execute_no_params, calls.do_executemany)
+def _is_watched(connection: sa.Connection) -> bool:
+    """Return whether the connection's statements have listeners, or a log."""
+    events: t.Any = connection.dispatch
+    is_heard = (
+        events.before_cursor_execute or events.after_cursor_execute or events.before_execute or events.after_execute
+    )
+    return bool(is_heard) or is_logged(connection)
+
+
+def _is_replaced(events: t.Any) -> bool:
+    """Return whether a dialect has listeners that may run its statements."""
+    return has_listeners(events.do_execute, events.do_execute_no_params, events.do_executemany)
 
 
 def _made(connection: sa.Connection, proxy: t.Any) -> Driver | None:

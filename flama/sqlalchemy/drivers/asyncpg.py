@@ -204,8 +204,8 @@ class Asyncpg(Driver):
 
     def _kept(self, shape: CompiledStatement) -> tuple[t.Any, Reader, float] | None:
         # unless the tables or types have changed since
-        kept, changed = self._statements.get(shape), adapters.schema_read(shape.dialect)
-        return kept if kept and kept[2] > changed <= adapters.schema_read(self.adapter) else None
+        kept = self._statements.get(shape)
+        return kept if kept and adapters.is_current(kept[2], self.adapter, shape.dialect) else None
 
     def _can_read_alone(self, dialect: t.Any) -> bool:
         """Return whether no transaction has begun, and a read has the same result without one."""
@@ -238,7 +238,7 @@ class Asyncpg(Driver):
         if not alone:
             await self._ahead.run(guarded=guarded)
         adapter = self.adapter
-        changed = adapters.schema_read(shape.dialect)
+        changed = adapters.schema_changed(shape.dialect)
         statement, columns = await adapters.prepare(adapter, shape.sql, changed)
         reader = shape.reader(tuple(column.type.oid for column in columns))
         cache = adapters.prepared_cache(adapter)

@@ -147,7 +147,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         connection.close()  # it has no DBAPI connection to return
         self._held.pop(record, None)
         line.idle_since = time.monotonic()
-        self._idle.rest(proxy)
+        self._idle.rest(record, proxy)
         self._notify_returned()
         return True
 

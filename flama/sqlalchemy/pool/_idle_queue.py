@@ -59,9 +59,8 @@ class IdleQueue(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
         self._kept.remove(item)
         self._end_rest(item)
 
-    def rest(self, proxy: t.Any) -> None:
+    def rest(self, item: sa.pool.ConnectionPoolEntry, proxy: t.Any) -> None:
         """Add a connection together with its proxy."""
-        item = private.record(proxy)
         self._kept.append(item)
         self._resting[item] = proxy
 
