@@ -20,13 +20,13 @@ __all__ = [
     "NAMES",
     "PooledConnection",
     "adapter_transaction",
+    "checkout",
     "constraints",
     "detach_proxy",
     "driver_cursor",
     "end_proxy",
     "execution_context",
     "forget_schema",
-    "has_events",
     "has_lock",
     "is_current",
     "is_invalidated",
@@ -90,7 +90,6 @@ NAMES: t.Final[dict[str, tuple[Private, ...]]] = {
         Private(sa.Connection, "_echo", "Listeners and the log are looked for at each step. See Engine.echo."),
         Private(sa.Connection, "_has_events", "The same."),
         Private(sa.Engine, "_has_events", "The same."),
-        Private(default.DefaultDialect, "_has_events", "The same."),
     ),
     "invalidation": (
         Private(_Record, "_is_hard_or_soft_invalidated", "A soft invalidation is noticed late."),
@@ -139,16 +138,17 @@ def detach_proxy(connection: t.Any) -> None:
     connection._dbapi_connection = None
 
 
-def _private_record(proxy: t.Any) -> t.Any:
-    return proxy._connection_record
+def record(proxy: t.Any) -> t.Any:
+    """Return the pool's record of a proxy; None when there is none, or it isn't known."""
+    return proxy._connection_record if HAS["checkouts"] else None
 
 
-def _public_record(proxy: t.Any) -> t.Any:
-    return None
-
-
-record: t.Final = _private_record if HAS["checkouts"] else _public_record
-"""Return the pool's record of a proxy; None when there is none, or it isn't known."""
+def checkout(connection: t.Any) -> tuple[t.Any, t.Any]:
+    """Return a connection's proxy and its record, if they are known."""
+    if not HAS["checkouts"]:
+        return None, None
+    proxy = connection._dbapi_connection
+    return proxy, proxy._connection_record
 
 
 def end_proxy(proxy: t.Any) -> None:
@@ -198,19 +198,12 @@ def _private_is_watched(connection: t.Any) -> bool:
     return watched
 
 
-def _private_has_events(owner: t.Any) -> bool:
-    found: bool = owner._has_events
-    return found
-
-
-def _public_has_events(owner: t.Any) -> bool:
+def _public_is_watched(connection: t.Any) -> bool:
     return True
 
 
-is_watched: t.Final = _private_is_watched if HAS["events"] else _public_has_events
+is_watched: t.Final = _private_is_watched if HAS["events"] else _public_is_watched
 """Return whether a connection may have listeners, or a log."""
-has_events: t.Final = _private_has_events if HAS["events"] else _public_has_events
-"""Return whether an engine or a dialect may have listeners."""
 
 
 def raise_error(connection: t.Any, error: BaseException, adapter: t.Any, run: tuple[t.Any, ...]) -> t.NoReturn:

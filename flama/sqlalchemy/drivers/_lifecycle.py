@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 from flama import exceptions
 from flama._private import sqlalchemy as private
 from flama._timeouts import limited
-from flama.sqlalchemy._events import is_logged
+from flama.sqlalchemy._events import has_listeners, is_logged
 from flama.sqlalchemy.drivers._driver import Driver, is_heard_to_begin
 from flama.sqlalchemy.drivers._resolve import cached_driver
 from flama.sqlalchemy.pool._fair_pool import FairPool
@@ -81,7 +81,7 @@ async def checkout(engine: AsyncEngine) -> AsyncConnection:
     """Check out a connection, waiting for one if all are in use."""
     sync: t.Any = engine.sync_engine
     pool = sync.pool
-    if not isinstance(pool, FairPool) or (private.has_events(sync) and sync.dispatch.engine_connect):
+    if not isinstance(pool, FairPool) or has_listeners(sync.dispatch.engine_connect):
         return await engine.connect()
     if not pool.acquire_slot_nowait():
         await pool.acquire_slot()
@@ -100,7 +100,12 @@ async def begin(connection: AsyncConnection) -> AsyncTransaction:
     sync = connection.sync_connection
     if sync is not None and sync.in_transaction():
         raise exceptions.SQLAlchemyError("Transaction already started in this connection")
-    if sync is None or private.proxy(sync) is None or _waits_to_begin(sync):
+    if (
+        sync is None
+        or private.proxy(sync) is None
+        or type(sync.dialect).do_begin is not _NOTHING
+        or is_heard_to_begin(sync)
+    ):
         return await connection.begin()
     transaction = AsyncTransaction(connection)
     transaction.sync_transaction = sync.begin()
@@ -190,7 +195,3 @@ def _tells_ends(connection: sa.Connection) -> bool:
         return False
     events: t.Any = connection
     return is_logged(connection) or bool(events.dispatch.commit or events.dispatch.rollback)
-
-
-def _waits_to_begin(connection: sa.Connection) -> bool:
-    return type(connection.dialect).do_begin is not _NOTHING or is_heard_to_begin(connection)

@@ -40,7 +40,8 @@ def resolve_driver(connection: AsyncConnection) -> Driver | None:
     if (options and not _HARMLESS.issuperset(options)) or (private.is_watched(sync) and _is_watched(sync)):
         return None
     dialect: t.Any = sync.dialect
-    if private.has_events(dialect) and _is_replaced(dialect.dispatch):
+    calls = dialect.dispatch
+    if has_listeners(calls.do_execute, calls.do_execute_no_params, calls.do_executemany):
         return None
     driver: Driver | None = proxy.info.get(_DRIVER)
     if driver is None or driver.adapter is not proxy.dbapi_connection:
@@ -70,11 +71,6 @@ def _is_watched(connection: sa.Connection) -> bool:
         events.before_cursor_execute or events.after_cursor_execute or events.before_execute or events.after_execute
     )
     return bool(is_heard) or is_logged(connection)
-
-
-def _is_replaced(events: t.Any) -> bool:
-    """Return whether a dialect has listeners that may run its statements."""
-    return has_listeners(events.do_execute, events.do_execute_no_params, events.do_executemany)
 
 
 def _made(connection: sa.Connection, proxy: t.Any) -> Driver | None:

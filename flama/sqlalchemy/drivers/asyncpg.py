@@ -149,8 +149,9 @@ class Asyncpg(Driver):
             await mutex.acquire()
         try:
             alone = shape.only_reads and self._can_read_alone(shape.dialect)
-            kept = self._kept(shape)
-            if kept is None or not (alone or ahead.send(guarded=guarded)):
+            kept = self._statements.get(shape)
+            is_kept = kept is not None and adapters.is_current(kept[2], self.adapter, shape.dialect)
+            if kept is None or not (is_kept and (alone or ahead.send(guarded=guarded))):
                 kept = await self._prepared(shape, alone=alone, guarded=guarded)
             statement, reader, _ = kept
             rows, status, _ = await private.execute(self._connection, statement, arguments)

@@ -136,11 +136,10 @@ class FairPool(sa.AsyncAdaptedQueuePool):
 
     def checkin_nowait(self, connection: sa.Connection) -> bool:
         """Return a connection to the pool if that needs no waiting; return whether this was done."""
-        proxy = private.proxy(connection)
-        record = private.record(proxy)
+        proxy, record = private.checkout(connection)
         if record is None or has_listeners(self.dispatch.checkin, self.dispatch.reset):
             return False
-        if record.finalize_callback or (line := _line(record)) is None:
+        if record.finalize_callback or (line := record.info.get(_LINE)) is None:
             connection.close()
             return True
         private.detach_proxy(connection)
@@ -338,7 +337,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return self._idle.get() if record is not None and self._is_fresh(record, now) else None
 
     def _is_fresh(self, record: t.Any, now: float) -> bool:
-        line = _line(record)
+        line: ConnectionSocket | None = record.info.get(_LINE)  # not by _line(): each checkout does this
         return line is not None and now - line.idle_since <= self.ping_after and not self._is_stale(record, line, now)
 
     def _is_stale(self, record: t.Any, line: ConnectionSocket | None, now: float) -> bool:
