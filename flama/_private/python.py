@@ -20,6 +20,7 @@ HAS: t.Final[dict[str, bool]] = {use: exist(names) for use, names in NAMES.items
 
 
 def _public_get_frame(depth: int = 0) -> types.FrameType | None:
+    """Return the caller's frame, or the one at a depth beneath it."""
     frame = inspect.currentframe()
     for _ in range(depth + 1):
         if frame is None:

@@ -27,6 +27,7 @@ __all__ = [
     "end_proxy",
     "execution_context",
     "forget_schema",
+    "has_events",
     "has_lock",
     "is_current",
     "is_invalidated",
@@ -97,6 +98,26 @@ NAMES: t.Final[dict[str, tuple[Private, ...]]] = {
     "locks": (
         Private(sa.Select, "_for_update_arg", "A read over asyncpg or psycopg begins a transaction. See the SQL."),
     ),
+    # FairPool and LazyConnection are subclasses of SQLAlchemy's classes, and override or read these as their own.
+    "subclasses": (
+        Private(sa.Connection, "_begin_impl", "A unit of late checkouts isn't committed. See Connection.begin()."),
+        *(Private(sa.AsyncAdaptedQueuePool, name, "FairPool fails. See QueuePool.") for name in (
+            "_create_connection",
+            "_dec_overflow",
+            "_dialect",
+            "_do_get",
+            "_do_return_conn",
+            "_inc_overflow",
+            "_invalidate_time",
+            "_invoke_creator",
+            "_max_overflow",
+            "_overflow",
+            "_pool",
+            "_pre_ping",
+            "_queue_class",
+            "_timeout",
+        )),
+    ),
     "savepoints": (
         Private(NestedTransaction, "_previous_nested", "A failure in an outer savepoint is missed."),
     ),
@@ -114,16 +135,11 @@ HAS: t.Final[dict[str, bool]] = {use: exist(names) for use, names in NAMES.items
 # operator.methodcaller() four times as long.
 
 
-def _private_proxy(connection: t.Any) -> t.Any:
-    return connection._dbapi_connection
-
-
-def _public_proxy(connection: t.Any) -> t.Any:
+def proxy(connection: t.Any) -> t.Any:
+    """Return the pool's proxy for a connection's DBAPI connection; None when it isn't checked out."""
+    if HAS["checkouts"]:
+        return connection._dbapi_connection
     return None if connection.closed or connection.invalidated else connection.connection
-
-
-proxy: t.Final = _private_proxy if HAS["checkouts"] else _public_proxy
-"""Return the pool's proxy for a connection's DBAPI connection; None when it isn't checked out."""
 
 
 def move_proxy(source: t.Any, target: t.Any) -> None:
@@ -181,29 +197,22 @@ pooled_connection: t.Final[collections.abc.Callable[[sa.Engine, t.Any], sa.Conne
 """Return a connection for a pool's proxy."""
 
 
-def _private_is_invalidated(record: t.Any) -> bool:
-    return bool(record._is_hard_or_soft_invalidated())
+def is_invalidated(record: t.Any) -> bool:
+    """Return whether the connection of a pool's record must be replaced."""
+    return bool(record._is_hard_or_soft_invalidated() if HAS["invalidation"] else record.dbapi_connection is None)
 
 
-def _public_is_invalidated(record: t.Any) -> bool:
-    return record.dbapi_connection is None
-
-
-is_invalidated: t.Final = _private_is_invalidated if HAS["invalidation"] else _public_is_invalidated
-"""Return whether the connection of a pool's record must be replaced."""
-
-
-def _private_is_watched(connection: t.Any) -> bool:
+def is_watched(connection: t.Any) -> bool:
+    """Return whether a connection may have listeners, or a log."""
+    if not HAS["events"]:
+        return True
     watched: bool = connection._echo or connection._has_events or connection.engine._has_events
     return watched
 
 
-def _public_is_watched(connection: t.Any) -> bool:
-    return True
-
-
-is_watched: t.Final = _private_is_watched if HAS["events"] else _public_is_watched
-"""Return whether a connection may have listeners, or a log."""
+def has_events(engine: t.Any) -> bool:
+    """Return whether an engine may have listeners."""
+    return not HAS["events"] or bool(engine._has_events)
 
 
 def raise_error(connection: t.Any, error: BaseException, adapter: t.Any, run: tuple[t.Any, ...]) -> t.NoReturn:

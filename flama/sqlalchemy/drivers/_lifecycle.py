@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 from flama import exceptions
 from flama._private import sqlalchemy as private
 from flama._timeouts import limited
-from flama.sqlalchemy._events import has_listeners, is_logged
+from flama.sqlalchemy._events import is_logged
 from flama.sqlalchemy.drivers._driver import Driver, is_heard_to_begin
 from flama.sqlalchemy.drivers._resolve import cached_driver
 from flama.sqlalchemy.pool._fair_pool import FairPool
@@ -81,7 +81,7 @@ async def checkout(engine: AsyncEngine) -> AsyncConnection:
     """Check out a connection, waiting for one if all are in use."""
     sync: t.Any = engine.sync_engine
     pool = sync.pool
-    if not isinstance(pool, FairPool) or has_listeners(sync.dispatch.engine_connect):
+    if not isinstance(pool, FairPool) or (private.has_events(sync) and sync.dispatch.engine_connect):
         return await engine.connect()
     if not pool.acquire_slot_nowait():
         await pool.acquire_slot()
