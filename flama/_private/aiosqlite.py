@@ -28,9 +28,12 @@ HAS: t.Final[dict[str, bool]] = {use: exist(names) for use, names in NAMES.items
 """Whether the installed version has all the names of a use."""
 
 
-async def call(connection: t.Any, function: collections.abc.Callable[..., t.Any], *args: t.Any) -> t.Any:
-    """Call a function in a connection's thread, with sqlite3's connection, and return the result."""
-    return await connection._execute(function, connection._conn, *args)
+def call(
+    connection: t.Any, function: collections.abc.Callable[..., t.Any], *args: t.Any
+) -> collections.abc.Awaitable[t.Any]:
+    """Call a function in a connection's thread, with sqlite3's connection, and return an awaitable of the result."""
+    called: collections.abc.Awaitable[t.Any] = connection._execute(function, connection._conn, *args)
+    return called
 
 
 def make_daemon(connection: t.Any) -> None:

@@ -20,6 +20,7 @@ __all__ = [
     "NAMES",
     "PooledConnection",
     "adapter_transaction",
+    "autocommits",
     "checkout",
     "constraints",
     "detach_proxy",
@@ -94,6 +95,9 @@ NAMES: t.Final[dict[str, tuple[Private, ...]]] = {
     ),
     "invalidation": (
         Private(_Record, "_is_hard_or_soft_invalidated", "A soft invalidation is noticed late."),
+    ),
+    "isolation": (
+        Private(sa.Connection, "_is_autocommit_isolation", "A lost connection didn't autocommit."),
     ),
     "locks": (
         Private(sa.Select, "_for_update_arg", "A read over asyncpg or psycopg begins a transaction. See the SQL."),
@@ -236,6 +240,14 @@ def _raise_adapted(error: BaseException, adapter: t.Any) -> None:
         if adapter is None:
             raise
         adapter._handle_exception(raised)
+
+
+def autocommits(connection: t.Any) -> bool:
+    """Return whether each statement of a connection is a transaction by itself, even when the connection is lost."""
+    if HAS["isolation"]:
+        return bool(connection._is_autocommit_isolation())
+    held = proxy(connection)
+    return held is not None and bool(connection.dialect.detect_autocommit_setting(held.dbapi_connection))
 
 
 def execution_context(connection: sa.Connection) -> t.Any:

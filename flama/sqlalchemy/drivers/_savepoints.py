@@ -44,9 +44,7 @@ def only_read(connection: AsyncConnection) -> bool:
 def autocommits(connection: AsyncConnection) -> bool:
     """Return whether each statement on a connection is a transaction by itself."""
     sync = connection.sync_connection
-    if sync is None or (proxy := private.proxy(sync)) is None:
-        return False
-    return sync.dialect.detect_autocommit_setting(proxy.dbapi_connection)
+    return sync is not None and private.autocommits(sync)
 
 
 class atomic:

@@ -52,10 +52,7 @@ class Aiosqlite(Driver):
         """End the database's transaction."""
         driver = self._connection
         try:
-            if rollback:
-                await driver.rollback()
-            else:
-                await driver.commit()
+            await private.call(driver, sqlite3.Connection.rollback if rollback else sqlite3.Connection.commit)
         except BaseException as error:
             await self._handle_command_error(connection, "ROLLBACK" if rollback else "COMMIT", error)
             raise
