@@ -32,8 +32,8 @@ _background: dict[asyncio.Task[None], types.App | None] = {}  # running tasks, w
 class Begun:
     """A coroutine that starts at once, and runs to its end whether or not it is awaited.
 
-    With a task, a unit that writes takes 19 % more instructions. The coroutine may wait for futures only and must not need a current task, which is
-    true of drivers' coroutines.
+    With a task, a unit that writes takes 19 % more instructions. The coroutine may wait for futures only and must not
+    need a current task, which is true of drivers' coroutines.
     """
 
     __slots__ = ("_coroutine", "_error", "_is_done", "_loop", "_waiter")
