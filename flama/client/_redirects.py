@@ -65,7 +65,11 @@ def _parameters(url: httpx.URL) -> collections.Counter[tuple[str, str]]:
 
 def _differs_by_slash(url: httpx.URL, target: httpx.URL) -> bool:
     one, other = _segments(url), _segments(target)
-    return one != other and one[: len(one) - (one[-1] == "")] == other[: len(other) - (other[-1] == "")]
+    return one != other and _without_slash(one) == _without_slash(other)
+
+
+def _without_slash(segments: list[str]) -> list[str]:
+    return segments if segments[-1] else segments[:-1]
 
 
 def _segments(url: httpx.URL) -> list[str]:

@@ -15,12 +15,11 @@ import contextlib
 import dataclasses
 import functools
 import itertools
-import linecache
-import textwrap
 import types
 import typing as t
 
 from flama import concurrency, exceptions
+from flama._generated import Factory, compile_factory
 from flama.injection.component import Component, Components, Depends, Parameter, signature
 
 __all__ = ["Injector", "Plan", "planned_for"]
@@ -53,17 +52,12 @@ class Plan:
 
 
 @functools.cache
-def _compile_source(source: str, names: tuple[str, ...]) -> collections.abc.Callable[..., t.Any]:
+def _compile_source(source: str, names: tuple[str, ...]) -> Factory:
     """Return the factory of a source's function, which takes the values of ``names``.
 
     Plans with equal sources share one code object, which makes better use of the processor's cache.
     """
-    code = f"def bind({', '.join(names)}):\n{textwrap.indent(source, '    ')}\n    return run\n"
-    file = f"{_FILE_PREFIX}{next(_numbers)}>"
-    linecache.cache[file] = len(code), None, code.splitlines(keepends=True), file  # tracebacks show its lines
-    namespace: dict[str, t.Any] = {}
-    exec(compile(code, file, "exec"), namespace)  # noqa: S102 - the code comes from plans, not from requests
-    return t.cast("collections.abc.Callable[..., t.Any]", namespace["bind"])
+    return compile_factory(source, names, f"{_FILE_PREFIX}{next(_numbers)}>", is_lasting=True)
 
 
 _numbers: t.Final = itertools.count()

@@ -15,6 +15,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.sql import elements
 
 from flama._moments import in_utc, refuse_offset
+from flama._private import sqlalchemy as private
 from flama.memory.schema import Kind, anything
 
 __all__ = ["integer_bounds", "kind"]
@@ -128,7 +129,7 @@ def _to_bool(value: t.Any) -> bool:
 
 def integer_bounds(type: sa.Integer) -> tuple[int, int]:
     """Return the least and the greatest integer that a type holds, on the database that holds the most."""
-    several: list[t.Any] = [type, *type._variant_mapping.values()]
+    several = (type, *private.variants(type))
     bounds = [_integer_bounds(each) for each in several if isinstance(each, sa.Integer)]
     return min(low for low, _ in bounds), max(high for _, high in bounds)
 

@@ -119,8 +119,8 @@ class RESTResource(Resource):
 
     def shared_repository(self, app: types.App) -> type[AbstractRepository] | None:
         """Return the repository class if it is on the application's database, and none of its workers has it."""
-        is_of_sql = getattr(self.spec.backend, "__name__", "") == "SQLAlchemyWorker"
-        if not is_of_sql or self.worker is not None or self.spec.scope is not None:
+        backend = self.spec.backend
+        if backend is None or not backend.is_shared or self.worker is not None or self.spec.scope is not None:
             return None
         if any(self._workers_with_repository(workers_of(app))):
             return None
@@ -135,7 +135,7 @@ class RESTResource(Resource):
         for worker, name in cls._workers_with_repository(workers):
             return worker, name, False
         backend = cls.spec.backend
-        if cls.worker is not None or getattr(backend, "__name__", "") == "HTTPWorker":
+        if cls.worker is not None or (backend is not None and not backend.derivable):
             raise exceptions.ResourceAttributeNotFound(
                 f"{cls.__name__}: no worker has the repository {cls.spec.repository.__name__}: annotate one with it, "
                 "and add its WorkerComponent(…) to the application"

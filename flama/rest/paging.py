@@ -199,7 +199,9 @@ class Walk:
     ) -> None:
         self.style: Style = style
         self.ended = False
-        start = 0 if style == "cursor" else offset - (offset % size) * (style == "page_number")
+        start = 0 if style == "cursor" else offset
+        if style == "page_number":
+            start -= offset % size
         self._page = Page(size, start, count, cursor)
         self._offset = offset
         self._resource = resource

@@ -12,6 +12,8 @@ import typing as t
 
 import sqlalchemy as sa
 
+from flama._private import sqlalchemy as private
+
 __all__ = ["constrained_fields"]
 
 _Constraint: t.TypeAlias = sa.Constraint | sa.Index
@@ -28,7 +30,7 @@ def constrained_fields(table: sa.Table, name: str) -> tuple[str, ...]:
     There are none if the table has no such constraint, or if it is on no columns.
     """
     # in order of creation: the database numbers those that would have the same name
-    constraints: list[_Constraint] = [*table._sorted_constraints, *table.indexes]
+    constraints: list[_Constraint] = [*private.constraints(table), *table.indexes]
     named = {each.name: _columns(each) for each in constraints if isinstance(each.name, str)}
     named["PRIMARY"] = _columns(table.primary_key)  # its name in MySQL and MariaDB, whatever the table's definition
     unnamed = [each for each in constraints if not isinstance(each.name, str)]

@@ -1,15 +1,21 @@
-"""Detection of listeners to SQLAlchemy's events."""
+"""Detection of listeners to SQLAlchemy's events, and of its log."""
 
+import logging
 import typing as t
 
-from sqlalchemy.event.attr import _EmptyListener
+import sqlalchemy as sa
 
-__all__ = ["has_listeners"]
+__all__ = ["has_listeners", "is_logged"]
 
 
 def has_listeners(*events: t.Any) -> bool:
-    """Whether any of these events has a listener; one that never had any isn't evaluated, which is faster."""
-    for event in events:  # noqa: SIM110 - any() takes longer
-        if type(event) is not _EmptyListener and event:
+    """Return whether any of these events of a pool or a dialect has a listener."""
+    for event in events:  # noqa: SIM110 - any() takes longer, and so does the event's own __bool__()
+        if event.listeners or event.parent_listeners:
             return True
     return False
+
+
+def is_logged(connection: sa.Connection) -> bool:
+    """Return whether SQLAlchemy logs a connection's statements."""
+    return connection.engine.logger.isEnabledFor(logging.INFO)

@@ -8,6 +8,7 @@ from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions
+from flama._private import sqlalchemy as private
 from flama._timeouts import limited
 from flama.sqlalchemy import drivers
 
@@ -108,9 +109,9 @@ def _reset_readonly_on_checkin(connection: AsyncConnection) -> None:
     With psycopg, SQLAlchemy would set READ WRITE, which a replica refuses.
     """
     if connection.dialect.driver == "psycopg":
-        fairy: t.Any = t.cast("t.Any", connection.sync_connection).connection
-        # the last one added is called first, and SQLAlchemy adds its own after this one
-        fairy._connection_record.finalize_callback.append(functools.partial(_say_nothing, connection.dialect))
+        record = private.record(t.cast("t.Any", connection.sync_connection).connection)
+        if record is not None:  # the last one added is called first, and SQLAlchemy adds its own after this one
+            record.finalize_callback.append(functools.partial(_say_nothing, connection.dialect))
 
 
 def _say_nothing(dialect: t.Any, adapter: t.Any) -> None:

@@ -14,6 +14,7 @@ import aiosqlite
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from flama._private import aiosqlite as private
 from flama.sqlalchemy import pool
 
 __all__ = ["MemoryDatabase", "ServiceConnection", "ServiceCursor", "create_engine", "in_memory"]
@@ -117,7 +118,7 @@ class _Connection(aiosqlite.Connection):
     @classmethod
     async def connect(cls, *args: t.Any, **options: t.Any) -> t.Self:
         connection = cls(functools.partial(sqlite3.connect, *args, **options), iter_chunk_size=64)
-        connection._thread.daemon = True
+        private.make_daemon(connection)
         await connection
         return connection
 

@@ -9,7 +9,18 @@ from tests.support import source
 # A room imports from rooms of lower layers. Rooms of one layer do not know one another.
 LAYERS = (
     {"_annotations"},
-    {"_distribution", "_lazy", "_moments", "_numbers", "_semaphore", "_timeouts", "exceptions", "types"},
+    {
+        "_distribution",
+        "_generated",
+        "_lazy",
+        "_moments",
+        "_numbers",
+        "_private",
+        "_semaphore",
+        "_timeouts",
+        "exceptions",
+        "types",
+    },
     {"_request_context", "_shielding", "concurrency", "modules", "query", "retry", "schemas"},
     {"background", "http", "injection", "policies"},
     {"client", "memory", "rest", "sqlalchemy"},

@@ -9,7 +9,7 @@ import typing as t
 import sqlalchemy as sa
 
 from tests.support import server
-from tests.support.relay import Relay, _connect
+from tests.support.relay import Relay, connect
 
 __all__ = ["Fault", "FaultyRelay", "Side", "faulty"]
 
@@ -109,7 +109,7 @@ async def faulty(url: sa.URL) -> collections.abc.AsyncGenerator[FaultyRelay]:
     """Give such a relay in front of a database's server, there for as long as this is open."""
     listener = server.listening()
     host, port = listener.getsockname()
-    relay = FaultyRelay(_connect(url), url.set(host=host, port=port).difference_update_query(["host"]))
+    relay = FaultyRelay(connect(url), url.set(host=host, port=port).difference_update_query(["host"]))
     relay.speaking.set()
     listening = await asyncio.start_server(relay.serve, sock=listener)
     try:

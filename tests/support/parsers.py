@@ -268,7 +268,7 @@ PARSERS: t.Final[tuple[Parser, ...]] = (
     Parser("Link", link_header.decode, (), ("<", ">", ";", "rel=", '"', "\\", "next", ",", " ", "a=b", "=")),
     Parser(
         "Accept",
-        lambda text: accept._is_preferred.__wrapped__(text, "a/b", "application/json"),
+        lambda text: t.cast("t.Any", accept)._is_preferred.__wrapped__(text, "a/b", "application/json"),
         (),
         ("a/b", ",", ";", "q=", '"', "\\", "1.", "0", " ", "*/*"),
     ),

@@ -98,7 +98,7 @@ async def relayed(url: sa.URL) -> collections.abc.AsyncGenerator[Relay]:
     listener = server.listening()
     host, port = listener.getsockname()
     through = url.set(host=host, port=port).difference_update_query(["host"])
-    relay = Relay(_connect(url), through)
+    relay = Relay(connect(url), through)
     relay.speaking.set()
     listening = await asyncio.start_server(relay.serve, sock=listener)
     try:
@@ -109,7 +109,7 @@ async def relayed(url: sa.URL) -> collections.abc.AsyncGenerator[Relay]:
         await listening.wait_closed()
 
 
-def _connect(url: sa.URL) -> Connect:
+def connect(url: sa.URL) -> Connect:
     directory = url.query.get("host")
     if directory is not None:
         return lambda: asyncio.open_unix_connection(f"{directory}/.s.PGSQL.{url.port or 5432}")

@@ -42,11 +42,11 @@ class Steps:
         """Give what the coroutine gives."""
         token = _steps.set(self)
         try:
-            return await _passed(coroutine, self._note)
+            return await _passed(coroutine, self.note)
         finally:
             _steps.reset(token)
 
-    def _note(self, coroutine: t.Any, future: t.Any) -> None:
+    def note(self, coroutine: t.Any, future: t.Any) -> None:
         if self.count == self._at:
             self.place = tuple(_names(coroutine))
         if self.count in (self._at, self._again):
@@ -72,7 +72,7 @@ def stepped() -> collections.abc.Iterator[None]:
 def _started(loop: asyncio.AbstractEventLoop, coroutine: t.Any, **options: t.Any) -> asyncio.Task[t.Any]:
     steps = _steps.get()
     if steps is not None:
-        coroutine = _run(coroutine, steps._note)
+        coroutine = _run(coroutine, steps.note)
     return asyncio.Task(coroutine, loop=loop, **options)
 
 

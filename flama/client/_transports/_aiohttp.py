@@ -15,6 +15,7 @@ import httpx
 import multidict
 import yarl
 
+from flama._private import aiohttp as private
 from flama._semaphore import FairSemaphore
 from flama._timeouts import get_scheduler
 from flama.client._framing import check_length, check_method, frame
@@ -341,7 +342,7 @@ _INTERRUPTIONS: t.Final = (aiohttp.ClientOSError, aiohttp.ServerDisconnectedErro
 
 def _create_session(context: ssl.SSLContext, limits: httpx.Limits) -> aiohttp.ClientSession:
     keeping: dict[str, t.Any] = {"keepalive_timeout": limits.keepalive_expiry}
-    if limits.max_keepalive_connections == 0 or limits.keepalive_expiry == 0:
+    if limits.max_keepalive_connections == 0 or limits.keepalive_expiry == 0 or not private.HAS["retries"]:
         keeping = {"force_close": True}
     connector = aiohttp.TCPConnector(
         ssl=context, limit=0, use_dns_cache=False, resolver=aiohttp.ThreadedResolver(), **keeping
@@ -353,8 +354,7 @@ def _create_session(context: ssl.SSLContext, limits: httpx.Limits) -> aiohttp.Cl
         trust_env=False,
         request_class=_Request,
     )
-    # aiohttp would send PUT and DELETE again when a reused connection ends without a response; it has no option for it.
-    session._retry_connection = False
+    private.disable_retries(session)
     return session
 
 

@@ -91,7 +91,7 @@ class ASGITransport(DirectTransport):
                 raise  # otherwise the caller wasn't cancelled: the application ended by a cancellation of its own
         finally:
             await exchange.close()
-        self._raise_for_failure(exchange, error)
+        self.raise_for_failure(exchange, error)
         return exchange.answer
 
     async def _start_streaming(self, exchange: StreamedExchange) -> httpx.Response:
@@ -101,7 +101,7 @@ class ASGITransport(DirectTransport):
         try:
             await exchange.wait_for_start()
             if not exchange.status:
-                self._raise_for_failure(exchange, exchange.error)
+                self.raise_for_failure(exchange, exchange.error)
                 exchange.error = None
         except BaseException:
             await stop(task)
@@ -120,7 +120,7 @@ class ASGITransport(DirectTransport):
     async def _call(self, exchange: Exchange) -> None:
         await self.app(exchange.scope, exchange.receive, exchange.send)
 
-    def _raise_for_failure(self, exchange: Exchange, error: Exception | None) -> None:
+    def raise_for_failure(self, exchange: Exchange, error: Exception | None) -> None:
         """Handle an application that failed, or left a response unfinished, as a server does."""
         if exchange.request_error is not None:
             raise exchange.request_error
@@ -192,7 +192,7 @@ class _Stream(httpx.AsyncByteStream):
         if chunk := await self._exchange.read():
             return chunk
         if not self._exchange.complete:
-            self._transport._raise_for_failure(self._exchange, self._exchange.error)
+            self._transport.raise_for_failure(self._exchange, self._exchange.error)
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
@@ -205,7 +205,7 @@ class _Stream(httpx.AsyncByteStream):
         except asyncio.CancelledError:
             await stop(self._task)
             raise
-        self._transport._raise_for_failure(self._exchange, self._exchange.error)
+        self._transport.raise_for_failure(self._exchange, self._exchange.error)
 
 
 class _RunInContext:

@@ -7,7 +7,7 @@ import typing as t
 
 from flama import query
 
-__all__ = ["DeferredQuery", "Places", "QuerySource", "RecordIterator"]
+__all__ = ["DeferredQuery", "Places", "RecordIterator"]
 
 R = t.TypeVar("R")
 
@@ -15,39 +15,31 @@ Places: t.TypeAlias = collections.abc.Mapping[query.Order, t.Any]
 """An order that identifies positions, with the type of each field's values."""
 
 
-class QuerySource(t.Protocol):
-    """The hooks of a repository that run a query."""
-
-    def _iterate(self, select: query.Select) -> collections.abc.AsyncIterator[t.Any]: ...
-
-    async def _count(self, select: query.Select) -> int: ...
-
-    def _keyset_columns(self, select: query.Select) -> Places | None: ...
-
-
 @dataclasses.dataclass(frozen=True)
 class DeferredQuery:
-    """A query of a repository, to be run later."""
+    """A query of a repository, to be run later by the repository's hooks."""
 
-    repository: QuerySource
     select: query.Select
+    iterate: collections.abc.Callable[[query.Select], collections.abc.AsyncIterator[t.Any]]
+    count_matches: collections.abc.Callable[[query.Select], collections.abc.Awaitable[int]]
+    keyset_columns: collections.abc.Callable[[query.Select], Places | None]
 
     @property
     def places(self) -> Places | None:
         """The order and the types of its fields, if pages can be defined by the values of their records; else None."""
         select = self.select
-        return None if select.is_slice or select.fields is not None else self.repository._keyset_columns(select)
+        return None if select.is_slice or select.fields is not None else self.keyset_columns(select)
 
     def sliced(
         self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None
     ) -> collections.abc.AsyncIterator[t.Any]:
         """Return at most ``limit`` of the records, after an offset or next to a record's position."""
-        return self.repository._iterate(self.select.slice(limit, offset, after=after, before=before))
+        return self.iterate(self.select.slice(limit, offset, after=after, before=before))
 
     async def count(self) -> int:
         """Return the number of records."""
         select = self.select
-        found = await self.repository._count(query.Select("count", select.clauses, select.filters))
+        found = await self.count_matches(query.Select("count", select.clauses, select.filters))
         here = max(0, found - (select.offset or 0))
         return here if select.limit is None else min(here, select.limit)
 

@@ -32,7 +32,18 @@ class TypedRepository(t.Generic[Record]):
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._record = _record(cls)
+        cls._record = cls._find_record()
+
+    @classmethod
+    def _find_record(cls) -> t.Any:
+        """Return the record type in the brackets of a base class, or that of the base classes."""
+        for base in vars(cls).get("__orig_bases__", ()):
+            origin: t.Any = t.get_origin(base)
+            if isinstance(origin, type) and issubclass(origin, TypedRepository):
+                parameters = t.cast("t.Any", origin).__parameters__
+                variable = parameters[0] if origin is TypedRepository else origin._record
+                return unwrap(dict(zip(parameters, t.get_args(base), strict=False)).get(variable, variable))
+        return cls._record
 
     @classmethod
     def __class_getitem__(cls, item: t.Any) -> t.Any:
@@ -84,13 +95,3 @@ def _class(alias: t.Any) -> t.Any:
 
 def _name(argument: t.Any) -> str:
     return getattr(argument, "__name__", None) or repr(argument)
-
-
-def _record(cls: t.Any) -> t.Any:
-    for base in vars(cls).get("__orig_bases__", ()):
-        origin: t.Any = t.get_origin(base)
-        if isinstance(origin, type) and issubclass(origin, TypedRepository):
-            parameters = t.cast("t.Any", origin).__parameters__
-            variable = parameters[0] if origin is TypedRepository else origin._record
-            return unwrap(dict(zip(parameters, t.get_args(base), strict=False)).get(variable, variable))
-    return cls._record

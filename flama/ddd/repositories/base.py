@@ -364,7 +364,11 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     def _iterate(self, select: Select) -> RecordIterator[t.Any]:
         """Return an iterator over the records that a query selects, which runs it when the first is requested."""
-        return FetchedRecords(self, select)
+
+        async def fetch() -> builtins.list[t.Any]:
+            return self._records_of(await self._fetch(select), select)
+
+        return FetchedRecords(fetch, self._check_open, self._deferred(select))
 
     async def _count(self, select: Select) -> int:
         """Return the number of records that match."""
@@ -406,6 +410,12 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     async def _check_no_match(self, select: Select) -> None:
         """Raise the reason why a write matched no record, unless it is that there is none."""
+
+    def _deferred(self, select: Select) -> Query | None:
+        """Return a query to be paginated; None if it has ``after`` or ``before``."""
+        if not select.is_whole:
+            return None
+        return DeferredQuery(select, self._iterate, self._count, self._keyset_columns)
 
     def _keyset_columns(self, select: Select) -> Places | None:
         """Return the order of a query, with a key that breaks ties, and the types of its fields; None if unknown."""
@@ -463,22 +473,26 @@ def field_names(fields: Names) -> builtins.list[str]:
 class FetchedRecords(RecordIterator[t.Any]):
     """An iterator over records that are fetched, all together, when the first one is requested."""
 
-    def __init__(self, repository: CRUDRepository[t.Any], select: Select) -> None:
-        self._repository = repository
-        self._select = select
+    def __init__(
+        self,
+        fetch: collections.abc.Callable[[], collections.abc.Awaitable[list[t.Any]]],
+        check_open: collections.abc.Callable[[], None],
+        query: Query | None,
+    ) -> None:
+        self._fetch = fetch
+        self._check_open = check_open
+        self._query = query
         self._records: collections.abc.Iterator[t.Any] | None = None  # until they are fetched
 
     @property
     def query(self) -> Query | None:
-        """The query, to be paginated; None if it has ``after`` or ``before``."""
-        return DeferredQuery(self._repository, self._select) if self._select.is_whole else None
+        return self._query
 
     async def __anext__(self) -> t.Any:
-        self._repository._check_open()
+        self._check_open()
         if self._records is None:
             self._records = iter(())
-            found = await self._repository._fetch(self._select)
-            self._records = iter(self._repository._records_of(found, self._select))
+            self._records = iter(await self._fetch())
         for record in self._records:
             return record
         raise StopAsyncIteration

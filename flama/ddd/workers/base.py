@@ -37,6 +37,11 @@ class AbstractWorker(abc.ABC):
     it.
     """
 
+    derivable: t.ClassVar[bool] = True
+    """Whether a resource can derive a worker of this class from its repository alone."""
+    is_shared: t.ClassVar[bool] = False
+    """Whether the resources of an application may share a worker, on a session that the application opens."""
+
     _after_response: list[_shielding.Work] | None = None  # in a request, the work to run then
 
     def __init__(self, app: types.App | None = None) -> None:

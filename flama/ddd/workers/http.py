@@ -41,6 +41,8 @@ class HTTPWorker(BaseWorker):
     :raises ApplicationError: the URL has a query, which no path can follow.
     """
 
+    derivable = False  # it needs the URL of the service
+
     def __init__(
         self,
         url: str | collections.abc.Callable[[], str],

@@ -57,6 +57,8 @@ class SQLAlchemyWorker(BaseWorker):
     :raises SQLAlchemyError: a statement of the unit's own failed, was not rolled back, and aborted the transaction.
     """
 
+    is_shared = True
+
     def __init__(
         self,
         app: types.App | None = None,

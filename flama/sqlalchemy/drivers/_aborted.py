@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from flama._private import sqlalchemy as private
 from flama.sqlalchemy._stale import is_stale
 
 __all__ = ["FAILED", "clear_aborted", "is_aborted", "is_lost", "prepare_anew", "rolls_back_transaction", "watch"]
@@ -56,10 +57,10 @@ def clear_aborted(connection: sa.Connection) -> None:
 def _open(connection: sa.Connection) -> list[sa.engine.Transaction]:
     """Return the open transaction and its savepoints, innermost first."""
     found: list[sa.engine.Transaction] = []
-    savepoint: t.Any = connection.get_nested_transaction()
+    savepoint: sa.engine.Transaction | None = connection.get_nested_transaction()
     while savepoint is not None:
         found.append(savepoint)
-        savepoint = savepoint._previous_nested
+        savepoint = private.outer_savepoint(savepoint)
     whole = connection.get_transaction()
     return found if whole is None else [*found, whole]
 
@@ -69,10 +70,11 @@ def _on_error(context: sa.ExceptionContext) -> None:
     prepare_anew(context.dialect, driver)
     if connection is None or not _is_answer(driver):
         return
-    # a savepoint that can't be released can't be rolled back to either: SQLAlchemy considers it ended
-    ended = (context.statement or "").startswith("RELEASE SAVEPOINT sa_")
-    for transaction in _open(connection)[ended : ended + 1]:
-        vars(connection)[FAILED] = transaction
+    transactions = _open(connection)
+    if (context.statement or "").startswith("RELEASE SAVEPOINT sa_"):
+        del transactions[:1]  # what can't be released can't be rolled back to either: SQLAlchemy considers it ended
+    if transactions:
+        vars(connection)[FAILED] = transactions[0]
 
 
 def _is_answer(error: BaseException) -> bool:
@@ -87,7 +89,7 @@ def prepare_anew(dialect: t.Any, error: BaseException) -> None:
     """Make SQLAlchemy prepare all statements again if the error is that one is stale."""
     # psycopg does so itself when the transaction is rolled back
     if dialect.driver == "asyncpg" and (is_stale(error) or is_stale(error.__cause__)):
-        dialect._invalidate_schema_cache()
+        private.forget_schema(dialect)
 
 
 def _on_transaction_lost(context: sa.ExceptionContext) -> None:

@@ -7,8 +7,11 @@ import typing as t
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama._moments import UnfitValue
+from flama._private import sqlalchemy as private
 
 __all__ = ["reject_non_finite"]
+
+_FINITE: t.Final[dict[type, t.Any]] = {float: math.isfinite, decimal.Decimal: decimal.Decimal.is_finite}
 
 
 def reject_non_finite(connection: AsyncConnection) -> None:
@@ -16,14 +19,17 @@ def reject_non_finite(connection: AsyncConnection) -> None:
 
     asyncmy writes minus infinity as if it were a column name, and likewise a Decimal that is not a number.
     """
-    sync: t.Any = connection.sync_connection
-    fairy = sync._dbapi_connection if sync is not None else None
-    if fairy is None or fairy.info.get("flama_finite"):
+    # asyncmy is installed only with MariaDB's extra
+    from flama._private import asyncmy  # noqa: PLC0415
+
+    sync = connection.sync_connection
+    proxy = None if sync is None else private.proxy(sync)
+    if proxy is None or proxy.info.get("flama_finite"):
         return
-    encoders = fairy.driver_connection._encoders
-    for number, finite in ((float, math.isfinite), (decimal.Decimal, decimal.Decimal.is_finite)):
-        encoders[number] = _finite(encoders[number], finite)
-    fairy.info["flama_finite"] = True
+    encoders = asyncmy.encoders(proxy.driver_connection)
+    for number in _FINITE.keys() & encoders.keys():
+        encoders[number] = _finite(encoders[number], _FINITE[number])
+    proxy.info["flama_finite"] = True
 
 
 def _finite(encode: t.Any, is_finite: t.Any) -> t.Any:

@@ -8,8 +8,9 @@ import types
 import typing as t
 
 from asyncpg.exceptions import InvalidSavepointSpecificationError, PostgresError
-from asyncpg.transaction import TransactionState
 
+from flama._private import asyncpg as private
+from flama._private.sqlalchemy import adapter_transaction, prepared_cache, set_adapter_transaction, start_transaction
 from flama._semaphore import FairSemaphore
 from flama.sqlalchemy.drivers._buffered_transport import WriteBufferingTransport
 
@@ -40,8 +41,8 @@ class PipelinedTransaction:
 
     def __init__(self, adapter: t.Any) -> None:
         self._adapter = adapter
-        self._connection = adapter._connection
-        transport = adapter._connection._transport
+        self._connection = adapter.driver_connection
+        transport = private.transport(self._connection)
         self._write: t.Any = transport.hold if isinstance(transport, WriteBufferingTransport) else transport.write
         self._first: tuple[str, ...] = ()  # commands to run right after the next BEGIN
         self._alone = False  # statements outside of a transaction need no BEGIN, and only read
@@ -76,7 +77,7 @@ class PipelinedTransaction:
 
     def begin_with(self, commands: tuple[str, ...]) -> bool:
         """Run commands right after the next BEGIN; return False when a transaction has begun."""
-        if self._adapter._transaction is not None:
+        if adapter_transaction(self._adapter) is not None:
             return False
         self._first = commands
         return True
@@ -92,8 +93,7 @@ class PipelinedTransaction:
     @property
     def in_transaction(self) -> bool:
         """Whether the database has begun a transaction."""
-        protocol = self._connection._protocol  # None once the connection is lost
-        return protocol is not None and bool(protocol.is_in_transaction())
+        return not self._connection.is_closed() and bool(self._connection.is_in_transaction())
 
     @property
     def is_at_the_beginning(self) -> bool:
@@ -121,7 +121,7 @@ class PipelinedTransaction:
         if self._wanted:
             self._wanted = False  # nothing was done
         else:
-            self._ended_in = self._adapter._transaction
+            self._ended_in = adapter_transaction(self._adapter)
 
     def undo(self) -> str | None:
         """Return the command that undoes the changes made since the savepoint; None when there are none."""
@@ -132,18 +132,17 @@ class PipelinedTransaction:
 
         A ``guarded`` statement is undone if it fails, unless a block has begun meanwhile.
         """
-        is_alone = self._alone and self._adapter._transaction is None
-        protocol = self._connection._protocol
-        if guarded and not (self._blocks or is_alone):
-            self._guard(in_transaction=protocol.is_in_transaction())
+        connection, is_begun = self._connection, adapter_transaction(self._adapter) is not None
+        if guarded and not (self._blocks or (self._alone and not is_begun)):
+            self._guard(in_transaction=connection.is_in_transaction())
         ahead = b""
-        if self._adapter._transaction is None and self._adapter.isolation_level != "autocommit":
-            if self._connection._top_xact is not None or protocol.is_in_transaction():
+        if not is_begun and self._adapter.isolation_level != "autocommit":
+            if private.is_begun(connection):
                 return False  # a transaction that is not SQLAlchemy's
             ahead = self._messages((_READ_ONLY,)) + _encode_unnamed(self._first) if self._alone else self._begin()
         elif not self._wanted:
             return True
-        self._sent = protocol.queries_count
+        self._sent = private.queries_sent(connection)
         if self._wanted:
             ahead += self._messages(self._savepoints())
         self._write(ahead)
@@ -157,7 +156,7 @@ class PipelinedTransaction:
             self._preparing = {}
         if self._guarded is not None:
             if self._guarded == "savepoint":
-                self._ended_in = self._adapter._transaction
+                self._ended_in = adapter_transaction(self._adapter)
             self._guarded = None
 
     async def recover(self, *, all_of_it: bool = False) -> bool:
@@ -169,27 +168,28 @@ class PipelinedTransaction:
         guarded, self._guarded = self._guarded, None
         if self._connection.is_closed():
             return False
-        if self._sent == self._connection._protocol.queries_count:  # it was not sent, as its values are invalid
+        if self._sent == private.queries_sent(self._connection):  # it was not sent, as its values are invalid
             await self._answer()
         begun, self._begun = self._begun, None
-        if begun is not None and begun is self._adapter._transaction and not self._connection.is_in_transaction():
-            self._adapter._transaction = self._connection._top_xact = None  # BEGIN itself was refused
-        elif all_of_it and guarded is None and begun is not None and begun is self._adapter._transaction:
+        is_first = begun is not None and begun is adapter_transaction(self._adapter)
+        if is_first and not self._connection.is_in_transaction():  # BEGIN itself was refused
+            self._forget_transaction()
+        elif all_of_it and guarded is None and is_first:
             guarded = None if self._blocks or self._began_with_more else "transaction"
         return guarded is not None and await self._undone(guarded)
 
     async def end(self, command: str) -> None:
         """End the transaction by a command, with the effects of the transaction's own methods, even on an error."""
         connection, commit = self._connection, self._commit
-        connection._top_xact = None
+        private.end_silently(connection)
         may_be_gone, self._may_be_gone = self._may_be_gone, False
         try:
             if commit is None or may_be_gone or command != "COMMIT":
-                await connection._protocol.query(command, None)
+                await connection.execute(command)
             else:
                 await self._commit_prepared(commit)
         finally:
-            self._adapter._transaction = None
+            set_adapter_transaction(self._adapter, None)
 
     async def run(self, *, guarded: bool = False) -> None:
         """Run the pending commands in requests of their own, ahead of a statement."""
@@ -198,7 +198,7 @@ class PipelinedTransaction:
         if self._nothing is None:
             self._nothing = await self._connection.prepare("")
         # without a cache, statements can't be prepared by name
-        if self._commit is None and self._adapter._prepared_statement_cache is not None:
+        if self._commit is None and prepared_cache(self._adapter) is not None:
             self._commit = await self._connection.prepare("COMMIT")
         await self._start()
         await self._run(self._savepoints())
@@ -209,8 +209,14 @@ class PipelinedTransaction:
         if self._first:
             await self._start()
         ended, self._ended_in = self._ended_in, None
-        released = (_release(self._number),) if ended is not None and ended is self._adapter._transaction else ()
+        released = (
+            (_release(self._number),) if ended is not None and ended is adapter_transaction(self._adapter) else ()
+        )
         await self._run((*released, *self._savepoints()))
+
+    def _forget_transaction(self) -> None:
+        private.end_silently(self._connection)
+        set_adapter_transaction(self._adapter, None)
 
     def _guard(self, *, in_transaction: bool) -> None:
         begins_with_more = bool(self._first) and self._adapter.isolation_level != "autocommit"
@@ -219,14 +225,14 @@ class PipelinedTransaction:
 
     async def _undone(self, guard: _Guard) -> bool:
         command, self._wanted = self.undo(), False
-        if command is None or self._adapter._transaction is None:  # it didn't begin: there is nothing to undo
+        if command is None or adapter_transaction(self._adapter) is None:  # it didn't begin: there is nothing to undo
             return False
         if guard == "transaction":
             await self.end("ROLLBACK")
             return True
-        self._ended_in = self._adapter._transaction
+        self._ended_in = adapter_transaction(self._adapter)
         try:
-            await self._connection._protocol.query(command, None)
+            await self._connection.execute(command)
         except InvalidSavepointSpecificationError:  # the transaction had failed before
             return False
         return True
@@ -240,21 +246,20 @@ class PipelinedTransaction:
                 await self._nothing.fetch()
 
     async def _commit_prepared(self, commit: t.Any) -> None:
-        protocol = self._connection._protocol
         try:
-            await protocol.bind_execute(commit._state, (), "", 0, True, None)
+            await private.execute(self._connection, commit, ())
         except PostgresError:
             if not self.in_transaction:
                 raise
             # unlike a refused COMMIT, one that the server no longer knows leaves the transaction open
             self._commit = None
             with contextlib.suppress(PostgresError):
-                await protocol.query("ROLLBACK", None)
+                await self._connection.execute("ROLLBACK")
             raise
 
     async def _start(self) -> None:
-        if self._adapter._transaction is None:
-            await self._adapter._start_transaction()
+        if adapter_transaction(self._adapter) is None:
+            await start_transaction(self._adapter)
             first, self._first = self._first, ()
             for command in first:
                 await self._connection.execute(command)
@@ -273,9 +278,9 @@ class PipelinedTransaction:
         adapter, connection = self._adapter, self._connection
         level, readonly, deferrable = adapter.isolation_level, adapter.readonly, adapter.deferrable
         transaction = connection.transaction(isolation=level, readonly=readonly, deferrable=deferrable)
-        # same as the transaction's start(), except for running the command
-        connection._top_xact = adapter._transaction = self._begun = transaction
-        transaction._state = TransactionState.STARTED
+        private.begin_silently(connection, transaction)
+        set_adapter_transaction(adapter, transaction)
+        self._begun = transaction
         begin = self._messages(_begin(level, readonly, deferrable))
         self._began_with_more = bool(self._first)
         if not self._first:
@@ -288,7 +293,7 @@ class PipelinedTransaction:
             return ()
         self._wanted = False
         ended, self._ended_in = self._ended_in, None
-        if ended is None or ended is not self._adapter._transaction:
+        if ended is None or ended is not adapter_transaction(self._adapter):
             self._number = 0
             return _begun(0)
         last = self._number

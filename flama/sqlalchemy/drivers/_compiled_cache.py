@@ -8,10 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine.default import DefaultExecutionContext
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from flama._generated import compile_factory
+from flama._private import sqlalchemy as private
 from flama.sqlalchemy._dialects import portable
 from flama.sqlalchemy.sql import statements
 
-__all__ = ["Arguments", "CompiledCache", "CompiledStatement", "Reader", "Record"]
+__all__ = ["Arguments", "CompiledCache", "CompiledStatement", "Reader", "Record", "reader_source"]
 
 Record: t.TypeAlias = dict[str, t.Any]
 Reader: t.TypeAlias = collections.abc.Callable[[collections.abc.Iterable[t.Any]], list[Record]]
@@ -49,7 +51,7 @@ class CompiledStatement:
         self.dialect: t.Any = compiled.dialect
         self.sql = str(compiled)
         self.writes = compiled.isinsert or compiled.isupdate or compiled.isdelete
-        self.only_reads = isinstance(compiled.statement, sa.Select) and compiled.statement._for_update_arg is None
+        self.only_reads = isinstance(compiled.statement, sa.Select) and not private.has_lock(compiled.statement)
         self.is_plain = not self.writes or self.sql.startswith(_VERBS)
         self._keys = statement.keys
         self._names = plan.names
@@ -91,15 +93,10 @@ class CompiledStatement:
 
     def context(self, connection: sa.Connection) -> DefaultExecutionContext:
         """Return the execution context that SQLAlchemy passes to Python defaults and to error listeners."""
-        context: t.Any = connection.dialect.execution_ctx_cls.__new__(connection.dialect.execution_ctx_cls)
-        compiled = self.compiled
-        context.root_connection = connection
-        context._dbapi_connection = connection._dbapi_connection
-        context.dialect = connection.dialect
+        compiled, context = self.compiled, private.execution_context(connection)
         context.compiled = compiled
         context.isinsert, context.isupdate, context.isdelete = compiled.isinsert, compiled.isupdate, compiled.isdelete
         context.is_crud = self.writes
-        context.execution_options = connection._execution_options
         context.invoked_statement = compiled.statement
         context.statement = context.unicode_statement = self.sql
         context.cursor = None
@@ -119,11 +116,10 @@ class CompiledStatement:
             given.append(parameters[default.name])
 
     def _result_processors(self, types: tuple[t.Any, ...] | None) -> list[_Processor | None]:
-        columns, dialect = self.compiled._result_columns, self.compiled.dialect
+        columns, dialect = _result_columns(self.compiled), self.compiled.dialect
         codes = types if types is not None else (None,) * len(columns)
-        return [
-            column.type._cached_result_processor(dialect, code) for column, code in zip(columns, codes, strict=True)
-        ]
+        implemented = [column.type.dialect_impl(dialect) for column in columns]
+        return [type.result_processor(dialect, code) for type, code in zip(implemented, codes, strict=True)]
 
 
 class CompiledCache:
@@ -180,6 +176,10 @@ class CompiledCache:
         return shape
 
 
+def _result_columns(compiled: SQLCompiler) -> list[sa.ColumnElement[t.Any]]:
+    return list(t.cast("sa.sql.expression.ReturnsRows", compiled.statement).exported_columns)
+
+
 class _Plan(t.NamedTuple):
     names: list[str]  # of the values, the constants, the defaults
     constants: list[t.Any]
@@ -194,7 +194,7 @@ def _compiled(statement: statements.Statement, dialect: sa.Dialect) -> CompiledS
         return None
     if compiled.literal_execute_params or compiled.post_compile_params or compiled.has_out_parameters:
         return None
-    if len(compiled._result_columns) != len(statement.keys):
+    if compiled.implicit_returning or len(_result_columns(compiled)) != len(statement.keys):
         return None
     plan = _plan(statement, compiled)
     return CompiledStatement(compiled, statement, plan) if plan else None
@@ -227,24 +227,27 @@ def _plan(statement: statements.Statement, compiled: SQLCompiler) -> _Plan | Non
 
 def _defaults(compiled: SQLCompiler) -> list[_Default] | None:
     # the Python defaults of columns without a value; None when the database has to compute one
-    defaults = []
+    defaults: list[_Default] = []
+    table = getattr(compiled.statement, "table", None)
     for column in compiled.insert_prefetch or compiled.update_prefetch:
-        told = column._default_description_tuple if compiled.isinsert else column._onupdate_description_tuple
-        name = compiled._within_exec_param_key_getter(column)
-        if told.is_scalar:
-            defaults.append(_Default(column, name, _constant(told.arg)))
-        elif told.is_callable and not told.is_sentinel:
-            defaults.append(_Default(column, name, told.arg))
+        default: t.Any = column.default if compiled.isinsert else column.onupdate
+        if column.table is not table or default is None:
+            return None
+        if default.is_scalar:
+            defaults.append(_Default(column, column.key, _constant(default.arg)))
+        elif default.is_callable and not default.is_sentinel:
+            defaults.append(_Default(column, column.key, default.arg))
         else:
             return None
     return defaults
 
 
 def _processors(compiled: SQLCompiler) -> dict[str, t.Any]:
-    processors: dict[str, t.Any] = dict(compiled._bind_processors)
+    processors: dict[str, t.Any] = {}
     for bind, name in compiled.bind_names.items():
-        if name in processors and type(bind.type) is sa.Boolean:
-            processors[name] = _Booleans(processors[name]).__getitem__
+        process = bind.type.dialect_impl(compiled.dialect).bind_processor(compiled.dialect)
+        if process is not None:
+            processors[name] = _Booleans(process).__getitem__ if type(bind.type) is sa.Boolean else process
     return processors
 
 
@@ -264,12 +267,18 @@ def _constant(value: t.Any) -> collections.abc.Callable[[t.Any], t.Any]:
 
 
 def _reader(keys: tuple[str, ...], processors: collections.abc.Sequence[_Processor | None]) -> Reader:
-    # A display of constant keys, {'id': c0, 'active': p1(c1)}, is twice as fast as dict(zip(keys, row)).
-    if not keys:
-        return lambda rows: [{} for _ in rows]
-    columns = [f"c{place}" for place in range(len(keys))]
-    cells = [f"p{place}(c{place})" if process else f"c{place}" for place, process in enumerate(processors)]
-    display = ", ".join(f"{key!r}: {cell}" for key, cell in zip(keys, cells, strict=True))
     names = {f"p{place}": process for place, process in enumerate(processors) if process}
-    source = f"lambda rows: [{{{display}}} for {', '.join(columns)}, in rows]"
-    return t.cast("Reader", eval(source, names))  # noqa: S307
+    source = reader_source(keys, [process is not None for process in processors])
+    return t.cast("Reader", compile_factory(source, names)(*names.values()))
+
+
+def reader_source(keys: collections.abc.Sequence[str], is_processed: collections.abc.Sequence[bool]) -> str:
+    """Return the source of a reader: for example, ``return [{'id': c0, 'active': p1(c1)} for c0, c1, in rows]``.
+
+    Such a list of 100 records takes 42 % fewer instructions than one of ``dict(zip(keys, row))``.
+    """
+    columns = [f"c{place}" for place in range(len(keys))]
+    cells = [f"p{place}({column})" if is_processed[place] else column for place, column in enumerate(columns)]
+    display = ", ".join(f"{key!r}: {cell}" for key, cell in zip(keys, cells, strict=True))
+    target = f"{', '.join(columns)}," if columns else "_"
+    return f"def run(rows):\n    return [{{{display}}} for {target} in rows]"

@@ -6,15 +6,14 @@ import typing as t
 
 import sqlalchemy as sa
 from sqlalchemy import exc
-from sqlalchemy.engine.base import RootTransaction
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util.concurrency import greenlet_spawn
 
+from flama._private import sqlalchemy as private
 from flama.sqlalchemy.drivers import _aborted
 from flama.sqlalchemy.drivers._compiled_cache import Arguments, CompiledCache, CompiledStatement, Record
-from flama.sqlalchemy.pool._connection import PLAIN
 
-__all__ = ["Cursor", "Driver", "begin_without_events"]
+__all__ = ["Cursor", "Driver", "is_heard_to_begin"]
 
 _NO_SAVEPOINT: t.Final = "3B001"
 _Values: t.TypeAlias = collections.abc.Sequence[t.Any]
@@ -50,7 +49,12 @@ class Driver(abc.ABC):
     def __init__(self, adapter: t.Any, shapes: CompiledCache) -> None:
         self.shapes = shapes
         self.adapter = adapter  # SQLAlchemy's, with its state updated here
-        self._connection = adapter._connection
+        self._connection = adapter.driver_connection
+
+    @classmethod
+    def is_supported(cls) -> bool:
+        """Return whether the installed libraries have all that the driver needs of them."""
+        return private.HAS["errors"]
 
     async def execute(
         self,
@@ -71,12 +75,12 @@ class Driver(abc.ABC):
         except BaseException as error:
             await self._refuse(connection, shape, error)
             raise
-        if sync._transaction is None and not _begun(sync):
-            await greenlet_spawn(sync._autobegin)
+        if sync.get_transaction() is None:
+            await _begin(sync)
         try:
             return await self._run(shape, arguments, guarded, counts)
         except BaseException as error:
-            await self._fail(connection, shape, arguments, error)
+            await self.handle_error(connection, shape, arguments, error)
             raise
 
     async def records_of_many(
@@ -87,7 +91,7 @@ class Driver(abc.ABC):
         try:
             return await self._records_of_many(shape, arguments)
         except BaseException as error:
-            await self._fail(connection, shape, arguments, error)
+            await self.handle_error(connection, shape, arguments, error)
             raise
 
     async def cursor(self, connection: AsyncConnection, shape: CompiledStatement, values: _Values) -> Cursor:
@@ -141,8 +145,8 @@ class Driver(abc.ABC):
     async def savepoint(self, connection: AsyncConnection) -> bool:
         """Begin a savepoint unknown to SQLAlchemy; return whether this is possible."""
         sync: t.Any = connection.sync_connection
-        if sync._transaction is None and not _begun(sync):
-            await greenlet_spawn(sync._autobegin)
+        if sync.get_transaction() is None:
+            await _begin(sync)
         await self._told(connection, "SAVEPOINT flama")  # the name refers to the innermost of that name
         return True
 
@@ -176,7 +180,8 @@ class Driver(abc.ABC):
     async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]: ...
 
     @abc.abstractmethod
-    async def _cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]: ...
+    async def open_cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+        """Run a statement, and return a cursor for its records, and the first ``number`` of them."""
 
     @abc.abstractmethod
     async def _tell(self, command: str) -> None: ...
@@ -190,7 +195,7 @@ class Driver(abc.ABC):
 
     async def _handle_command_error(self, connection: AsyncConnection, command: str, error: BaseException) -> None:
         sync: t.Any = connection.sync_connection
-        await greenlet_spawn(_fail, sync, error, _Run(command, (), self.adapter))
+        await greenlet_spawn(private.raise_error, sync, error, self.adapter, (command, (), None))
 
     async def _undone(self, connection: AsyncConnection, command: str) -> bool:
         try:
@@ -210,19 +215,21 @@ class Driver(abc.ABC):
         except BaseException as error:
             await self._refuse(connection, shape, error)
             raise
-        if sync._transaction is None and not _begun(sync):
-            await greenlet_spawn(sync._autobegin)
+        if sync.get_transaction() is None:
+            await _begin(sync)
         return arguments
 
     async def _refuse(self, connection: AsyncConnection, shape: CompiledStatement, error: BaseException) -> None:
-        await greenlet_spawn(_fail, t.cast("sa.Connection", connection.sync_connection), error, _Run(shape.sql))
+        await greenlet_spawn(private.raise_error, connection.sync_connection, error, None, (shape.sql, None, None))
 
-    async def _fail(
+    async def handle_error(
         self, connection: AsyncConnection, shape: CompiledStatement, arguments: t.Any, error: BaseException
     ) -> None:
+        """Handle the error of a statement as SQLAlchemy does."""
         sync: t.Any = connection.sync_connection
         try:
-            await greenlet_spawn(_fail, sync, error, _Run(shape.sql, arguments, self.adapter, shape.context(sync)))
+            run = shape.sql, arguments, shape.context(sync)
+            await greenlet_spawn(private.raise_error, sync, error, self.adapter, run)
         finally:
             if self._spoils_nothing(error):
                 _aborted.clear_aborted(sync)
@@ -246,9 +253,9 @@ class _ErrorHandlingCursor(Cursor):
         try:
             if self._cursor is not None:
                 return await self._cursor.fetch(number)
-            self._cursor, records = await self._driver._cursor(self._shape, self._arguments, number)
+            self._cursor, records = await self._driver.open_cursor(self._shape, self._arguments, number)
         except BaseException as error:
-            await self._driver._fail(self._connection, self._shape, self._arguments, error)
+            await self._driver.handle_error(self._connection, self._shape, self._arguments, error)
             raise
         return records
 
@@ -259,7 +266,7 @@ class _ErrorHandlingCursor(Cursor):
         try:
             await cursor.close()
         except BaseException as error:
-            await self._driver._fail(self._connection, self._shape, self._arguments, error)
+            await self._driver.handle_error(self._connection, self._shape, self._arguments, error)
             raise
 
     def give_up(self) -> None:
@@ -267,44 +274,14 @@ class _ErrorHandlingCursor(Cursor):
             self._cursor.give_up()
 
 
-class _Run(t.NamedTuple):
-    sql: str
-    arguments: t.Any = None
-    adapter: t.Any = None  # None when the driver was not reached
-    context: t.Any = None
+def is_heard_to_begin(connection: sa.Connection) -> bool:
+    """Return whether there are listeners for the beginning of the connection's transactions."""
+    events: t.Any = connection
+    return private.is_watched(connection) and bool(events.dispatch.begin)
 
 
-def begin_without_events(connection: sa.Connection) -> RootTransaction:
-    """Begin a transaction where there are no listeners and the dialect has nothing to do."""
-    transaction = RootTransaction.__new__(RootTransaction)
-    transaction.connection, transaction.is_active = connection, True
-    connection._transaction = transaction
-    return transaction
-
-
-def _begun(connection: sa.Connection) -> bool:
-    heard = connection._has_events or connection.engine._has_events
-    if heard and connection.dispatch.begin:  # a listener may run statements
-        return False
-    if type(connection) in PLAIN:
-        begin_without_events(connection)  # no dialect here has work to do: the driver begins with the statement
+async def _begin(connection: sa.Connection) -> None:
+    if is_heard_to_begin(connection):  # a listener may run statements
+        await greenlet_spawn(connection.begin)
     else:
-        connection._autobegin()
-    return True
-
-
-def _fail(connection: sa.Connection, error: BaseException, run: _Run) -> None:
-    # SQLAlchemy inspects the exception that is being handled
-    try:
-        _raise_as_adapter(error, run.adapter)
-    except BaseException as raised:  # noqa: BLE001
-        connection._handle_dbapi_exception(raised, run.sql, run.arguments, None, run.context)
-
-
-def _raise_as_adapter(error: BaseException, adapter: t.Any) -> None:
-    try:
-        raise error
-    except Exception as raised:
-        if adapter is None:
-            raise
-        adapter._handle_exception(raised)
+        connection.begin()  # no dialect here has work to do: the driver begins with the statement

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
+from flama._private import sqlalchemy as private
 from flama.sqlalchemy.drivers import _aborted
 from flama.sqlalchemy.drivers._driver import Driver
 from flama.sqlalchemy.drivers._resolve import resolve_driver
@@ -42,10 +43,8 @@ def only_read(connection: AsyncConnection) -> bool:
 
 def autocommits(connection: AsyncConnection) -> bool:
     """Return whether each statement on a connection is a transaction by itself."""
-    sync: t.Any = connection.sync_connection
-    if sync is None or not (sync._execution_options or sync.dialect._on_connect_isolation_level):
-        return False
-    return bool(sync._is_autocommit_isolation())
+    sync = connection.sync_connection
+    return sync is not None and private.autocommits(sync)
 
 
 class atomic:

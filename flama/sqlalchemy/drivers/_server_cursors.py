@@ -7,6 +7,7 @@ import weakref
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncResult
 
+from flama._private import sqlalchemy as private
 from flama.sqlalchemy._dialects import use_portable
 from flama.sqlalchemy.drivers import _aborted
 from flama.sqlalchemy.drivers._asyncmy_workaround import reject_non_finite
@@ -67,8 +68,8 @@ class ServerCursor:
     @property
     def closed(self) -> bool:
         """Whether the connection is closed, and with it the cursor."""
-        sync: t.Any = self._connection.sync_connection
-        return sync is None or (sync._dbapi_connection is None and sync.closed)
+        sync = self._connection.sync_connection
+        return sync is None or sync.closed
 
     def end(self) -> None:
         """Record that the records were read in another way."""
@@ -118,6 +119,7 @@ class ServerCursor:
                 cursor = _ByCore(
                     await connection.stream(statement.build(), execution_options=statement.execution_options),
                     statement.keys,
+                    is_asyncpg=connection.dialect.driver == "asyncpg",
                 )
             except Exception as error:  # SQLAlchemy calls no error listeners for asyncpg's cursors
                 _aborted.prepare_anew(connection.dialect, error)
@@ -176,7 +178,7 @@ async def prepare_for_statement(connection: AsyncConnection) -> None:
     """
     use_portable(connection)
     sync = connection.sync_connection
-    if sync is not None and sync._dbapi_connection is None:
+    if sync is not None and private.proxy(sync) is None:
         await ensure_checked_out(connection)
     if not has_open_cursors(connection):
         return
@@ -191,17 +193,20 @@ async def prepare_for_statement(connection: AsyncConnection) -> None:
 
 
 class _ByCore(Cursor):
-    def __init__(self, result: AsyncResult[t.Any], keys: tuple[str, ...]) -> None:
+    def __init__(self, result: AsyncResult[t.Any], keys: tuple[str, ...], *, is_asyncpg: bool) -> None:
         self._result = result
         self._keys = keys
+        self._is_asyncpg = is_asyncpg
 
     async def fetch(self, number: int) -> list[_Record]:
         return [dict(zip(self._keys, row, strict=True)) for row in await self._result.fetchmany(number)]
 
     async def close(self) -> None:
-        # SQLAlchemy drops asyncpg's cursor and leaves it open on the server until the transaction ends
-        unfinished: t.Any = self._result
-        cursor: t.Any = getattr(unfinished._real_result.cursor, "_cursor", None)
-        if getattr(cursor, "_portal_name", None):
-            await cursor._close_portal(None)
+        if self._is_asyncpg:  # SQLAlchemy drops its cursor, which stays open on the server until the transaction ends
+            # asyncpg is installed only with PostgreSQL's extra
+            from flama._private import asyncpg  # noqa: PLC0415
+
+            cursor = private.driver_cursor(self._result)
+            if cursor is not None and asyncpg.has_portal(cursor):
+                await asyncpg.close_portal(cursor)
         await self._result.close()

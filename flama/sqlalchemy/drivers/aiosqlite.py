@@ -1,13 +1,12 @@
 """The driver for SQLite through aiosqlite: each statement is one call to the connection's thread."""
 
-import asyncio
 import collections.abc
-import functools
 import sqlite3
 import typing as t
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flama._private import aiosqlite as private
 from flama._shielding import Begun
 from flama.sqlalchemy.drivers._compiled_cache import CompiledStatement, Reader, Record
 from flama.sqlalchemy.drivers._driver import Cursor, Driver
@@ -20,6 +19,11 @@ class Aiosqlite(Driver):
 
     _ending: Begun | None = None  # a COMMIT that was sent, whose response is still to be awaited
 
+    @classmethod
+    def is_supported(cls) -> bool:
+        """Return whether the installed libraries have all that the driver needs of them."""
+        return super().is_supported() and private.HAS["calls"]
+
     @property
     def in_transaction(self) -> bool:
         """Whether the database has begun a transaction."""
@@ -28,7 +32,7 @@ class Aiosqlite(Driver):
     async def run(self, connection: AsyncConnection, commands: tuple[str, ...]) -> bool:
         """Run commands that return nothing, without beginning a transaction."""
         try:
-            await self._connection._execute(_execute_all, self._connection._conn, commands)
+            await private.call(self._connection, _execute_all, commands)
         except BaseException as error:
             await self._handle_command_error(connection, "; ".join(commands), error)
             raise
@@ -37,24 +41,15 @@ class Aiosqlite(Driver):
     def _run(
         self, shape: CompiledStatement, arguments: t.Any, guarded: bool, counts: bool
     ) -> collections.abc.Awaitable[t.Any]:
-        # same as the connection's own _execute(), without a coroutine
-        connection = self._connection
-        if not connection._running:
-            raise ValueError("Connection closed")
-        future: asyncio.Future[t.Any] = asyncio.get_running_loop().create_future()
-        errand = functools.partial(_count if counts else _records, connection._connection, shape, arguments)
-        connection._tx.put_nowait((future, errand))
-        return future
+        return private.call(self._connection, _count if counts else _records, shape, arguments)
 
     async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
-        connection = self._connection
-        return shape.reader()(await connection._execute(_rows_of_many, connection._conn, shape, rows))
+        return shape.reader()(await private.call(self._connection, _rows_of_many, shape, rows))
 
-    async def _cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
-        connection = self._connection
-        cursor, rows = await connection._execute(_open_cursor, connection._conn, shape.sql, arguments, number)
+    async def open_cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+        cursor, rows = await private.call(self._connection, _open_cursor, shape.sql, arguments, number)
         reader = shape.reader()
-        return _Cursor(connection, cursor, reader, ended=len(rows) < number), reader(rows)
+        return _Cursor(self._connection, cursor, reader, ended=len(rows) < number), reader(rows)
 
     async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction."""
@@ -63,7 +58,7 @@ class Aiosqlite(Driver):
             if ending is not None:
                 await ending.wait()
             else:
-                await driver._execute(driver._conn.rollback if rollback else driver._conn.commit)
+                await private.call(driver, sqlite3.Connection.rollback if rollback else sqlite3.Connection.commit)
         except BaseException as error:
             await self._handle_command_error(connection, "ROLLBACK" if rollback else "COMMIT", error)
             raise
@@ -71,7 +66,7 @@ class Aiosqlite(Driver):
 
     def begin_commit(self, limit: float) -> collections.abc.Awaitable[bool]:
         driver = self._connection
-        self._ending = Begun(driver._execute(driver._conn.commit))
+        self._ending = Begun(private.call(driver, sqlite3.Connection.commit))
         return self._committed(self._ending, limit)
 
     async def _committed(self, ending: Begun, limit: float) -> bool:
@@ -80,7 +75,7 @@ class Aiosqlite(Driver):
         return True
 
     async def _tell(self, command: str) -> None:
-        await self._connection._execute(_execute_in_transaction, self._connection._conn, command)
+        await private.call(self._connection, _execute_in_transaction, command)
 
 
 class _Cursor(Cursor):
@@ -93,13 +88,13 @@ class _Cursor(Cursor):
         self._ended = ended
 
     async def fetch(self, number: int) -> list[Record]:
-        rows = await self._connection._execute(_fetched, self._cursor, number)
+        rows = await private.call(self._connection, _fetch, self._cursor, number)
         self._ended = len(rows) < number
         return self._reader(rows)
 
     async def close(self) -> None:
         if not self._ended:
-            await self._connection._execute(self._cursor.close)
+            await private.call(self._connection, _close, self._cursor)
 
 
 def _records(connection: sqlite3.Connection, shape: CompiledStatement, arguments: t.Any) -> list[Record]:
@@ -145,14 +140,18 @@ def _open_cursor(
 ) -> tuple[sqlite3.Cursor, list[t.Any]]:
     # a cursor made by the connection's own execute() isn't tracked, and so isn't closed with the connection
     cursor = connection.cursor().execute(sql, arguments)
-    return cursor, _fetched(cursor, number)
+    return cursor, _fetch(connection, cursor, number)
 
 
-def _fetched(cursor: sqlite3.Cursor, number: int) -> list[t.Any]:
+def _fetch(connection: sqlite3.Connection, cursor: sqlite3.Cursor, number: int) -> list[t.Any]:
     rows = cursor.fetchmany(number)
     if len(rows) < number:
         cursor.close()
     return rows
+
+
+def _close(connection: sqlite3.Connection, cursor: sqlite3.Cursor) -> None:
+    cursor.close()
 
 
 def _execute_all(connection: sqlite3.Connection, commands: tuple[str, ...]) -> None:

@@ -7,6 +7,7 @@ from asyncpg.exceptions import OutdatedSchemaCacheError
 from asyncpg.pgproto.pgproto import UUID
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flama._private import asyncpg as private, sqlalchemy as adapters
 from flama._semaphore import FairSemaphore
 from flama._shielding import Begun
 from flama.sqlalchemy._stale import is_stale
@@ -32,11 +33,15 @@ class Asyncpg(Driver):
         self._statements: dict[CompiledStatement, tuple[t.Any, Reader, float]] = {}
         self._ending: Begun | None = None  # a COMMIT that was sent, and holds the mutex
         self._replace_if_stale: BaseException | None = None  # the error of the statement last undone
-        self._is_connected: collections.abc.Callable[[], bool] = self._connection._protocol.is_connected
         self._ahead = PipelinedTransaction(adapter)
         self._mutex = FairSemaphore(1)
         self._before: bool | None = None  # the adapter's readonly before only_read(), while that is in effect
-        adapter._execute_mutex = ExecuteMutex(self._mutex, self._ahead)
+        adapters.set_execute_mutex(adapter, ExecuteMutex(self._mutex, self._ahead))
+
+    @classmethod
+    def is_supported(cls) -> bool:
+        """Return whether the installed libraries have all that the driver needs of them."""
+        return super().is_supported() and adapters.HAS["asyncpg"] and all(private.HAS.values())
 
     @property
     def in_transaction(self) -> bool:
@@ -51,7 +56,11 @@ class Asyncpg(Driver):
     @property
     def idle(self) -> bool:
         """Whether the connection is known to be returnable without waiting for the database."""
-        return self.adapter._transaction is None and self._mutex.available > 0 and self._is_connected()
+        return (
+            adapters.adapter_transaction(self.adapter) is None
+            and self._mutex.available > 0
+            and not self._connection.is_closed()
+        )
 
     async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction; return whether this was done: SQLAlchemy then only has to record it."""
@@ -62,7 +71,7 @@ class Asyncpg(Driver):
         try:
             if ending is not None:
                 await ending.wait()
-            elif self.adapter._transaction is not None:
+            elif adapters.adapter_transaction(self.adapter) is not None:
                 await self._ahead.end(command)
         except BaseException as error:
             await self._handle_command_error(connection, command, error)
@@ -73,7 +82,7 @@ class Asyncpg(Driver):
 
     def begin_commit(self, limit: float) -> collections.abc.Awaitable[bool] | None:
         """Return None when there is no transaction, or the connection is busy."""
-        if self.adapter._transaction is None or not self._mutex.acquire_nowait():
+        if adapters.adapter_transaction(self.adapter) is None or not self._mutex.acquire_nowait():
             return None
         self._ending = Begun(self._ahead.end("COMMIT"))
         return self._committed(self._ending, limit)
@@ -136,15 +145,13 @@ class Asyncpg(Driver):
         if not mutex.acquire_nowait():
             await mutex.acquire()
         try:
-            alone = shape.only_reads and self.adapter._transaction is None and self._shows_the_same_alone(shape)
-            kept = self._kept(shape)
-            if kept is None or not (alone or ahead.send(guarded=guarded)):
+            alone = shape.only_reads and self._can_read_alone(shape.dialect)
+            kept = self._statements.get(shape)
+            is_kept = kept is not None and adapters.is_current(kept[2], self.adapter, shape.dialect)
+            if kept is None or not (is_kept and (alone or ahead.send(guarded=guarded))):
                 kept = await self._prepared(shape, alone=alone, guarded=guarded)
             statement, reader, _ = kept
-            # the core of the statement's own fetch(), without its overhead
-            rows, status, _ = await self._connection._protocol.bind_execute(
-                statement._state, arguments, "", 0, True, None
-            )
+            rows, status, _ = await private.execute(self._connection, statement, arguments)
         except Exception as error:
             if not await self._can_repeat(error, shape) or is_repeated:
                 raise
@@ -164,7 +171,7 @@ class Asyncpg(Driver):
                 await self._can_repeat(error, shape)  # never repeated: some rows may have been written
                 raise
 
-    async def _cursor(
+    async def open_cursor(
         self, shape: CompiledStatement, arguments: t.Any, number: int, *, is_repeated: bool = False
     ) -> tuple[Cursor, list[Record]]:
         mutex, ahead = self._mutex, self._ahead
@@ -187,7 +194,7 @@ class Asyncpg(Driver):
             return cursor, records
         finally:
             mutex.release()
-        return await self._cursor(shape, arguments, number, is_repeated=True)
+        return await self.open_cursor(shape, arguments, number, is_repeated=True)
 
     async def _tell(self, command: str) -> None:
         async with self._mutex:
@@ -195,12 +202,13 @@ class Asyncpg(Driver):
 
     def _kept(self, shape: CompiledStatement) -> tuple[t.Any, Reader, float] | None:
         # unless the tables or types have changed since
-        kept, changed = self._statements.get(shape), shape.dialect._invalidate_schema_cache_asof
-        return kept if kept and kept[2] > changed <= self.adapter._invalidate_schema_cache_asof else None
+        kept = self._statements.get(shape)
+        return kept if kept and adapters.is_current(kept[2], self.adapter, shape.dialect) else None
 
-    def _shows_the_same_alone(self, shape: CompiledStatement) -> bool:
-        """Return whether a read has the same result without a transaction, as none has begun."""
-        return self._ahead.is_empty and _is_read_committed(self.adapter, shape.dialect)
+    def _can_read_alone(self, dialect: t.Any) -> bool:
+        """Return whether no transaction has begun, and a read has the same result without one."""
+        is_begun = adapters.adapter_transaction(self.adapter) is not None
+        return not is_begun and self._ahead.is_empty and _is_read_committed(self.adapter, dialect)
 
     async def _can_repeat(self, error: Exception, shape: CompiledStatement) -> bool:
         """Clean up after a failed statement; return whether it will be prepared again, and may be repeated."""
@@ -209,7 +217,7 @@ class Asyncpg(Driver):
             await self._connection.reload_schema_state()
             self._statements.clear()
             self._ahead.forget_prepared()
-            shape.dialect._invalidate_schema_cache()
+            adapters.forget_schema(shape.dialect)
         if await self._ahead.recover(all_of_it=stale):
             self._replace_if_stale = error
         elif self.in_transaction:
@@ -228,9 +236,10 @@ class Asyncpg(Driver):
         if not alone:
             await self._ahead.run(guarded=guarded)
         adapter = self.adapter
-        statement, columns = await adapter._prepare(shape.sql, shape.dialect._invalidate_schema_cache_asof)
+        changed = adapters.schema_changed(shape.dialect)
+        statement, columns = await adapters.prepare(adapter, shape.sql, changed)
         reader = shape.reader(tuple(column.type.oid for column in columns))
-        cache = adapter._prepared_statement_cache
+        cache = adapters.prepared_cache(adapter)
         if cache is not None and shape.is_large:  # or a server connection would store a hundred of them
             cache.pop(shape.sql, None)
         if cache is None or shape.is_large:
@@ -259,15 +268,11 @@ class _Cursor(Cursor):
             return await self.fetch_exclusively(number)
 
     async def fetch_exclusively(self, number: int) -> list[Record]:
-        cursor = self._cursor
-        if cursor._exhausted:
+        if private.is_exhausted(self._cursor):
             return []
-        rows = await (cursor._exec if cursor._portal_name else cursor._bind_exec)(number, None)
-        # asyncpg mistakes the completion of the commands sent ahead for the end of the statement's rows
-        cursor._exhausted = len(rows) < number
-        return self._reader(rows)
+        return self._reader(await private.fetch(self._cursor, number))
 
     async def close(self) -> None:
-        if self._cursor._portal_name:
+        if private.has_portal(self._cursor):
             async with self._mutex:
-                await self._cursor._close_portal(None)
+                await private.close_portal(self._cursor)

@@ -9,6 +9,7 @@ import typing as t
 import psycopg
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from flama._private import psycopg as private
 from flama.sqlalchemy._stale import is_stale
 from flama.sqlalchemy.drivers._compiled_cache import CompiledCache, CompiledStatement, Reader, Record
 from flama.sqlalchemy.drivers._driver import Cursor, Driver
@@ -46,7 +47,8 @@ class Psycopg(Driver):
         is_first = self._has_nothing_to_lose(shape.dialect)
         try:
             if shape.only_reads and not self.in_transaction and self._shows_the_same_alone(shape.dialect):
-                cursor = await self._run_alone(shape, arguments)
+                prepare = _may_prepare(shape)
+                cursor = await private.execute_alone(self._connection, shape.sql, arguments, prepare=prepare)
             elif guarded and not is_first:
                 cursor = await self._run_guarded(shape, arguments)
             else:
@@ -80,19 +82,6 @@ class Psycopg(Driver):
             return False
         return self._sees_what_is_newest(dialect)
 
-    async def _run_alone(self, shape: CompiledStatement, arguments: t.Any) -> t.Any:
-        # It saves the round trips of BEGIN and ROLLBACK. The connection's lock is held for both, as the statement of
-        # another task may begin a transaction.
-        connection = self._connection
-        cursor, autocommit = connection.cursor(), connection._autocommit
-        async with connection.lock:
-            connection._autocommit = True
-            try:
-                await connection.wait(cursor._execute_gen(shape.sql, arguments, prepare=_may_prepare(shape)))
-            finally:
-                connection._autocommit = autocommit
-        return cursor
-
     async def _run_guarded(self, shape: CompiledStatement, arguments: t.Any) -> t.Any:
         """Run a statement within a savepoint, and undo it if it fails."""
         connection = self._connection
@@ -122,7 +111,7 @@ class Psycopg(Driver):
         found = [await cursor.fetchone() async for _ in cursor.results()]
         return reader([row for row in found if row is not None])
 
-    async def _cursor(
+    async def open_cursor(
         self, shape: CompiledStatement, arguments: t.Any, number: int, *, is_repeated: bool = False
     ) -> tuple[Cursor, list[Record]]:
         is_first = self._has_nothing_to_lose(shape.dialect)
@@ -133,7 +122,7 @@ class Psycopg(Driver):
         except psycopg.Error as error:
             if not await self._can_repeat(error, guarded=True, is_first=is_first) or is_repeated:
                 raise
-        return await self._cursor(shape, arguments, number, is_repeated=True)
+        return await self.open_cursor(shape, arguments, number, is_repeated=True)
 
     async def _opened(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         cursor = self._connection.cursor(f"flama_{next(self._names)}")
@@ -181,7 +170,7 @@ class _Cursor(Cursor):
             self.give_up()
 
     def give_up(self) -> None:
-        self._cursor._close()
+        private.discard(self._cursor)
 
 
 @contextlib.asynccontextmanager
@@ -193,7 +182,7 @@ async def _closing(cursor: t.Any) -> collections.abc.AsyncGenerator[None]:
         await cursor.close()
         raise
     except BaseException:
-        cursor._close()
+        private.discard(cursor)
         raise
 
 

@@ -3,12 +3,12 @@
 import asyncio
 import collections.abc
 import inspect
-import sys
 import types
 import typing as t
 
 import greenlet
 
+from flama._private.python import get_frame
 from flama.injection.plan import planned_for
 
 __all__ = ["Caller", "Handler", "find_call_site", "handler_of"]
@@ -34,7 +34,8 @@ Handler: t.TypeAlias = collections.abc.Callable[..., t.Any]
 """A handler of an application."""
 
 _kinds: dict[str, str] = {}  # of frames, by file
-# The depth of our outermost frame in the last search: it is usually the same in the next one.
+# The depth of our outermost frame in the last search: it is usually the same in the next one. A search that makes the
+# frames between takes 6 % more instructions of a unit that reads one record by asyncpg.
 _last_depth: tuple[int, types.CodeType | None] = (_BETWEEN, None)
 
 
@@ -46,7 +47,7 @@ def find_call_site() -> Caller:
     """
     depth, inner = _last_depth
     try:
-        frame: types.FrameType | None = sys._getframe(depth)
+        frame = get_frame(depth)
     except ValueError:
         frame = None
     frame = frame.f_back if frame is not None and frame.f_code is inner else _first_user_frame() or _waiting()
@@ -66,7 +67,7 @@ def handler_of(task: asyncio.Task[t.Any] | None) -> Handler | None:
 
 def _own_stack() -> list[types.FrameType]:
     frames: list[types.FrameType] = []
-    frame: types.FrameType | None = _waiting() or sys._getframe()
+    frame: types.FrameType | None = _waiting() or get_frame()
     while frame is not None:
         frames.append(frame)
         frame = frame.f_back
@@ -96,8 +97,8 @@ def _awaited(waiting: t.Any, frame: types.FrameType) -> t.Any:
 
 def _first_user_frame() -> types.FrameType | None:
     global _last_depth  # noqa: PLW0603 - only a cache
-    depth, inner = _BETWEEN, sys._getframe(_BETWEEN + 1)
-    while (frame := inner.f_back) is not None:
+    depth, inner = _BETWEEN, get_frame(_BETWEEN + 1)
+    while inner is not None and (frame := inner.f_back) is not None:
         if _kind(frame) != "ours":
             if frame.f_code.co_flags & _AWAITING:  # what is below the event loop may be below other checkouts as well
                 _last_depth = depth, inner.f_code

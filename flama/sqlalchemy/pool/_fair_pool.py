@@ -8,7 +8,6 @@ import functools
 import logging
 import math
 import random
-import sys
 import time
 import typing as t
 import weakref
@@ -17,12 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy import exc
 from sqlalchemy.util.concurrency import await_, greenlet_spawn, in_greenlet
 
+from flama._private import sqlalchemy as private
 from flama._semaphore import AcquireTimeout, FairSemaphore
 from flama.sqlalchemy._events import has_listeners
 from flama.sqlalchemy.pool._call_site import find_call_site
 from flama.sqlalchemy.pool._checkouts import Checkout, CheckoutRecord, format_checkouts, holder
 from flama.sqlalchemy.pool._connect import answers, connect
-from flama.sqlalchemy.pool._connection import PooledConnection
 from flama.sqlalchemy.pool._expiry import Expiry
 from flama.sqlalchemy.pool._growth import ConnectError, Growth
 from flama.sqlalchemy.pool._idle_queue import IdleQueue
@@ -34,6 +33,7 @@ _SELDOM: t.Final = 1.0  # seconds, at least, between two equal log messages
 _JITTER: t.Final = 0.1  # the fraction by which a connection's maximum age may be reduced
 _NOTICE: t.Final = 0.5  # seconds that a shutdown waits for connections that are being made
 _LINE: t.Final = "flama.line"
+_PROXY: t.Final = "flama.proxy"  # a weak reference, None until SQLAlchemy has made the proxy
 
 _logger = logging.getLogger("flama.sqlalchemy")
 _deadline: contextvars.ContextVar[float | None] = contextvars.ContextVar("deadline", default=None)
@@ -81,7 +81,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         limited = pool_size > 0 and max_overflow >= 0
         self._limit = pool_size + max_overflow if limited else math.inf
         self._slots = FairSemaphore(0, timeout)  # one for each idle connection not assigned to a waiter
-        self._set_limits(pool_max_idle, pool_grow_after, recycle if recycle >= 0 else math.inf)
+        self.set_limits(pool_max_idle, pool_grow_after, recycle if recycle >= 0 else math.inf)
         self._since: float | None = None  # when the task that checks out next began to wait for its slot
         self._failure: BaseException | None = None  # why there is no connection for that task
         self._chosen: sa.pool.ConnectionPoolEntry | None = None  # the connection for that task, if known
@@ -132,26 +132,31 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             return engine.connect()
         self._since = None
         self._note(record, now)
-        return PooledConnection(engine, proxy)
+        return private.pooled_connection(engine, proxy)
 
     def checkin_nowait(self, connection: sa.Connection) -> bool:
         """Return a connection to the pool if that needs no waiting; return whether this was done."""
-        proxy: t.Any = connection._dbapi_connection
-        record = proxy._connection_record
+        proxy, record = private.checkout(connection)
         if record is None or has_listeners(self.dispatch.checkin, self.dispatch.reset):
             return False
-        if (begun := connection._transaction) is not None:
+        if (begun := connection.get_transaction()) is not None:
             begun.is_active = False  # there is nothing to undo
-        if record.finalize_callback or (line := _line(record)) is None:
+        if record.finalize_callback or (line := record.info.get(_LINE)) is None:
             connection.close()
             return True
-        connection._transaction = connection._dbapi_connection = None
+        private.detach_proxy(connection)
         connection.close()  # it has no DBAPI connection to return
         self._held.pop(record, None)
         line.idle_since = time.monotonic()
-        self._idle.rest(proxy)
+        self._idle.rest(record, proxy)
         self._notify_returned()
         return True
+
+    def connect(self) -> sa.PoolProxiedConnection:
+        """Check a connection out, and return SQLAlchemy's proxy for it."""
+        proxy = super().connect()
+        proxy.info[_PROXY] = weakref.ref(proxy)
+        return proxy
 
     def release_slot(self) -> None:
         """Release the slot if no connection was checked out with it."""
@@ -211,7 +216,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     def recreate(self) -> t.Self:
         """Return a new pool with the same options."""
         pool = t.cast("t.Self", super().recreate())
-        pool._set_limits(*self._limits)
+        pool.set_limits(*self._limits)
         return pool
 
     def checkedout(self) -> int:
@@ -289,7 +294,8 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             closes.append(functools.partial(greenlet_spawn, *((_abandon, record) if is_lost else (record.close,))))
         return closes
 
-    def _set_limits(self, max_idle: float, grow_after: float, longest_life: float) -> None:
+    def set_limits(self, max_idle: float, grow_after: float, longest_life: float) -> None:
+        """Set the seconds after which connections are closed, made, and replaced."""
         self._limits = max_idle, grow_after, longest_life
         self._longest_life = longest_life
         self._growth = Growth(self, self._slots, min(grow_after, self._timeout / 2))
@@ -307,6 +313,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             raise failure
         if record is None:
             record = (self._at_once() if since is None else None) or await_(self._in_time(since))
+        record.info[_PROXY] = None
         self._note(record, time.monotonic())
         return record
 
@@ -332,11 +339,11 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return self._idle.get() if record is not None and self._is_fresh(record, now) else None
 
     def _is_fresh(self, record: t.Any, now: float) -> bool:
-        line = _line(record)
+        line: ConnectionSocket | None = record.info.get(_LINE)  # not by _line(): each checkout does this
         return line is not None and now - line.idle_since <= self.ping_after and not self._is_stale(record, line, now)
 
     def _is_stale(self, record: t.Any, line: ConnectionSocket | None, now: float) -> bool:
-        if record._is_hard_or_soft_invalidated():
+        if private.is_invalidated(record):
             return True
         return line is not None and (now >= line.expires or line.is_lost(now))
 
@@ -427,7 +434,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             self._take_back(record)
             return
         record.info.pop(_LINE, None)  # it was closed, detached, or left to the garbage collector
-        if noted is not None and _called_from_finalizer():
+        if noted is not None and _is_collected(record):
             with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits any more
                 self._loop.call_soon_threadsafe(self._reclaim, record, noted, line)
         else:
@@ -480,10 +487,10 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         return await_(connect(lambda: self._create(rec), limit))
 
 
-def _called_from_finalizer() -> bool:
+def _is_collected(record: sa.pool.ConnectionPoolEntry) -> bool:
     """Return whether the garbage collector is returning a connection: in any thread, at any step of any code."""
-    # Pool._do_return_conn() < detach() < _finalize_fairy(): no other sign of it is free of cost
-    return sys._getframe(3).f_code.co_name == "_finalize_fairy"
+    proxy: weakref.ref[t.Any] | None = record.info.get(_PROXY)
+    return proxy is not None and proxy() is None
 
 
 def _closed_error() -> ConnectionError:

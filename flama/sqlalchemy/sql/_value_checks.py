@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 
 from flama import exceptions, query
+from flama._private import sqlalchemy as private
 from flama.sqlalchemy.sql._collation import is_text
 
 __all__ = ["SCALAR_TYPES", "check_comparable", "check_values", "is_expression"]
@@ -93,7 +94,7 @@ def _closed(table: sa.Table) -> dict[str, _Type]:
 
 
 def _is_open(type: _Type) -> bool:
-    return isinstance(type, _OPEN) or any(map(_is_open, type._variant_mapping.values()))
+    return any(isinstance(each, _OPEN) for each in (type, *private.variants(type)))
 
 
 def _reject_reason(value: t.Any, kind: _Type) -> str | None:

@@ -336,7 +336,7 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
         deferred = None
         if select.is_whole:
             at_cursor = functools.partial(self._fetch_at_cursor, query) if style == "cursor" else None
-            deferred = RemoteQuery(self, select, at_cursor)
+            deferred = RemoteQuery(select, self._iterate, self._count, self._keyset_columns, at_cursor)
         return ArrivingRecords(reverse(arriving) if is_last else arriving, deferred)
 
     def _arriving(

@@ -166,7 +166,10 @@ class RetryingCall:
             write=self._writes,
         )
         is_down = isinstance(error, UnavailableError) and not isinstance(error, TooManyRequestsError)
-        self._guard.failed() if is_down else self._guard.succeeded()
+        if is_down:
+            self._guard.failed()
+        else:
+            self._guard.succeeded()
         return error
 
     def _check_circuit(self) -> None:

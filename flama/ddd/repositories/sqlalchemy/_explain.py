@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from flama import exceptions
+from flama._private import sqlalchemy as private
 from flama.sqlalchemy import drivers
 
 __all__ = ["Explanation", "Verb", "explained"]
@@ -114,12 +115,16 @@ def _rendered(
 ) -> tuple[str, tuple[t.Any, ...] | dict[str, t.Any]]:
     compiled = statement.compile(dialect=dialect, column_keys=list(values) or None)
     state = t.cast("SQLCompiler", compiled).construct_expanded_state(dict(values))
-    processors: t.Any = {**compiled._bind_processors, **state.processors}
+    processors: t.Any = {**_bind_processors(compiled, dialect), **state.processors}
     bound = {name: _processed(processors.get(name), value) for name, value in state.parameters.items()}
     if state.positiontup is None:
         escaped = compiled.escaped_bind_names or {}
         return state.statement, {escaped.get(name, name): value for name, value in bound.items()}
     return state.statement, tuple([bound[name] for name in state.positiontup])
+
+
+def _bind_processors(compiled: t.Any, dialect: sa.Dialect) -> dict[str, t.Any]:
+    return {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for bind, name in compiled.bind_names.items()}
 
 
 def _processed(processor: t.Any, value: t.Any) -> t.Any:
@@ -140,8 +145,6 @@ async def _plan(connection: AsyncConnection, told: _Captured) -> str:
 def _search(statement: t.Any) -> t.Any:
     # MariaDB may lock records when it explains a statement that locks or changes them
     if isinstance(statement, sa.Select):
-        search = statement._generate()
-        search._for_update_arg = None
-        return search
-    search = sa.select(sa.literal_column("1")).select_from(statement.table)
+        return private.without_lock(statement)
+    search: sa.Select[t.Any] = sa.select(sa.literal_column("1")).select_from(statement.table)
     return search if statement.whereclause is None else search.where(statement.whereclause)

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions
-from flama.ddd.repositories._deferred import DeferredQuery, QuerySource, RecordIterator
+from flama._private import sqlalchemy as private
+from flama.ddd.repositories._deferred import RecordIterator
 from flama.ddd.repositories._typed import Record
 from flama.ddd.repositories.sqlalchemy import _select_options
 from flama.query import Lock, Query, Select
@@ -71,14 +72,14 @@ class StreamedRecords(RecordIterator[Record]):
 
     def __init__(
         self,
-        repository: QuerySource,
         manager: SQLAlchemyTableManager,
         select: Select,
         statement: collections.abc.Callable[[], statements.Statement],
         read: collections.abc.Callable[[list[_Record]], list[Record]],
+        make_query: collections.abc.Callable[[Select], Query | None],
     ) -> None:
-        self._repository = repository
         self._select = select
+        self._make_query = make_query
         self._stream = drivers.ServerCursor(manager.connection, statement, select.limit)
         self._records = _records(manager, self._stream, read, select.lock)
         self._stream.set_owner(self._records)
@@ -86,7 +87,7 @@ class StreamedRecords(RecordIterator[Record]):
     @property
     def query(self) -> Query | None:
         """The query of these records, to be paginated; None if it has ``after`` or ``before``."""
-        return DeferredQuery(self._repository, self._select) if self._select.is_whole else None
+        return self._make_query(self._select)
 
     def __aiter__(self) -> collections.abc.AsyncIterator[Record]:
         """Return the underlying generator."""
@@ -119,8 +120,7 @@ async def _records(
         sync = manager.connection.sync_connection
         for record in read(batch):
             yield record
-            # runs for every record: a single attribute shows whether the connection is open
-            if sync is None or sync._dbapi_connection is None:
+            if sync is None or private.proxy(sync) is None:  # the connection is closed
                 _check(manager, stream)
         with manager.reading:
             batch = await stream.batch()

@@ -153,7 +153,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
         def statement() -> statements.Statement:
             return _select_options.with_options(self._page(select), self._table, select)
 
-        return StreamedRecords(self, self._table_manager, select, statement, read)
+        return StreamedRecords(self._table_manager, select, statement, read, self._deferred)
 
     async def _count(self, select: Select) -> int:
         conditions = self._policies.conditions + select.clauses

@@ -132,7 +132,7 @@ class _Upsert(t.NamedTuple):
     partial: sa.Index | None  # the partial index; a record outside of it never matches
 
     def found(self) -> statements.Statement:
-        return self._indexed(statements.select(self.table, self.policies.conditions, self._same))
+        return self._indexed(statements.select(self.table, self.policies.conditions, self.same))
 
     def _indexed(self, statement: statements.Statement) -> statements.Statement:
         if (index := self.partial) is None:
@@ -142,7 +142,7 @@ class _Upsert(t.NamedTuple):
 
     async def refuse_hidden(self, connection: AsyncConnection) -> None:
         # a record exists that conflicts in the database, but that the scope hides
-        hidden = self._indexed(_select.exists(self.table, (), self._same))
+        hidden = self._indexed(_select.exists(self.table, (), self.same))
         if self.policies.conditions and await drivers.fetch_records(connection, hidden):
             raise exceptions.IntegrityError(resource=self.table.name, kind="unique", fields=self.key)
 
@@ -205,7 +205,7 @@ class _Upsert(t.NamedTuple):
         return statements.matching(self.table, self.policies.conditions, {}, len(self.row) + len(self.touched))
 
     @property
-    def _same(self) -> _Record:
+    def same(self) -> _Record:
         return {name: self.row[name] for name in self.key}
 
 
@@ -331,7 +331,7 @@ async def _by_key(connection: AsyncConnection, upsert: _Upsert) -> _Record:
         changes.update(upsert.touched)
         if (version := policies.version) is not None:
             changes[version] = upsert.table.columns[version] + 1
-        found = await drivers.updated(connection, upsert.table, changes, policies.conditions, upsert._same)
+        found = await drivers.updated(connection, upsert.table, changes, policies.conditions, upsert.same)
     else:
         found = await drivers.fetch_records(connection, upsert.found())
     if not found:
