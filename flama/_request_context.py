@@ -3,17 +3,17 @@
 import contextvars
 import typing as t
 
-__all__ = ["begin", "known"]
+__all__ = ["copy_state", "get_state"]
 
 _state: contextvars.ContextVar[dict[t.Any, t.Any]] = contextvars.ContextVar("state")
 
 
-def begin() -> None:
+def copy_state() -> None:
     """Begin a state that this task shares with the tasks that it starts from now on; it begins as a copy."""
     _state.set({**_state.get({})})
 
 
-def known() -> dict[t.Any, t.Any]:
+def get_state() -> dict[t.Any, t.Any]:
     """Return the state that the task shares with others, keyed by its owners. Replace its values, never mutate them."""
     if (found := _state.get(None)) is None:
         found = {}

@@ -10,7 +10,17 @@ from flama import types
 from flama._private import asyncio as private
 from flama._timeouts import get_scheduler
 
-__all__ = ["AFTER_RESPONSE", "Begun", "Work", "finished", "outlast", "run_all", "settle", "start", "stop"]
+__all__ = [
+    "AFTER_RESPONSE",
+    "EagerCoroutine",
+    "Work",
+    "cancel_and_wait",
+    "run_all",
+    "settle",
+    "shield",
+    "start",
+    "wait_uncancelled",
+]
 
 R = t.TypeVar("R")
 
@@ -29,7 +39,7 @@ _clean_ups: set[asyncio.Task[t.Any]] = set()  # the loop itself has weak referen
 _background: dict[asyncio.Task[None], types.App | None] = {}  # running tasks, with the applications that wait for them
 
 
-class Begun:
+class EagerCoroutine:
     """A coroutine that starts at once, and runs to its end whether or not it is awaited.
 
     With a task, a unit that writes takes 19 % more instructions. The coroutine may wait for futures only and must not
@@ -95,7 +105,7 @@ class Begun:
             self._waiter.set_result(None)
 
 
-async def finished(
+async def shield(
     clean_up: collections.abc.Coroutine[t.Any, t.Any, R],
     error: BaseException | None = None,
     limit: float = _LIMIT,
@@ -122,7 +132,9 @@ async def finished(
 
 
 def _create_completion(task: asyncio.Task[t.Any], loop: asyncio.AbstractEventLoop) -> asyncio.Future[None]:
-    """Return a future that ends with the task; cancelling it doesn't cancel the task. It is faster than shield()."""
+    """Return a future that ends with the task; cancelling it doesn't cancel the task. It is faster than
+    asyncio.shield().
+    """
     ended: asyncio.Future[None] = loop.create_future()
 
     def end(task: asyncio.Task[t.Any]) -> None:
@@ -139,7 +151,7 @@ async def _wait_with_deadline(task: asyncio.Task[t.Any], limit: float) -> None:
     loop = asyncio.get_running_loop()
     timers = [loop.call_later(limit + more, task.cancel) for more in _AGAIN]
     try:
-        await outlast({task}, 2 * limit)
+        await wait_uncancelled({task}, 2 * limit)
     finally:
         for timer in timers:
             timer.cancel()
@@ -153,13 +165,13 @@ def _log_outcome(task: asyncio.Task[t.Any], limit: float) -> None:
         _logger.error("Clean-up after a cancellation failed", exc_info=failure)
 
 
-async def stop(task: asyncio.Task[None]) -> None:
+async def cancel_and_wait(task: asyncio.Task[None]) -> None:
     """Cancel the task, and wait for its end."""
     task.cancel()
-    await outlast({task})
+    await wait_uncancelled({task})
 
 
-async def outlast(
+async def wait_uncancelled(
     futures: collections.abc.Collection[asyncio.Future[t.Any]],
     timeout: float | None = None,
     *,
@@ -205,9 +217,9 @@ async def settle(app: types.App, limit: float = _LIMIT) -> None:
     pending = {task for task, its in _background.items() if its is app and task.get_loop() is loop}
     if not pending:
         return
-    await outlast(pending, limit, first=False)
+    await wait_uncancelled(pending, limit, first=False)
     if late := [task for task in pending if not task.done()]:
         _logger.error("The application stops, and gives %d background hooks up after %s s", len(late), limit)
         for task in late:
             task.cancel()
-        await outlast(late, limit, first=False)
+        await wait_uncancelled(late, limit, first=False)

@@ -7,7 +7,7 @@ import time
 import types
 import typing as t
 
-__all__ = ["Expiring", "TimeoutScheduler", "get_scheduler", "limited"]
+__all__ = ["Expiring", "TimeoutScheduler", "get_scheduler", "timeout"]
 
 _AGAIN: t.Final = 0.5  # seconds after which a block that has not ended is cancelled again
 _MIN_INTERVAL: t.Final = 0.02  # seconds between runs of the timer, however many blocks expire at different times
@@ -21,7 +21,7 @@ class Expiring(t.Protocol):
         """End the block or the wait after its timeout; called again every half second until it has ended."""
 
 
-class limited:
+class timeout:
     """Cancel what the block waits for after a number of seconds, and again every half second after that.
 
     The cancellation is at most 21 ms late, unless the event loop is. This is a cheaper ``asyncio.timeout`` for what

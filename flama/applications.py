@@ -10,7 +10,7 @@ from flama.http._send_timeout import SendTimeoutError, abort_connection
 from flama.injection import Component, Components, Injector
 from flama.middleware import ErrorHandlers, Middleware, apply_middleware
 from flama.modules import Module, Modules
-from flama.openapi import Documentation, Served, document
+from flama.openapi import Documentation, MountedRoute, document
 from flama.pagination import Paginator, paginator
 from flama.resources import ResourcesModule
 from flama.rest.cursors import Codec, Secret, codec
@@ -380,12 +380,12 @@ class Flama(Routes):
         if self._status is types.AppStatus.READY:
             self._serve()
 
-    def _iter_served_routes(self, prefix: str = "", namespace: str = "") -> collections.abc.Iterator[Served]:
+    def _iter_served_routes(self, prefix: str = "", namespace: str = "") -> collections.abc.Iterator[MountedRoute]:
         """Yield the routes in the order of matching: those of mounts after the application's own."""
         context, mounts = self._context, []
         for route, name in self.router.iter_routes():
             if isinstance(route, Route):
-                yield Served(prefix + route.path, namespace + name, route, context.injector(Path(route.path)))
+                yield MountedRoute(prefix + route.path, namespace + name, route, context.injector(Path(route.path)))
             elif isinstance(route, Mount) and isinstance(route.app, Flama):
                 route.app.parent = self  # as from start-up on, so that it inherits the components
                 mounts.append(route.app._iter_served_routes(prefix + route.prefix, namespace + name))

@@ -9,7 +9,7 @@ import typing as t
 
 import anyio.to_thread
 
-__all__ = ["is_async", "is_async_generator", "is_generator", "run_in_thread", "underlying"]
+__all__ = ["is_async", "is_async_generator", "is_generator", "run_in_thread", "unwrap"]
 
 P = t.ParamSpec("P")
 R = t.TypeVar("R")
@@ -36,7 +36,7 @@ def is_generator(function: t.Any) -> bool:
     return _matches(inspect.isgeneratorfunction, function)
 
 
-def underlying(function: t.Any) -> t.Any:
+def unwrap(function: t.Any) -> t.Any:
     """Return the function that is called in the end, beneath ``partial`` and ``__call__``."""
     while isinstance(function, functools.partial):
         function = function.func
@@ -44,7 +44,7 @@ def underlying(function: t.Any) -> t.Any:
 
 
 def _matches(kind: collections.abc.Callable[[t.Any], bool], function: t.Any) -> bool:
-    return kind(underlying(function))
+    return kind(unwrap(function))
 
 
 async def run_in_thread(function: collections.abc.Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -12,29 +12,37 @@ import time
 import typing as t
 import uuid
 
-__all__ = ["Backoff", "Guard", "Keys", "Policy", "attempted", "attempted_again", "repeated"]
+__all__ = [
+    "Backoff",
+    "CircuitBreaker",
+    "IdempotencyKeySequence",
+    "Policy",
+    "retry_after_failure",
+    "run_with_retries",
+    "stable_idempotency_keys",
+]
 
 R = t.TypeVar("R")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Backoff:
-    """Exponential backoff with full jitter: at most ``first`` seconds, doubled for each retry, up to ``longest``."""
+    """Exponential backoff with full jitter: at most ``initial`` seconds, doubled for each retry, up to ``maximum``."""
 
-    first: float
-    longest: float
+    initial: float
+    maximum: float
 
     def pause(self, attempt: int) -> float:
         """Return the seconds to wait after an attempt, counted from 0."""
         # Full jitter: clients that failed at the same time don't retry at the same time.
-        return random.uniform(0, min(self.longest, self.first * 2**attempt))  # noqa: S311
+        return random.uniform(0, min(self.maximum, self.initial * 2**attempt))  # noqa: S311
 
 
-async def attempted(
+async def run_with_retries(
     work: collections.abc.Callable[[], collections.abc.Awaitable[R]],
     attempts: int,
     backoff: Backoff,
-    least: collections.abc.Callable[[Exception], float | None],
+    min_delay: collections.abc.Callable[[Exception], float | None],
 ) -> R:
     """Return the result of ``work()``, which is awaited up to ``attempts`` times.
 
@@ -45,19 +53,19 @@ async def attempted(
         return await work()
     except Exception as error:  # noqa: BLE001 - it is raised again unless there is another attempt
         failure = error
-    return await attempted_again(failure, work, attempts - 1, backoff, least)
+    return await retry_after_failure(failure, work, attempts - 1, backoff, min_delay)
 
 
-async def attempted_again(
+async def retry_after_failure(
     failure: Exception,
     work: collections.abc.Callable[[], collections.abc.Awaitable[R]],
     attempts: int,
     backoff: Backoff,
-    least: collections.abc.Callable[[Exception], float | None],
+    min_delay: collections.abc.Callable[[Exception], float | None],
 ) -> R:
-    """Return the result of ``work()`` after a failure, in up to ``attempts`` more attempts; see :func:`attempted`."""
+    """Return the result of ``work()`` after a failure, in up to ``attempts`` more attempts."""
     for attempt in range(attempts):
-        pause = least(failure)
+        pause = min_delay(failure)
         if pause is None:
             break
         await asyncio.sleep(pause + backoff.pause(attempt))
@@ -90,10 +98,10 @@ class Policy:
     budget: float = 0.1
     failures: int = 20
     rest: float = 5.0
-    backoff: Backoff = Backoff(first=0.1, longest=2.0)
+    backoff: Backoff = Backoff(initial=0.1, maximum=2.0)
 
 
-class Guard:
+class CircuitBreaker:
     """A circuit breaker and retry budget of one service, which keep clients from overloading it.
 
     Its state: the retries that are left, the number of failures in a row, and until when no call is made.
@@ -107,7 +115,7 @@ class Guard:
         self._failures = 0
         self._open_until = 0.0
 
-    def wait(self) -> float:
+    def retry_after(self) -> float:
         """Return the seconds for which no call may be made; 0 if this call may be made now."""
         if self._failures < self._policy.failures:
             return 0.0
@@ -117,20 +125,20 @@ class Guard:
         self._open_until = now + self._policy.rest  # one call tests the service, the others wait for its result
         return 0.0
 
-    def may_repeat(self) -> bool:
+    def acquire_retry_token(self) -> bool:
         """Take one retry from the budget, and return whether there was one."""
         if self._retries_left < 1 or self._failures >= self._policy.failures:
             return False
         self._retries_left -= 1
         return True
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Record a success of the service."""
         self._failures = 0
         if self._retries_left < self._MAX_RETRIES:
             self._retries_left = min(self._MAX_RETRIES, self._retries_left + self._policy.budget)
 
-    def failed(self) -> None:
+    def record_failure(self) -> None:
         """Record a failure of the service."""
         self._failures += 1
         if self._failures == self._policy.failures:
@@ -141,7 +149,7 @@ _unit: contextvars.ContextVar[tuple[str, "itertools.count[int]"] | None] = conte
 
 
 @contextlib.contextmanager
-def repeated(unit: str) -> collections.abc.Generator[None]:
+def stable_idempotency_keys(unit: str) -> collections.abc.Generator[None]:
     """Return a context manager for one attempt at a unit of work: each attempt's writes have the same keys."""
     token = _unit.set((unit, itertools.count()))
     try:
@@ -150,7 +158,7 @@ def repeated(unit: str) -> collections.abc.Generator[None]:
         _unit.reset(token)
 
 
-class Keys:
+class IdempotencyKeySequence:
     """The idempotency keys of a unit of work's writes to one collection, the same when the unit is retried.
 
     Its state: the number of keys so far.

@@ -12,16 +12,14 @@ from flama import _distribution
 from flama.client._content_coding import ACCEPTED, iter_decompressed
 from flama.client._direct import DirectClient, check_base_url
 from flama.client._lifespan import ASGIApp, LifespanContextManager, shared_lifespan
-from flama.client._models import Address, Answer, ResponseTooLarge, lowered
+from flama.client._models import RawResponse, ResourceURL, ResponseTooLarge, lower_names
 from flama.client._transports.asgi import ASGITransport, DirectTransport
-from flama.client._transports.network import lease, network_transport, ssl_context
+from flama.client._transports.network import make_transport, share, ssl_context
 from flama.exceptions import ApplicationError
-from flama.retry import Guard, Policy
+from flama.retry import CircuitBreaker, Policy
 
 __all__ = [
     "ASGITransport",
-    "Address",
-    "Answer",
     "Client",
     "DecodingError",
     "HTTPError",
@@ -30,6 +28,8 @@ __all__ = [
     "LocalProtocolError",
     "NOT_SENT",
     "Policy",
+    "RawResponse",
+    "ResourceURL",
     "Response",
     "ResponseTooLarge",
     "TimeoutException",
@@ -37,9 +37,9 @@ __all__ = [
     "UnsupportedProtocol",
     "check_base_url",
     "iter_decompressed",
-    "lease",
-    "lowered",
-    "network_transport",
+    "lower_names",
+    "make_transport",
+    "share",
 ]
 
 DecodingError = httpx.DecodingError
@@ -89,7 +89,7 @@ class Client(DirectClient):
         check_base_url(kwargs.setdefault("base_url", "http://localapp"))
         self.app = app
         self.policy = policy
-        self.guards: dict[tuple[str, str, int], Guard] = {}  # by scheme, host and port
+        self.circuit_breakers: dict[tuple[str, str, int], CircuitBreaker] = {}  # by scheme, host and port
         self.lifespan = None if app is None else shared_lifespan(app)
         self._stack = contextlib.AsyncExitStack()
         headers = httpx.Headers(kwargs.pop("headers", None))
@@ -98,7 +98,7 @@ class Client(DirectClient):
         if app is not None and self.lifespan is not None:
             state = self.lifespan.state
             kwargs.setdefault("transport", ASGITransport(app, raise_app_exceptions=raise_app_exceptions, state=state))
-        elif (network := network_transport(kwargs)) is not None:
+        elif (network := make_transport(kwargs)) is not None:
             kwargs["transport"] = network
         elif kwargs.get("trust_env", True) and not any(map(kwargs.get, _OWN_CONTEXT)):
             # httpx makes two contexts for a proxy, of 50 ms each
@@ -108,12 +108,12 @@ class Client(DirectClient):
         if isinstance(transport, DirectTransport) and not (kwargs.get("mounts") or kwargs.get("proxy")):
             self.direct = transport
 
-    def guard(self, address: Address) -> Guard:
-        """Return the circuit breaker of a server; ``guards`` may be shared with other clients."""
-        guard = self.guards.get(address.origin)
-        if guard is None:
-            guard = self.guards[address.origin] = Guard(self.policy)
-        return guard
+    def circuit_breaker(self, resource: ResourceURL) -> CircuitBreaker:
+        """Return the circuit breaker of a server; ``circuit_breakers`` may be shared with other clients."""
+        breaker = self.circuit_breakers.get(resource.origin)
+        if breaker is None:
+            breaker = self.circuit_breakers[resource.origin] = CircuitBreaker(self.policy)
+        return breaker
 
     async def __aenter__(self) -> t.Self:
         async with contextlib.AsyncExitStack() as stack:

@@ -7,16 +7,16 @@ import types as python_types
 import typing as t
 
 from flama import types
-from flama.client._models import Answer, Headers, lowered
+from flama.client._models import Headers, RawResponse, lower_names
 
-__all__ = ["Body", "Exchange", "StreamedExchange"]
+__all__ = ["Body", "RequestResponseCycle", "StreamingCycle"]
 
 Body: t.TypeAlias = bytes | collections.abc.AsyncIterator[bytes]
 
 _HIGH_WATER = 65_536
 
 
-class Exchange:
+class RequestResponseCycle:
     """One request and its response, as the application's ``receive`` and ``send`` see them.
 
     Its state: the unread part of the request, the response as far as it was sent, and whether the exchange is over.
@@ -38,9 +38,9 @@ class Exchange:
         self._bytes_expected: int | None = None
 
     @property
-    def answer(self) -> Answer:
+    def response(self) -> RawResponse:
         """The response as far as it was sent."""
-        return Answer(self.status, self.headers, b"".join(self.chunks))
+        return RawResponse(self.status, self.headers, b"".join(self.chunks))
 
     def fail(self) -> None:
         """Set the response that a server sends for an application that failed."""
@@ -98,7 +98,7 @@ class Exchange:
         match message["type"]:
             case "http.response.start" if not self.status:
                 self.status = message["status"]
-                self.headers = lowered(message.get("headers", ()))
+                self.headers = lower_names(message.get("headers", ()))
                 self._has_no_body = self.method == "HEAD" or self.status in {204, 304}
                 self._bytes_expected = None if self._has_no_body else _content_length(self.headers)
             case "http.response.body" if self.status and not self.complete:
@@ -124,7 +124,7 @@ class Exchange:
         self.chunks.append(chunk)
 
 
-class StreamedExchange(Exchange):
+class StreamingCycle(RequestResponseCycle):
     """An exchange whose response is read while it is sent; the sender waits for a slow reader."""
 
     def __init__(self, scope: types.Scope, body: Body) -> None:

@@ -11,7 +11,7 @@ import zlib
 
 import httpx
 
-from flama.client._models import Answer, Headers, ResponseTooLarge, lowered
+from flama.client._models import Headers, RawResponse, ResponseTooLarge, lower_names
 
 __all__ = ["ACCEPTED", "decompress", "iter_decompressed", "iter_raw"]
 
@@ -22,7 +22,7 @@ _MAX_CODINGS: t.Final = 2
 _GZIP: t.Final = zlib.MAX_WBITS | 16
 
 
-def decompress(answer: Answer, limit: int | None = None) -> Answer:
+def decompress(response: RawResponse, limit: int | None = None) -> RawResponse:
     """Return the response with its body decompressed.
 
     If the response is an error and its body can't be decompressed, the body is left out: the status is enough.
@@ -30,15 +30,15 @@ def decompress(answer: Answer, limit: int | None = None) -> Answer:
     :raises ResponseTooLarge: the body is longer than ``limit`` bytes, before, after or between two codings.
     :raises httpx.DecodingError: it doesn't match its ``Content-Encoding``, ends early, or has more than two codings.
     """
-    if limit is not None and len(answer.body) > limit:
+    if limit is not None and len(response.body) > limit:
         raise ResponseTooLarge(limit)
     try:
-        decoder = _find_decoder(answer.headers, limit)
-        return answer if decoder is None else answer._replace(body=_decompress_whole(decoder, answer.body))
+        decoder = _find_decoder(response.headers, limit)
+        return response if decoder is None else response._replace(body=_decompress_whole(decoder, response.body))
     except httpx.DecodingError:
-        if answer.is_success:
+        if response.is_success:
             raise
-        return answer._replace(body=b"")
+        return response._replace(body=b"")
 
 
 async def iter_decompressed(response: httpx.Response) -> collections.abc.AsyncGenerator[bytes]:
@@ -51,7 +51,7 @@ async def iter_decompressed(response: httpx.Response) -> collections.abc.AsyncGe
     if response.is_stream_consumed:
         yield response.content
         return
-    decoder, size = _find_decoder(lowered(response.headers.raw), None), 0
+    decoder, size = _find_decoder(lower_names(response.headers.raw), None), 0
     async with contextlib.aclosing(iter_raw(response)) as chunks:
         async for chunk in chunks:
             for part in (chunk,) if decoder is None else decoder.decode(chunk):

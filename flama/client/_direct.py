@@ -12,9 +12,9 @@ import httpx
 from flama import exceptions
 from flama.client._content import GeneratedContent
 from flama.client._content_coding import decompress, iter_raw
-from flama.client._models import Address, Answer, Call, Headers, ResponseTooLarge, lowered
+from flama.client._models import Headers, RawRequest, RawResponse, ResourceURL, ResponseTooLarge, lower_names
 from flama.client._redirects import find_next, is_redirect
-from flama.client._transports.asgi import BUFFERED, DirectTransport
+from flama.client._transports.asgi import READ_BODY, DirectTransport
 
 __all__ = ["DirectClient", "check_base_url"]
 
@@ -76,7 +76,7 @@ class DirectClient(httpx.AsyncClient):
         self.ended = True
         await super().__aexit__(exc_type, exc_value, traceback)
 
-    def address(self, resource: str) -> Address:
+    def resource_url(self, resource: str) -> ResourceURL:
         """Return the address of a resource, which is a path below ``base_url`` or a whole URL.
 
         :raises httpx.UnsupportedProtocol: the URL isn't one of ``http`` or ``https``.
@@ -86,19 +86,19 @@ class DirectClient(httpx.AsyncClient):
         url = httpx.AsyncClient.build_request(self, "GET", f"{resource}/").url
         if url.scheme not in {"http", "https"} or not url.host:
             raise httpx.UnsupportedProtocol(f"'{url}' is no URL of http:// or https://")
-        return Address.of(resource, url)
+        return ResourceURL.of(resource, url)
 
     async def call(
         self,
         method: str,
-        address: Address,
+        resource: ResourceURL,
         path: str = "",
         query: str = "",
         *,
         headers: Headers | None = None,
         body: bytes = b"",
         limit: int | None = None,
-    ) -> Answer:
+    ) -> RawResponse:
         """Return the whole response to a request: that of :meth:`request`, for a tenth of the work.
 
         ``path`` is appended to the address's path. It and ``query`` are percent-encoded, header names are lower-case.
@@ -114,36 +114,36 @@ class DirectClient(httpx.AsyncClient):
         own = headers or []
         for _ in range(self.max_redirects + 1):
             direct, plain = self.direct, None
-            if direct is not None and (plain := self._direct_headers(method, address, own, body)) is not None:
-                call = Call(method, address, path, query, plain, body)
-                answer = await direct.answer(call, timeout=self.timeout, limit=limit)
-                _check_size(len(answer.body), limit)
-                names = dict(answer.headers)  # one dict is faster than two searches of the list
+            if direct is not None and (plain := self._direct_headers(method, resource, own, body)) is not None:
+                request = RawRequest(method, resource, path, query, plain, body)
+                response = await direct.handle(request, timeout=self.timeout, limit=limit)
+                _check_size(len(response.body), limit)
+                names = dict(response.headers)  # one dict is faster than two searches of the list
                 if b"content-encoding" in names:
-                    answer = decompress(answer, limit)
+                    response = decompress(response, limit)
                 if b"set-cookie" in names:
-                    self.cookies.extract_cookies(_response(call, answer))
+                    self.cookies.extract_cookies(_response(request, response))
             else:
-                answer = await self._call_through_httpx(Call(method, address, path, query, own, body), limit)
-            if not is_redirect(answer.status):
-                return answer
-            url = self._build(method, _url(address, path, query)).url
-            following = self._find_next(method, url, answer.status, httpx.Headers(answer.headers))
+                response = await self._call_through_httpx(RawRequest(method, resource, path, query, own, body), limit)
+            if not is_redirect(response.status):
+                return response
+            url = self._build(method, _url(resource, path, query)).url
+            following = self._find_next(method, url, response.status, httpx.Headers(response.headers))
             if following is None:
-                return answer
-            address, path, query = _split_url(address, following)
-        raise _too_many_redirects(method, address.url)
+                return response
+            resource, path, query = _split_url(resource, following)
+        raise _too_many_redirects(method, resource.url)
 
     @contextlib.asynccontextmanager
-    async def opened(
-        self, method: str, address: Address, path: str = "", query: str = "", *, headers: Headers | None = None
+    async def stream_response(
+        self, method: str, resource: ResourceURL, path: str = "", query: str = "", *, headers: Headers | None = None
     ) -> collections.abc.AsyncGenerator[httpx.Response]:
         """Open the response to a request while it arrives, as :meth:`stream` does; redirects are those of :meth:`call`.
 
         :raises httpx.TooManyRedirects: the redirects don't end.
         :raises httpx.HTTPError: there is no response, or none that can be read.
         """
-        url: httpx.URL | str = _url(address, path, query)
+        url: httpx.URL | str = _url(resource, path, query)
         for _ in range(self.max_redirects + 1):
             request = self._build(method, url, headers=headers)
             response = await self.send(request, stream=True, follow_redirects=False)
@@ -153,7 +153,7 @@ class DirectClient(httpx.AsyncClient):
                     yield response
                     return
             url = following
-        raise _too_many_redirects(method, address.url)
+        raise _too_many_redirects(method, resource.url)
 
     def build_request(
         self, method: str, url: httpx.URL | str, *, content: t.Any = None, **kwargs: t.Any
@@ -166,12 +166,12 @@ class DirectClient(httpx.AsyncClient):
 
     async def send(self, request: httpx.Request, *, stream: bool = False, **kwargs: t.Any) -> httpx.Response:
         """Send a built request."""
-        request.extensions[BUFFERED] = not stream
+        request.extensions[READ_BODY] = not stream
         return await super().send(request, stream=stream, **kwargs)
 
-    def _direct_headers(self, method: str, address: Address, own: Headers, body: bytes) -> Headers | None:
+    def _direct_headers(self, method: str, resource: ResourceURL, own: Headers, body: bytes) -> Headers | None:
         """Return the headers that httpx would send; None if httpx would do anything else."""
-        if self.ended or self.auth is not None or self.params or address.has_user or self._is_patched():
+        if self.ended or self.auth is not None or self.params or resource.has_user or self._is_patched():
             return None
         hooks, headers = self.event_hooks, self.headers
         if hooks["request"] or hooks["response"] or any(self.cookies.jar):
@@ -179,7 +179,7 @@ class DirectClient(httpx.AsyncClient):
         if headers.changes != self._changes:
             self._changes, self._bare_headers = headers.changes, {}
             self._default_headers = _lower_defaults(headers.raw)
-        shared, authority = self._default_headers, address.authority
+        shared, authority = self._default_headers, resource.authority
         if shared is None:
             return None
         if not (own or body or method in _SENDS_LENGTH):
@@ -197,17 +197,17 @@ class DirectClient(httpx.AsyncClient):
             return True
         return base.send is not _SEND or base.request is not _REQUEST or base.build_request is not _BUILD_REQUEST
 
-    async def _call_through_httpx(self, call: Call, limit: int | None) -> Answer:
-        url = _url(call.address, call.path, call.query)
+    async def _call_through_httpx(self, call: RawRequest, limit: int | None) -> RawResponse:
+        url = _url(call.resource, call.path, call.query)
         request = self._build(call.method, url, headers=call.headers, content=call.body)
         response = await self.send(request, stream=True, follow_redirects=False)
         async with contextlib.aclosing(response):
             if response.is_stream_consumed:  # by an event hook, decompressed by httpx
                 body = response.content
                 _check_size(max(len(body), response.num_bytes_downloaded), limit)
-                return Answer(response.status_code, lowered(response.headers.raw), body)
+                return RawResponse(response.status_code, lower_names(response.headers.raw), body)
             body = await _read_body(response, limit)
-        return decompress(Answer(response.status_code, lowered(response.headers.raw), body), limit)
+        return decompress(RawResponse(response.status_code, lower_names(response.headers.raw), body), limit)
 
     def _build(self, method: str, url: httpx.URL | str, **options: t.Any) -> httpx.Request:
         if not self.params:
@@ -241,7 +241,7 @@ class _CountingHeaders(httpx.Headers):
 
 def _lower_defaults(raw: Headers) -> Headers | None:
     """Return the client's headers with lower-case names; None if httpx has to adapt them to each request."""
-    shared = lowered(raw)
+    shared = lower_names(raw)
     return shared if _PER_REQUEST.isdisjoint([name for name, _ in shared]) else None
 
 
@@ -276,22 +276,22 @@ def _check_size(size: int, limit: int | None) -> None:
         raise ResponseTooLarge(limit)
 
 
-def _url(address: Address, path: str, query: str) -> str:
-    return f"{address.url}{path}?{query}" if query else address.url + path
+def _url(resource: ResourceURL, path: str, query: str) -> str:
+    return f"{resource.url}{path}?{query}" if query else resource.url + path
 
 
-def _split_url(address: Address, url: httpx.URL) -> tuple[Address, str, str]:
+def _split_url(resource: ResourceURL, url: httpx.URL) -> tuple[ResourceURL, str, str]:
     """Return the address, path and query of another URL of the same server."""
     path, _, query = url.raw_path.decode("ascii").partition("?")
     server = str(url.copy_with(raw_path=b"/")).removesuffix("/")
-    return dataclasses.replace(address, url=server, path=b""), path, query
+    return dataclasses.replace(resource, url=server, path=b""), path, query
 
 
 def _too_many_redirects(method: str, url: str) -> httpx.TooManyRedirects:
     return httpx.TooManyRedirects("Exceeded maximum allowed redirects.", request=httpx.Request(method, url))
 
 
-def _response(call: Call, answer: Answer) -> httpx.Response:
-    address = call.address
-    url = f"{address.scheme}://{address.authority.decode('ascii')}{call.target.decode('ascii')}"
-    return httpx.Response(answer.status, headers=answer.headers, request=httpx.Request(call.method, url))
+def _response(request: RawRequest, response: RawResponse) -> httpx.Response:
+    resource = request.resource
+    url = f"{resource.scheme}://{resource.authority.decode('ascii')}{request.target.decode('ascii')}"
+    return httpx.Response(response.status, headers=response.headers, request=httpx.Request(request.method, url))

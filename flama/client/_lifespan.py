@@ -6,7 +6,7 @@ import typing as t
 import weakref
 
 from flama import types
-from flama._shielding import outlast
+from flama._shielding import wait_uncancelled
 from flama.exceptions import ApplicationError
 
 __all__ = ["ASGIApp", "LifespanContextManager", "shared_lifespan"]
@@ -81,7 +81,7 @@ class LifespanContextManager:
             return
         reply = self._send_event("shutdown")
         try:
-            await outlast({reply, self._task}, self.timeout)
+            await wait_uncancelled({reply, self._task}, self.timeout)
         finally:
             await self._check_outcome("shutdown")
 
@@ -106,9 +106,9 @@ class LifespanContextManager:
     async def _end(self, grace: float = 0) -> BaseException | None:
         """End the application's task, and return the error that it ended with."""
         if grace and not self._task.done():
-            await outlast({self._task}, grace)
+            await wait_uncancelled({self._task}, grace)
         self._task.cancel()
-        await outlast({self._task}, self.timeout)
+        await wait_uncancelled({self._task}, self.timeout)
         return None if self._task.cancelled() or not self._task.done() else self._task.exception()
 
     async def _run(self) -> None:

@@ -6,7 +6,16 @@ import typing as t
 
 import httpx
 
-__all__ = ["Address", "Answer", "Call", "Headers", "ResponseTooLarge", "ascii_host", "default_port", "lowered"]
+__all__ = [
+    "Headers",
+    "RawRequest",
+    "RawResponse",
+    "ResourceURL",
+    "ResponseTooLarge",
+    "ascii_host",
+    "default_port",
+    "lower_names",
+]
 
 Headers: t.TypeAlias = list[tuple[bytes, bytes]]
 
@@ -22,7 +31,7 @@ class ResponseTooLarge(httpx.HTTPError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Address:
+class ResourceURL:
     """The address of a resource: its server, and the prefix of its paths there.
 
     ``url`` is the resource as the caller wrote it, ``path`` its percent-encoded path on the server. ``authority`` is
@@ -50,11 +59,11 @@ class Address:
         return cls(resource, url.scheme, ascii_host(url), port, url.netloc, path, bool(url.userinfo))
 
 
-class Call(t.NamedTuple):
+class RawRequest(t.NamedTuple):
     """A request; ``path`` is appended to the address's path, and percent-encoded like ``query``."""
 
     method: str
-    address: Address
+    resource: ResourceURL
     path: str
     query: str
     headers: Headers
@@ -63,11 +72,11 @@ class Call(t.NamedTuple):
     @property
     def target(self) -> bytes:
         """The path on the server with the query, the request target of HTTP."""
-        path = self.address.path + self.path.encode("ascii")
+        path = self.resource.path + self.path.encode("ascii")
         return path + b"?" + self.query.encode("ascii") if self.query else path
 
 
-class Answer(t.NamedTuple):
+class RawResponse(t.NamedTuple):
     """A response with its whole body; header names are lower-case."""
 
     status: int
@@ -87,7 +96,7 @@ class Answer(t.NamedTuple):
         return None
 
 
-def lowered(headers: collections.abc.Iterable[tuple[bytes, bytes]]) -> Headers:
+def lower_names(headers: collections.abc.Iterable[tuple[bytes, bytes]]) -> Headers:
     """Return headers with their names in lower case."""
     return [(name.lower(), value) for name, value in headers]
 

@@ -67,7 +67,7 @@ class WorkerComponent(injection.Component):
             declares and annotation is not base.BaseWorker and isinstance(self.worker, annotation)
         )
 
-    def chosen(
+    def select(
         self, parameter: injection.Parameter, others: collections.abc.Sequence[injection.Component]
     ) -> injection.Component:
         """Return the component of exactly the annotated class, or the only one.

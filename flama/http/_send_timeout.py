@@ -5,7 +5,7 @@ import logging
 import typing as t
 
 from flama import types
-from flama._timeouts import limited
+from flama._timeouts import timeout
 
 __all__ = ["SendTimeoutError", "abort_connection", "add_send_timeout"]
 
@@ -31,7 +31,7 @@ def add_send_timeout(send: types.Send, seconds: float) -> types.Send:
 
     async def send_in_time(message: types.Message) -> None:
         try:
-            with limited(seconds):
+            with timeout(seconds):
                 await send(message)
         except TimeoutError as error:
             raise SendTimeoutError(seconds) from error
@@ -48,7 +48,7 @@ async def abort_connection(scope: types.Scope, receive: types.Receive, send: typ
         return
     transport.abort()
     # the server would log an incomplete response if the application returned first
-    with contextlib.suppress(TimeoutError), limited(_DISCONNECT_WAIT):
+    with contextlib.suppress(TimeoutError), timeout(_DISCONNECT_WAIT):
         while (await receive())["type"] != "http.disconnect":
             pass
 

@@ -37,8 +37,8 @@ __all__ = [
     "ServerSentEvent",
     "ServerSentEventResponse",
     "StreamingResponse",
+    "encode_json",
     "finite_json",
-    "json",
     "to_response",
 ]
 
@@ -98,10 +98,10 @@ _FOREIGN_ENCODERS: t.Final[dict[str, collections.abc.Callable[[t.Any], t.Any]]] 
 """Encoders for types of optional packages, by an attribute that such a type has."""
 
 finite_json: t.Final = msgspec.json.Encoder(enc_hook=_json_default).encode
-"""Encode a value as JSON, as :func:`json` does, assuming that its floats are finite."""
+"""Encode a value as JSON, as :func:`encode_json` does, assuming that its floats are finite."""
 
 
-def json(value: t.Any) -> bytes:
+def encode_json(value: t.Any) -> bytes:
     """Encode a value as JSON.
 
     Dates and times are encoded as in RFC 3339, UUIDs as in RFC 9562, a ``timedelta`` as an ISO 8601 duration. A
@@ -144,7 +144,7 @@ class JSONResponse(Response):
         :raises SerializationError: it contains a value without a JSON form.
         """
         try:
-            return json(content)
+            return encode_json(content)
         except (TypeError, ValueError, RecursionError) as error:
             raise exceptions.SerializationError(str(error)) from error
 
@@ -188,7 +188,7 @@ class APIErrorResponse(JSONResponse):
     def render(self, content: t.Any) -> bytes:
         """Encode the content as JSON; escape what UTF-8 can't encode, so that every error can be sent."""
         try:
-            return json(content)
+            return encode_json(content)
         except UnicodeEncodeError:
             return stdlib_json.dumps(msgspec.to_builtins(content, enc_hook=_json_default)).encode()
 
@@ -215,7 +215,7 @@ class NDJSONResponse(StreamingResponse):
 
 
 def _encode_line(item: t.Any) -> bytes:
-    return json(item) + b"\n"
+    return encode_json(item) + b"\n"
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True):
@@ -236,7 +236,7 @@ class ServerSentEvent(msgspec.Struct, frozen=True):
 
     def encode(self) -> bytes:
         """Encode the event in the event stream format (WHATWG HTML, server-sent events)."""
-        text = self.data if isinstance(self.data, str) else json(self.data).decode()
+        text = self.data if isinstance(self.data, str) else encode_json(self.data).decode()
         named = {"event": self.event, "id": self.id, "retry": self.retry}
         lines = [f"{name}: {value}" for name, value in named.items() if value is not None]
         lines += (f"data: {line}" for line in _LINE_END.split(text))

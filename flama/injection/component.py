@@ -73,7 +73,7 @@ def signature(function: collections.abc.Callable[..., t.Any]) -> _Signature:
 
 def _read_signature(function: collections.abc.Callable[..., t.Any]) -> _Signature:
     try:
-        found = t.get_type_hints(concurrency.underlying(function), include_extras=True)
+        found = t.get_type_hints(concurrency.unwrap(function), include_extras=True)
         hints = {name: unwrap(annotation) for name, annotation in found.items()}
     except NameError as error:
         name = getattr(function, "__qualname__", function)
@@ -120,7 +120,7 @@ class Component:
         """Whether this component provides a parameter: by default, if the annotation is its type."""
         return bool(parameter.annotation == self._provided_type)
 
-    def chosen(self, parameter: Parameter, others: "collections.abc.Sequence[Component]") -> "Component":
+    def select(self, parameter: Parameter, others: "collections.abc.Sequence[Component]") -> "Component":
         """Return the component that provides a parameter; ``others``, declared later, can handle it too.
 
         By default, it is this one. Called once, at start-up.
@@ -152,4 +152,4 @@ class Components(tuple[Component, ...]):
     def find(self, parameter: Parameter) -> Component | None:
         """Return the component that provides a parameter, None if there is none."""
         candidates = [component for component in self if component.can_handle_parameter(parameter)]
-        return candidates[0].chosen(parameter, candidates[1:]) if candidates else None
+        return candidates[0].select(parameter, candidates[1:]) if candidates else None

@@ -22,7 +22,7 @@ from flama import concurrency, exceptions
 from flama._generated import Factory, compile_factory
 from flama.injection.component import Component, Components, Depends, Parameter, signature
 
-__all__ = ["Injector", "Plan", "planned_for"]
+__all__ = ["Injector", "Plan", "handler_of_frame"]
 
 _STACK: t.Final = "stack"
 _FILE_PREFIX: t.Final = "<plan "  # the start of the file name of generated code
@@ -63,7 +63,7 @@ def _compile_source(source: str, names: tuple[str, ...]) -> Factory:
 _numbers: t.Final = itertools.count()
 
 
-def planned_for(frame: types.FrameType) -> collections.abc.Callable[..., t.Any] | None:
+def handler_of_frame(frame: types.FrameType) -> collections.abc.Callable[..., t.Any] | None:
     """Return the function that a frame of generated code calls; None for any other frame."""
     return frame.f_locals.get("handler") if frame.f_code.co_filename.startswith(_FILE_PREFIX) else None
 

@@ -7,7 +7,7 @@ import typing as t
 import sqlalchemy as sa
 from sqlalchemy.sql import elements, operators
 
-from flama.memory.schema import Check, Kind, Row
+from flama.memory.schema import Check, Row, TypeCodec
 
 __all__ = ["compile_check", "compile_predicate"]
 
@@ -19,7 +19,7 @@ _BINARY: t.Final[frozenset[t.Any]] = frozenset(
 
 
 def compile_predicate(
-    expression: t.Any, kinds: collections.abc.Mapping[str, Kind]
+    expression: t.Any, kinds: collections.abc.Mapping[str, TypeCodec]
 ) -> collections.abc.Callable[[Row], bool | None] | None:
     """Return the predicate that evaluates an expression on a record with columns of these kinds.
 
@@ -31,7 +31,7 @@ def compile_predicate(
         return None
 
 
-def compile_check(constraint: sa.CheckConstraint, kinds: collections.abc.Mapping[str, Kind]) -> Check | None:
+def compile_check(constraint: sa.CheckConstraint, kinds: collections.abc.Mapping[str, TypeCodec]) -> Check | None:
     """Return a constraint on columns of these kinds; None when it is SQL text, or more than comparisons of columns."""
     holds = compile_predicate(constraint.sqltext, kinds)
     if holds is None:
@@ -44,7 +44,7 @@ class _UnknownError(Exception):
     """An expression that can't be evaluated here."""
 
 
-def _compile(expression: t.Any, kinds: collections.abc.Mapping[str, Kind]) -> _Value:
+def _compile(expression: t.Any, kinds: collections.abc.Mapping[str, TypeCodec]) -> _Value:
     match expression:
         case elements.ColumnClause():
             key = str(expression.key)
@@ -66,7 +66,7 @@ def _compile(expression: t.Any, kinds: collections.abc.Mapping[str, Kind]) -> _V
     raise _UnknownError
 
 
-def _compile_boolean(expression: elements.BooleanClauseList, kinds: collections.abc.Mapping[str, Kind]) -> _Value:
+def _compile_boolean(expression: elements.BooleanClauseList, kinds: collections.abc.Mapping[str, TypeCodec]) -> _Value:
     parts = [_compile(clause, kinds) for clause in expression.clauses]
     return _fold_three_valued(parts, decisive=expression.operator is operators.or_)
 
@@ -82,7 +82,7 @@ def _fold_three_valued(parts: collections.abc.Sequence[_Value], *, decisive: boo
 
 
 def _compile_comparison(
-    expression: elements.BinaryExpression[t.Any], kinds: collections.abc.Mapping[str, Kind]
+    expression: elements.BinaryExpression[t.Any], kinds: collections.abc.Mapping[str, TypeCodec]
 ) -> _Value:
     left, right, how = expression.left, expression.right, expression.operator
     if how in (operators.is_, operators.is_not) and isinstance(right, elements.Null):
@@ -102,7 +102,7 @@ def _compile_comparison(
     raise _UnknownError
 
 
-def _compile_operand(left: t.Any, right: t.Any, kinds: collections.abc.Mapping[str, Kind]) -> _Value:
+def _compile_operand(left: t.Any, right: t.Any, kinds: collections.abc.Mapping[str, TypeCodec]) -> _Value:
     # a value is compared in the column's stored form
     if not isinstance(right, elements.BindParameter) or not isinstance(left, elements.ColumnClause):
         return _compile(right, kinds)
@@ -110,7 +110,7 @@ def _compile_operand(left: t.Any, right: t.Any, kinds: collections.abc.Mapping[s
         raise _UnknownError
     kind, given = kinds[left.key], t.cast("t.Any", right.value)
     try:
-        operand = [kind.operand(value) for value in given] if right.expanding else kind.operand(given)
+        operand = [kind.encode_operand(value) for value in given] if right.expanding else kind.encode_operand(given)
     except (TypeError, ValueError, LookupError, ArithmeticError):
         raise _UnknownError from None
     return lambda row: operand

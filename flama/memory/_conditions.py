@@ -5,8 +5,8 @@ import dataclasses
 import typing as t
 
 from flama import exceptions, query
-from flama.memory._table_data import Placed, Rows
-from flama.memory.schema import Row, Sparse, Table
+from flama.memory._table_data import RowWithId, TableData
+from flama.memory.schema import DefaultNoneDict, Row, Table
 
 __all__ = ["Clauses", "filter_rows", "identity", "matching"]
 
@@ -15,7 +15,7 @@ Clauses: t.TypeAlias = collections.abc.Collection[t.Any]
 _Test: t.TypeAlias = collections.abc.Callable[[Row], bool | None]
 
 
-def matching(rows: Rows, clauses: Clauses, filters: Row) -> list[Placed]:
+def matching(rows: TableData, clauses: Clauses, filters: Row) -> list[RowWithId]:
     """Return the records that match all clauses, which are conditions made by ``F``, and all filters.
 
     :raises UnknownColumnError: the table lacks a column that one names.
@@ -23,7 +23,7 @@ def matching(rows: Rows, clauses: Clauses, filters: Row) -> list[Placed]:
     """
     table = rows.table
     table.check_names(filters)
-    either = [key for key, value in filters.items() if value is None and table.column(key).kind.null is not None]
+    either = [key for key, value in filters.items() if value is None and table.column(key).codec.null is not None]
     wanted = {key: _encode_filter(table, key, value) for key, value in filters.items() if key not in either}
     tests = [_compile_clause(table, clause) for clause in (*clauses, *[query.compare(key, "isnull") for key in either])]
     found = [placed for placed in rows.candidates(wanted) if _matches(placed[1], wanted)]
@@ -34,8 +34,8 @@ def matching(rows: Rows, clauses: Clauses, filters: Row) -> list[Placed]:
 
 
 def filter_rows(
-    table: Table, found: collections.abc.Iterable[Placed], conditions: collections.abc.Iterable[query.Condition]
-) -> list[Placed]:
+    table: Table, found: collections.abc.Iterable[RowWithId], conditions: collections.abc.Iterable[query.Condition]
+) -> list[RowWithId]:
     """Return those of a table's records that match all conditions."""
     tests = [_compile_clause(table, condition) for condition in conditions]
     return [placed for placed in found if all(test(placed[1]) is True for test in tests)]
@@ -56,11 +56,11 @@ def _matches(row: Row, wanted: Row) -> bool:
 
 
 def _encode_filter(table: Table, key: str, value: t.Any) -> t.Any:
-    kind = table.column(key).kind
+    kind = table.column(key).codec
     if isinstance(value, list | tuple | set | frozenset) and not kind.takes_collections:
         detail = f"'{key}' can't be compared with a {type(value).__name__}: say {query.F[key]!r}.in_(...)"
         raise exceptions.InvalidDataError(resource=table.name, detail=detail)
-    return None if value is None else table.operand(key, value)
+    return None if value is None else table.encode_operand(key, value)
 
 
 def _compile_clause(table: Table, clause: t.Any) -> _Test:
@@ -71,13 +71,13 @@ def _compile_clause(table: Table, clause: t.Any) -> _Test:
         raise exceptions.InvalidDataError(resource=table.name, detail=detail)
     table.check_names(clause.fields)
     test = _encode_condition(table, clause).predicate
-    return (lambda row: test(Sparse(row))) if table.open else test
+    return (lambda row: test(DefaultNoneDict(row))) if table.is_schemaless else test
 
 
 def _encode_condition(table: Table, condition: query.Condition) -> query.Condition:
     """Return the equivalent condition on stored values."""
     match condition:
-        case query.Comparison(field, "isnull") if (null := table.column(field).kind.null) is not None:
+        case query.Comparison(field, "isnull") if (null := table.column(field).codec.null) is not None:
             return query.Or((condition, query.compare(field, "eq", null)))
         case query.Comparison(field, operator, operand):
             kept = _encode_operand(table, field, operator, operand)
@@ -87,15 +87,15 @@ def _encode_condition(table: Table, condition: query.Condition) -> query.Conditi
             return type(condition)(tuple(_encode_condition(table, part) for part in condition.parts))
         case query.Not():
             return query.Not(_encode_condition(table, condition.part))
-        case query.Beyond():
+        case query.KeysetCondition():
             pairs = zip(condition.fields, condition.position, strict=True)
-            position = (None if value is None else table.operand(field, value) for field, value in pairs)
+            position = (None if value is None else table.encode_operand(field, value) for field, value in pairs)
             return dataclasses.replace(condition, position=tuple(position))
     raise TypeError(f"{condition!r} can't be asked of what is kept in memory")
 
 
 def _encode_operand(table: Table, field: str, operator: str, operand: t.Any) -> t.Any:
-    kind = table.column(field).kind
+    kind = table.column(field).codec
     if query.OPERATORS[operator].pattern is not None:
         if not kind.is_text:
             detail = f"'{field}' is no text: {operator} can't be asked of it"
@@ -107,5 +107,5 @@ def _encode_operand(table: Table, field: str, operator: str, operand: t.Any) -> 
         case "isnull":
             return None
         case "in":
-            return tuple(table.operand(field, value) for value in operand)
-    return table.operand(field, operand)
+            return tuple(table.encode_operand(field, value) for value in operand)
+    return table.encode_operand(field, operand)

@@ -5,18 +5,26 @@ import typing as t
 
 from flama import exceptions, query
 from flama.memory._conditions import filter_rows
-from flama.memory._foreign_keys import check_parent, foreign_key_error
+from flama.memory._foreign_keys import check_foreign_key, foreign_key_error
 from flama.memory._store import Session
-from flama.memory._table_data import Placed, Rows
+from flama.memory._table_data import RowWithId, TableData
 from flama.memory.schema import Column, ForeignKey, Row, Table
 
-__all__ = ["check_parents", "check_scoped_parents", "completed", "delete", "insert", "touched", "update"]
+__all__ = [
+    "apply_defaults",
+    "check_scoped_parents",
+    "check_self_references",
+    "delete",
+    "insert",
+    "on_update_values",
+    "update",
+]
 
-_Placed: t.TypeAlias = collections.abc.Sequence[Placed]
+_Placed: t.TypeAlias = collections.abc.Sequence[RowWithId]
 _Values: t.TypeAlias = tuple[t.Any, ...]
 
 
-def completed(table: Table, values: Row, count: int) -> dict[str, t.Any]:
+def apply_defaults(table: Table, values: Row, count: int) -> dict[str, t.Any]:
     """Return a new record in its stored form, with the defaults of the columns that it lacks.
 
     ``count`` is the number of the record before.
@@ -28,22 +36,22 @@ def completed(table: Table, values: Row, count: int) -> dict[str, t.Any]:
     for key, column in table.columns.items():
         if key not in given and column.default is not None:
             given[key] = column.default(given)
-    kept = table.kept(given)
-    row = {key: kept.get(key, count + 1 if column.counted else None) for key, column in table.columns.items()}
-    if table.open:
+    kept = table.encode(given)
+    row = {key: kept.get(key, count + 1 if column.autoincrement else None) for key, column in table.columns.items()}
+    if table.is_schemaless:
         row.update(kept)
     _check_row(table, row, table.name)
     return row
 
 
-def insert(session: Session, table: Table, row: Row) -> Placed:
-    """Store a complete record; :func:`check_parents` has to check its references to its own table.
+def insert(session: Session, table: Table, row: Row) -> RowWithId:
+    """Store a complete record; :func:`check_self_references` has to check its references to its own table.
 
     :raises IntegrityError: it breaks a constraint.
     """
     rows = session.rows(table)
     _check_unique(rows, row, None, table.name)
-    place = rows.new_place()
+    place = rows.next_row_id()
     session.write(rows, place, row, count=_max_number(table, row))
     _check_foreign_keys(
         session, rows, [row], table.name, [key for key in table.foreign_keys if not _is_self_reference(key, table)]
@@ -51,7 +59,7 @@ def insert(session: Session, table: Table, row: Row) -> Placed:
     return place, row
 
 
-def check_parents(session: Session, table: Table, stored: collections.abc.Sequence[Row]) -> None:
+def check_self_references(session: Session, table: Table, stored: collections.abc.Sequence[Row]) -> None:
     """Check that the parents of stored records exist that are in the same table.
 
     :raises IntegrityError: one doesn't.
@@ -75,7 +83,7 @@ def check_scoped_parents(
     """
     for key in table.foreign_keys:
         parent, columns = key.parent()
-        conditions = parents.get(parent.path)
+        conditions = parents.get(parent.qualified_name)
         if conditions is None or not any(column in written for column in key.columns):
             continue
         for row in rows:
@@ -91,10 +99,10 @@ def update(
     found: _Placed,
     changes: Row,
     *,
-    counted: str | None = None,
+    version: str | None = None,
     resource: str | None = None,
 ) -> list[Row]:
-    """Change records, and return them as stored; ``counted`` names a column that grows by one in each.
+    """Change records, and return them as stored; ``version`` names a column that grows by one in each.
 
     :raises IntegrityError: one breaks a constraint.
     """
@@ -102,8 +110,8 @@ def update(
     changed: list[Row] = []
     for place, row in found:
         new = {**row, **changes}
-        if counted is not None:
-            new[counted] = None if row[counted] is None else row[counted] + 1
+        if version is not None:
+            new[version] = None if row[version] is None else row[version] + 1
         _check_row(table, new, resource)
         _check_unique(rows, new, place, resource)
         session.write(rows, place, new, count=_max_number(table, new))
@@ -125,7 +133,7 @@ def delete(session: Session, table: Table, found: _Placed, *, resource: str | No
     _apply_referential_actions(session, rows, [row for _, row in found], None, resource)
 
 
-def touched(table: Table, changes: Row, others: collections.abc.Container[str] = ()) -> dict[str, t.Any]:
+def on_update_values(table: Table, changes: Row, others: collections.abc.Container[str] = ()) -> dict[str, t.Any]:
     """Return the ``onupdate`` values for a record that changes, except those of the ``others``."""
     return {
         key: column.onupdate(changes)
@@ -135,7 +143,7 @@ def touched(table: Table, changes: Row, others: collections.abc.Container[str] =
 
 
 def _max_number(table: Table, row: Row) -> int:
-    numbers = [row[key] for key, column in table.columns.items() if column.counted and isinstance(row[key], int)]
+    numbers = [row[key] for key, column in table.columns.items() if column.autoincrement and isinstance(row[key], int)]
     return max(numbers, default=0)
 
 
@@ -150,7 +158,7 @@ def _check_row(table: Table, row: Row, resource: str) -> None:
             )
 
 
-def _check_unique(rows: Rows, row: Row, place: int | None, resource: str) -> None:
+def _check_unique(rows: TableData, row: Row, place: int | None, resource: str) -> None:
     for unique in rows.table.uniques:
         other = rows.find_conflict(unique, row)
         if other is not None and other != place:
@@ -160,12 +168,12 @@ def _check_unique(rows: Rows, row: Row, place: int | None, resource: str) -> Non
 
 
 def _is_self_reference(key: ForeignKey, table: Table) -> bool:
-    return key.parent().table.path == table.path
+    return key.parent().table.qualified_name == table.qualified_name
 
 
 def _check_foreign_keys(
     session: Session,
-    rows: Rows,
+    rows: TableData,
     written: collections.abc.Sequence[Row],
     resource: str,
     keys: collections.abc.Iterable[ForeignKey],
@@ -175,27 +183,27 @@ def _check_foreign_keys(
             session.defer_check(rows, key, resource)
             continue
         for row in written:
-            check_parent(row, key, session.rows(key.parent().table), resource)
+            check_foreign_key(row, key, session.rows(key.parent().table), resource)
 
 
 class _Orphans(t.NamedTuple):
     # records that refer to parents which don't exist any more: deleted, or with other keys
 
-    rows: Rows
+    rows: TableData
     key: ForeignKey
     gone: frozenset[_Values]
     changes: Row | None
     resource: str
 
     @property
-    def found(self) -> list[Placed]:
+    def found(self) -> list[RowWithId]:
         return self.rows.find_by(self.key.columns, self.gone)
 
     @property
     def action(self) -> str | None:
         return self.key.ondelete if self.changes is None else self.key.onupdate
 
-    def act(self, session: Session, found: Placed) -> None:
+    def act(self, session: Session, found: RowWithId) -> None:
         if self.action == "CASCADE" and self.changes is None:
             delete(session, self.rows.table, [found], resource=self.resource)
         else:
@@ -208,12 +216,12 @@ class _Orphans(t.NamedTuple):
                 pairs = zip(self.key.columns, self.key.parent().columns, strict=True)
                 return {column: changes[parent] for column, parent in pairs if parent in changes}
             case "SET DEFAULT":
-                return table.kept({column: _default_value(table.columns[column]) for column in self.key.columns})
+                return table.encode({column: _default_value(table.columns[column]) for column in self.key.columns})
         return dict.fromkeys(self.key.columns)
 
 
 def _apply_referential_actions(
-    session: Session, rows: Rows, before: collections.abc.Sequence[Row], changes: Row | None, resource: str
+    session: Session, rows: TableData, before: collections.abc.Sequence[Row], changes: Row | None, resource: str
 ) -> None:
     """Apply the referential actions to records that refer to these; ``changes`` is None when these were deleted."""
     left = list(_find_orphans(session, rows, before, changes, resource))
@@ -229,7 +237,7 @@ def _apply_referential_actions(
 
 
 def _find_orphans(
-    session: Session, rows: Rows, before: collections.abc.Sequence[Row], changes: Row | None, resource: str
+    session: Session, rows: TableData, before: collections.abc.Sequence[Row], changes: Row | None, resource: str
 ) -> collections.abc.Iterator[_Orphans]:
     for child in session.all_rows():
         for key in child.table.foreign_keys:

@@ -1,22 +1,22 @@
 """Foreign keys: checks that the parents of records exist."""
 
 from flama import exceptions
-from flama.memory._table_data import Rows
+from flama.memory._table_data import TableData
 from flama.memory.schema import ForeignKey, Row
 
-__all__ = ["check_parent", "check_parents", "foreign_key_error"]
+__all__ = ["check_foreign_key", "check_foreign_keys", "foreign_key_error"]
 
 
-def check_parents(rows: Rows, key: ForeignKey, parents: Rows, resource: str) -> None:
+def check_foreign_keys(rows: TableData, key: ForeignKey, parents: TableData, resource: str) -> None:
     """Check that the parents of all records exist.
 
     :raises IntegrityError: one doesn't.
     """
     for _, row in rows.all():
-        check_parent(row, key, parents, resource)
+        check_foreign_key(row, key, parents, resource)
 
 
-def check_parent(row: Row, key: ForeignKey, parents: Rows, resource: str) -> None:
+def check_foreign_key(row: Row, key: ForeignKey, parents: TableData, resource: str) -> None:
     """Check that the parent of a record exists; a key with a null refers to none.
 
     :raises IntegrityError: it doesn't.

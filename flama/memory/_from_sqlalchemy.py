@@ -8,22 +8,22 @@ import sqlalchemy as sa
 
 from flama.memory._check_constraints import compile_check, compile_predicate
 from flama.memory._column_defaults import compile_default, compile_onupdate
-from flama.memory._type_codecs import kind
-from flama.memory.schema import Check, Column, ForeignKey, Kind, Parent, Table, Unique
+from flama.memory._type_codecs import codec_for
+from flama.memory.schema import Check, Column, ForeignKey, Parent, Table, TypeCodec, Unique
 
-__all__ = ["definition"]
+__all__ = ["schema_of"]
 
 _TABLES: t.Final = 1000
 
 
 @functools.lru_cache(_TABLES)
-def definition(table: sa.Table) -> Table:
+def schema_of(table: sa.Table) -> Table:
     """Return the definition of a table.
 
     It leaves out CHECK constraints in SQL text, and unique indexes on expressions or with a condition in SQL text.
     """
     columns = {str(key): _column(column) for key, column in table.columns.items()}
-    kinds = {key: column.kind for key, column in columns.items()}
+    kinds = {key: column.codec for key, column in columns.items()}
     return Table(
         table.name,
         table.fullname,
@@ -39,15 +39,15 @@ def definition(table: sa.Table) -> Table:
 def _column(column: sa.Column[t.Any]) -> Column:
     return Column(
         str(column.key),
-        kind(column.type),
+        codec_for(column.type),
         nullable=bool(column.nullable),
-        counted=_is_counted(column),
+        autoincrement=_is_autoincrement(column),
         default=compile_default(column),
         onupdate=compile_onupdate(column),
     )
 
 
-def _is_counted(column: sa.Column[t.Any]) -> bool:
+def _is_autoincrement(column: sa.Column[t.Any]) -> bool:
     if column.default is not None:
         return bool(column.default.is_sequence)
     return column.identity is not None or (
@@ -55,14 +55,14 @@ def _is_counted(column: sa.Column[t.Any]) -> bool:
     )
 
 
-def _uniques(table: sa.Table, kinds: collections.abc.Mapping[str, Kind]) -> list[Unique]:
+def _uniques(table: sa.Table, kinds: collections.abc.Mapping[str, TypeCodec]) -> list[Unique]:
     constraints = [_unique(each) for each in table.constraints if isinstance(each, sa.UniqueConstraint)]
     indexes = [unique for index in table.indexes if (unique := _unique_index(index, kinds)) is not None]
     primary = [_unique(table.primary_key)] if table.primary_key else []
     return [*primary, *sorted(constraints + indexes, key=lambda unique: (unique.columns, unique.holds is not None))]
 
 
-def _unique_index(index: sa.Index, kinds: collections.abc.Mapping[str, Kind]) -> Unique | None:
+def _unique_index(index: sa.Index, kinds: collections.abc.Mapping[str, TypeCodec]) -> Unique | None:
     if not index.unique or not all(isinstance(each, sa.Column) for each in index.expressions):
         return None
     conditions = [value for name, value in index.dialect_kwargs.items() if name.endswith("_where")]
@@ -77,7 +77,7 @@ def _unique(constraint: sa.UniqueConstraint | sa.PrimaryKeyConstraint | sa.Index
     return Unique(tuple(str(column.key) for column in constraint.columns), _name(constraint))
 
 
-def _checks(table: sa.Table, kinds: collections.abc.Mapping[str, Kind]) -> list[Check]:
+def _checks(table: sa.Table, kinds: collections.abc.Mapping[str, TypeCodec]) -> list[Check]:
     constraints = (each for each in table.constraints if isinstance(each, sa.CheckConstraint))
     found = (compile_check(each, kinds) for each in constraints)
     return sorted((each for each in found if each is not None), key=lambda each: (each.columns, each.name or ""))
@@ -97,7 +97,7 @@ def _foreign_key(constraint: sa.ForeignKeyConstraint) -> ForeignKey:
 @functools.lru_cache(_TABLES)
 def _parent(constraint: sa.ForeignKeyConstraint) -> Parent:
     columns = tuple(str(element.column.key) for element in constraint.elements)
-    return Parent(definition(constraint.referred_table), columns)
+    return Parent(schema_of(constraint.referred_table), columns)
 
 
 def _action(action: str | None) -> str | None:

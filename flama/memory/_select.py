@@ -5,15 +5,15 @@ import typing as t
 
 from flama import exceptions, query
 from flama.memory._conditions import Clauses, matching
-from flama.memory._table_data import Rows
-from flama.memory.schema import Row, Sparse, Table
+from flama.memory._table_data import TableData
+from flama.memory.schema import DefaultNoneDict, Row, Table
 
-__all__ = ["natural", "page", "places"]
+__all__ = ["check_non_negative_int", "keyset_columns", "select_page"]
 
 _MAX_INTEGER: t.Final = 2**63 - 1
 
 
-def page(rows: Rows, conditions: Clauses, select: query.Select) -> list[Row]:
+def select_page(rows: TableData, conditions: Clauses, select: query.Select) -> list[Row]:
     """Return the records that match a query and further conditions, in its order and slice.
 
     The primary key breaks the ties of every order, and is the order of a slice without another. All records without an
@@ -23,7 +23,10 @@ def page(rows: Rows, conditions: Clauses, select: query.Select) -> list[Row]:
     :raises SQLAlchemyError: the slice is next to a record, and the table has no primary key.
     """
     table = rows.table
-    limit, start = natural(table, "limit", select.limit), natural(table, "offset", select.offset) or 0
+    limit, start = (
+        check_non_negative_int(table, "limit", select.limit),
+        check_non_negative_int(table, "offset", select.offset) or 0,
+    )
     is_ordered = select.is_slice or select.order_by is not None or select.order_direction != "asc"
     orders = _parse_orders(table, select.order_by, select.order_direction) if is_ordered else ()
     clauses = [*conditions, *select.clauses, *_keyset_conditions(table, orders, select.after, select.before)]
@@ -34,7 +37,7 @@ def page(rows: Rows, conditions: Clauses, select: query.Select) -> list[Row]:
     return _sort(table, found, orders)[start:end]
 
 
-def natural(table: Table, what: str, number: int | None) -> int | None:
+def check_non_negative_int(table: Table, what: str, number: int | None) -> int | None:
     """Return a number of records, or None.
 
     :raises InvalidDataError: it isn't a number from 0 on; the error calls it ``what``.
@@ -44,7 +47,7 @@ def natural(table: Table, what: str, number: int | None) -> int | None:
     raise exceptions.InvalidDataError(resource=table.name, detail=f"{what} is {number!r}: it is a number from 0 on")
 
 
-def places(
+def keyset_columns(
     table: Table, types: collections.abc.Mapping[str, t.Any], select: query.Select
 ) -> dict[query.Order, t.Any] | None:
     """Return the order of a query, whose ties the primary key breaks, with the type of each column's values.
@@ -60,7 +63,7 @@ def places(
 
 def _parse_orders(table: Table, order_by: t.Any, direction: str) -> tuple[query.Order, ...]:
     try:
-        orders = query.orders(_resolve_columns(table, order_by), direction, table.key)
+        orders = query.parse_order(_resolve_columns(table, order_by), direction, table.key)
     except (TypeError, ValueError) as error:
         raise exceptions.InvalidDataError(resource=table.name, detail=f"order_by: {error}") from error
     table.check_names(order.field for order in orders)
@@ -92,6 +95,6 @@ def _keyset_conditions(
 
 def _sort(table: Table, rows: list[Row], orders: tuple[query.Order, ...]) -> list[Row]:
     try:
-        return query.in_order([Sparse(row) for row in rows] if table.open else rows, orders)
+        return query.sort_records([DefaultNoneDict(row) for row in rows] if table.is_schemaless else rows, orders)
     except TypeError as error:  # only where the columns' types aren't known
         raise exceptions.InvalidDataError(resource=table.name, detail=f"order_by: {error}") from error

@@ -7,8 +7,8 @@ import dataclasses
 import typing as t
 
 from flama import exceptions
-from flama.memory._foreign_keys import check_parents
-from flama.memory._table_data import Rows
+from flama.memory._foreign_keys import check_foreign_keys
+from flama.memory._table_data import TableData
 from flama.memory.schema import ForeignKey, Row, Table
 
 __all__ = ["Session", "Store", "Transaction"]
@@ -25,7 +25,7 @@ class Store:
 
     def __init__(self, *, timeout: float = _TIMEOUT) -> None:
         self._timeout = timeout
-        self._tables: dict[str, Rows] = {}
+        self._tables: dict[str, TableData] = {}
         self._faults: list[_Fault] = []
         self._loop_and_lock: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
         self._session: Session | None = None
@@ -88,19 +88,19 @@ class Store:
                     break
         await asyncio.sleep(0)
 
-    def rows(self, table: Table) -> Rows:
+    def rows(self, table: Table) -> TableData:
         """Return the records of a table.
 
         :raises ApplicationError: another table is stored under its name.
         """
-        rows = self._tables.get(table.path)
+        rows = self._tables.get(table.qualified_name)
         if rows is None:
-            rows = self._tables[table.path] = Rows(table)
+            rows = self._tables[table.qualified_name] = TableData(table)
         elif rows.table.source is not table.source:
-            raise exceptions.ApplicationError(f"Two tables of one store are called '{table.path}'")
+            raise exceptions.ApplicationError(f"Two tables of one store are called '{table.qualified_name}'")
         return rows
 
-    def all_rows(self) -> list[Rows]:
+    def all_rows(self) -> list[TableData]:
         """Return the records of every table that was ever used."""
         return list(self._tables.values())
 
@@ -121,7 +121,7 @@ class _Fault:
 
 
 class _Change(t.NamedTuple):
-    rows: Rows
+    rows: TableData
     place: int
     before: Row | None
     number: int
@@ -133,7 +133,7 @@ class Session:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._changes: list[_Change] = []
-        self._deferred: dict[tuple[Rows, ForeignKey], str] = {}
+        self._deferred: dict[tuple[TableData, ForeignKey], str] = {}
         self._open = True
         self.task = asyncio.current_task()
 
@@ -142,7 +142,7 @@ class Session:
         await self._store.inject_faults("begin", task=self.task)
         return Transaction(self, None if nested else self._store, len(self._changes))
 
-    async def reach(self, verb: str, table: Table) -> None:
+    async def begin_operation(self, verb: str, table: Table) -> None:
         """Begin a verb.
 
         :raises SessionClosedError: the unit has ended.
@@ -158,15 +158,15 @@ class Session:
         if not self._open:
             raise exceptions.SessionClosedError(f"The unit of work of '{table.name}' has ended")
 
-    def rows(self, table: Table) -> Rows:
+    def rows(self, table: Table) -> TableData:
         """Return the records of a table."""
         return self._store.rows(table)
 
-    def all_rows(self) -> list[Rows]:
+    def all_rows(self) -> list[TableData]:
         """Return the records of every table."""
         return self._store.all_rows()
 
-    def write(self, rows: Rows, place: int, row: Row | None, *, count: int = 0) -> None:
+    def write(self, rows: TableData, place: int, row: Row | None, *, count: int = 0) -> None:
         """Store a record at a place, or remove it with None, until that is undone; ``count`` is its number."""
         self._changes.append(_Change(rows, place, rows.set(place, row), rows.count))
         rows.count = max(rows.count, count)
@@ -192,11 +192,11 @@ class Session:
         """Make all changes permanent."""
         self._changes.clear()
 
-    def defer_check(self, rows: Rows, key: ForeignKey, resource: str) -> None:
+    def defer_check(self, rows: TableData, key: ForeignKey, resource: str) -> None:
         """Check at the end of the unit that the parents of records exist."""
         self._deferred[rows, key] = resource
 
-    def take_deferred_checks(self) -> list[tuple[Rows, ForeignKey, str]]:
+    def take_deferred_checks(self) -> list[tuple[TableData, ForeignKey, str]]:
         """Return the deferred checks, and clear them."""
         found = [(rows, key, resource) for (rows, key), resource in self._deferred.items()]
         self._deferred.clear()
@@ -229,7 +229,7 @@ class Transaction:
             self._check_lost()
             await self._store.inject_faults("commit", task=self._session.task)
             for rows, key, resource in self._session.take_deferred_checks():
-                check_parents(rows, key, self._session.rows(key.parent().table), resource)
+                check_foreign_keys(rows, key, self._session.rows(key.parent().table), resource)
         except BaseException:
             self._is_lost = True
             self._session.undo(self._mark)

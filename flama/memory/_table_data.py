@@ -6,14 +6,14 @@ import typing as t
 
 from flama.memory.schema import Row, Table, Unique
 
-__all__ = ["Placed", "Rows"]
+__all__ = ["RowWithId", "TableData"]
 
-Placed: t.TypeAlias = tuple[int, Row]
+RowWithId: t.TypeAlias = tuple[int, Row]
 """A record and its place, which stays the same for as long as the record is stored."""
 _Values: t.TypeAlias = tuple[t.Any, ...]
 
 
-class Rows:
+class TableData:
     """The stored records of a table.
 
     ``count`` is the last number that a record was assigned. Nothing is checked here.
@@ -29,11 +29,11 @@ class Rows:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def new_place(self) -> int:
+    def next_row_id(self) -> int:
         """Return a place that was never used."""
         return next(self._places)
 
-    def has(self, placed: Placed) -> bool:
+    def has(self, placed: RowWithId) -> bool:
         """Whether a record is still stored, unchanged."""
         place, row = placed
         return self._rows.get(place) is row
@@ -42,7 +42,7 @@ class Rows:
         """Return the records at those of the places that have one."""
         return [self._rows[place] for place in places if place in self._rows]
 
-    def all(self) -> list[Placed]:
+    def all(self) -> list[RowWithId]:
         """Return all records in insertion order."""
         return sorted(self._rows.items())
 
@@ -63,12 +63,12 @@ class Rows:
         values = unique.values(row)
         return None if values is None else self._indexes[unique].get(values)
 
-    def get_by_unique(self, unique: Unique, values: _Values) -> Placed | None:
+    def get_by_unique(self, unique: Unique, values: _Values) -> RowWithId | None:
         """Return the record that has these values in unique columns, if they have to be unique in it."""
         place = self._indexes[unique].get(values)
         return None if place is None else (place, self._rows[place])
 
-    def candidates(self, wanted: Row) -> list[Placed]:
+    def candidates(self, wanted: Row) -> list[RowWithId]:
         """Return candidates for records with these values: all that have them, and maybe others."""
         for unique, index in self._indexes.items():
             columns = unique.columns
@@ -82,7 +82,7 @@ class Rows:
                 return [] if place is None else [(place, self._rows[place])]
         return self.all()
 
-    def find_by(self, columns: tuple[str, ...], values: collections.abc.Set[_Values]) -> list[Placed]:
+    def find_by(self, columns: tuple[str, ...], values: collections.abc.Set[_Values]) -> list[RowWithId]:
         """Return the records whose values in these columns are among ``values``."""
         if not values:
             return []

@@ -16,9 +16,9 @@ from sqlalchemy.sql import elements
 
 from flama._moments import in_utc, refuse_offset
 from flama._private import sqlalchemy as private
-from flama.memory.schema import Kind, anything
+from flama.memory.schema import ANY, TypeCodec
 
-__all__ = ["integer_bounds", "kind"]
+__all__ = ["codec_for", "integer_bounds"]
 
 _Convert: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
@@ -27,16 +27,20 @@ _DIALECT: t.Final = DefaultDialect()
 _EXACT: t.Final = decimal.Context(prec=2_000, traps=[decimal.InvalidOperation])
 
 
-def kind(type: _Type) -> Kind:
+def codec_for(type: _Type) -> TypeCodec:
     """Return how values of a type are stored; values that one of the databases refuses are refused."""
-    for known, make_kind in _KINDS:
+    for known, make_kind in _CODECS:
         if isinstance(type, known):
             return make_kind(type)
-    return _processor_kind("a value", type)._replace(takes_collections=True)
+    return _processor_codec("a value", type)._replace(takes_collections=True)
 
 
-def _make_kind(name: str, keep: _Convert, operand: _Convert | None = None, give: _Convert | None = None) -> Kind:
-    return Kind(name, _pass_null(keep), None if give is None else _pass_null(give), _pass_null(operand or keep))
+def _make_codec(
+    name: str, encode: _Convert, encode_operand: _Convert | None = None, decode: _Convert | None = None
+) -> TypeCodec:
+    return TypeCodec(
+        name, _pass_null(encode), None if decode is None else _pass_null(decode), _pass_null(encode_operand or encode)
+    )
 
 
 def _pass_null(convert: _Convert) -> _Convert:
@@ -52,24 +56,24 @@ def _check_not_sql(value: t.Any) -> t.Any:
     return value
 
 
-def _decorator_kind(type: sa.types.TypeDecorator[t.Any]) -> Kind:
+def _decorator_codec(type: sa.types.TypeDecorator[t.Any]) -> TypeCodec:
     if isinstance(type, sa.Interval):
-        return _make_kind("a span of time", _instance_checker(datetime.timedelta))
+        return _make_codec("a span of time", _instance_checker(datetime.timedelta))
     known: t.Any = sa.types.TypeDecorator
     own: t.Any = type.__class__
     if own.bind_processor is not known.bind_processor or own.result_processor is not known.result_processor:
-        return _processor_kind("a value", type)._replace(takes_collections=True)
-    inner = kind(type.load_dialect_impl(_DIALECT))
+        return _processor_codec("a value", type)._replace(takes_collections=True)
+    inner = codec_for(type.load_dialect_impl(_DIALECT))
     bind = type.process_bind_param if own.process_bind_param is not known.process_bind_param else _ignore_dialect
     result = (
         type.process_result_value if own.process_result_value is not known.process_result_value else _ignore_dialect
     )
-    give = inner.give or _identity
-    return Kind(
+    decode = inner.decode or _identity
+    return TypeCodec(
         inner.name,
-        _pass_sql_null(lambda value: inner.keep(bind(_check_not_sql(value), _DIALECT))),
-        lambda value: result(give(value), _DIALECT),
-        _pass_sql_null(lambda value: inner.operand(bind(_check_not_sql(value), _DIALECT))),
+        _pass_sql_null(lambda value: inner.encode(bind(_check_not_sql(value), _DIALECT))),
+        lambda value: result(decode(value), _DIALECT),
+        _pass_sql_null(lambda value: inner.encode_operand(bind(_check_not_sql(value), _DIALECT))),
         is_text=inner.is_text,
         takes_collections=True,
         null=inner.null,
@@ -89,22 +93,22 @@ def _identity(value: t.Any) -> t.Any:
     return value
 
 
-def _processor_kind(name: str, type: _Type) -> Kind:
+def _processor_codec(name: str, type: _Type) -> TypeCodec:
     # as SQLAlchemy converts them for a database, and back
-    bind = type.bind_processor(_DIALECT) or anything.keep
-    result = type.result_processor(_DIALECT, None) or anything.keep
+    bind = type.bind_processor(_DIALECT) or ANY.encode
+    result = type.result_processor(_DIALECT, None) or ANY.encode
 
-    def keep(value: t.Any) -> t.Any:
+    def encode(value: t.Any) -> t.Any:
         kept = bind(_check_not_sql(value))
         result(kept)  # raises for a value that can't be converted back
         return kept
 
-    return Kind(name, keep, result, keep)
+    return TypeCodec(name, encode, result, encode)
 
 
-def _text_kind(type: sa.String) -> Kind:
+def _text_codec(type: sa.String) -> TypeCodec:
     name = f"a text of at most {type.length}" if type.length else "a text"
-    return _make_kind(name, _text_converter(type.length), _text_converter())._replace(is_text=True)
+    return _make_codec(name, _text_converter(type.length), _text_converter())._replace(is_text=True)
 
 
 def _text_converter(length: int | None = None) -> _Convert:
@@ -150,19 +154,19 @@ _BITS: t.Final[tuple[tuple[type[t.Any], int], ...]] = (
 )
 
 
-def _integer_kind(type: sa.Integer) -> Kind:
+def _integer_codec(type: sa.Integer) -> TypeCodec:
     low, high = integer_bounds(type)
 
-    def keep(value: t.Any) -> int:
+    def encode(value: t.Any) -> int:
         number = operator.index(value)
         if not low <= number <= high:
             raise ValueError("it is out of range")
         return number
 
-    def operand(value: t.Any) -> t.Any:
-        return _check_finite(value) if isinstance(value, float | decimal.Decimal) else keep(_check_not_sql(value))
+    def encode_operand(value: t.Any) -> t.Any:
+        return _check_finite(value) if isinstance(value, float | decimal.Decimal) else encode(_check_not_sql(value))
 
-    return _make_kind(f"a whole number from {low} to {high}", keep, operand)
+    return _make_codec(f"a whole number from {low} to {high}", encode, encode_operand)
 
 
 def _natural_converter(most: int) -> _Convert:
@@ -175,42 +179,44 @@ def _natural_converter(most: int) -> _Convert:
     return natural
 
 
-def _set_kind(type: mysql.SET) -> Kind:
+def _set_codec(type: mysql.SET) -> TypeCodec:
     known = frozenset(type.values)
 
-    def keep(value: t.Any) -> frozenset[str]:
+    def encode(value: t.Any) -> frozenset[str]:
         labels = frozenset(filter(None, value.split(",")) if isinstance(value, str) else value)
         if not labels <= known:
             raise ValueError("it has other labels")
         return labels
 
-    return _make_kind("a set of " + ", ".join(map(repr, type.values)), keep, give=set)._replace(takes_collections=True)
+    return _make_codec("a set of " + ", ".join(map(repr, type.values)), encode, decode=set)._replace(
+        takes_collections=True
+    )
 
 
-def _float_kind(type: sa.Float[t.Any]) -> Kind:
+def _float_codec(type: sa.Float[t.Any]) -> TypeCodec:
     processed: t.Any = type
-    give = processed.result_processor(_DIALECT, None)
-    return _make_kind("a number", lambda value: float(_check_finite(value)), give=give)
+    decode = processed.result_processor(_DIALECT, None)
+    return _make_codec("a number", lambda value: float(_check_finite(value)), decode=decode)
 
 
-def _decimal_kind(type: sa.Numeric[t.Any]) -> Kind:
+def _decimal_codec(type: sa.Numeric[t.Any]) -> TypeCodec:
     scale = type.scale if type.scale is not None or type.precision is None else 0
     step = None if scale is None else decimal.Decimal(1).scaleb(-scale)
     most = None if type.precision is None else decimal.Decimal(10) ** (type.precision - (scale or 0))
 
-    def operand(value: t.Any) -> decimal.Decimal:
+    def encode_operand(value: t.Any) -> decimal.Decimal:
         number = _check_finite(value)
         return decimal.Decimal(repr(number)) if isinstance(number, float) else decimal.Decimal(number)
 
-    def keep(value: t.Any) -> decimal.Decimal:
-        number = operand(value)
+    def encode(value: t.Any) -> decimal.Decimal:
+        number = encode_operand(value)
         if step is not None:
             number = number.quantize(step, decimal.ROUND_HALF_UP, _EXACT)
         if most is not None and number.copy_abs() >= most:  # abs() would round it
             raise ValueError("it is out of range")
         return number
 
-    return _make_kind("a decimal number", keep, operand, None if type.asdecimal else float)
+    return _make_codec("a decimal number", encode, encode_operand, None if type.asdecimal else float)
 
 
 def _check_finite(value: t.Any) -> t.Any:
@@ -259,15 +265,15 @@ def _to_bytes(value: t.Any) -> bytes:
     return bytes(value)
 
 
-def _json_kind(type: sa.JSON) -> Kind:
+def _json_codec(type: sa.JSON) -> TypeCodec:
     # JSON's null isn't SQL's, and both are None in Python
 
-    def keep(value: t.Any) -> str | None:
+    def encode(value: t.Any) -> str | None:
         if isinstance(value, elements.Null) or (value is None and type.none_as_null):
             return None
         return json.dumps(None if value is sa.JSON.NULL else _check_not_sql(value), allow_nan=False)
 
-    return Kind("JSON", keep, _pass_null(json.loads), keep, takes_collections=True, null="null")
+    return TypeCodec("JSON", encode, _pass_null(json.loads), encode, takes_collections=True, null="null")
 
 
 def _check_uuid(value: t.Any) -> uuid.UUID:
@@ -278,24 +284,24 @@ def _normalize_uuid(value: t.Any) -> str:
     return str(uuid.UUID(_instance_checker(str)(value)))
 
 
-def _array_kind(type: sa.ARRAY[t.Any]) -> Kind:
-    item = kind(type.item_type)
-    give = item.give or _identity
+def _array_codec(type: sa.ARRAY[t.Any]) -> TypeCodec:
+    item = codec_for(type.item_type)
+    decode = item.decode or _identity
 
-    def keep(values: t.Any) -> t.Any:
+    def encode(values: t.Any) -> t.Any:
         if isinstance(values, list | tuple):
-            return tuple(keep(value) for value in values)
-        return item.keep(values)
+            return tuple(encode(value) for value in values)
+        return item.encode(values)
 
-    def give_items(values: t.Any) -> t.Any:
-        return [give_items(value) for value in values] if isinstance(values, tuple) else give(values)
+    def decode_items(values: t.Any) -> t.Any:
+        return [decode_items(value) for value in values] if isinstance(values, tuple) else decode(values)
 
-    def keep_list(values: t.Any) -> t.Any:
+    def encode_list(values: t.Any) -> t.Any:
         if not isinstance(_check_not_sql(values), list | tuple):
             raise TypeError("it is no list")
-        return keep(values)
+        return encode(values)
 
-    return _make_kind("a list", keep_list, give=give_items)._replace(takes_collections=True)
+    return _make_codec("a list", encode_list, decode=decode_items)._replace(takes_collections=True)
 
 
 def _to_tuple(values: t.Any) -> tuple[t.Any, ...]:
@@ -304,29 +310,29 @@ def _to_tuple(values: t.Any) -> tuple[t.Any, ...]:
     return tuple(values)
 
 
-_MULTIRANGES: t.Final = _make_kind("a list of ranges", _to_tuple, give=postgresql.ranges.MultiRange)._replace(
+_MULTIRANGES: t.Final = _make_codec("a list of ranges", _to_tuple, decode=postgresql.ranges.MultiRange)._replace(
     takes_collections=True
 )
 
 # the first that fits: an Enum is a String
-_KINDS: t.Final[tuple[tuple[type[_Type], collections.abc.Callable[[t.Any], Kind]], ...]] = (
-    (sa.types.TypeDecorator, _decorator_kind),
-    (postgresql.DOMAIN, lambda type: kind(type.data_type)),
-    (sa.Enum, lambda type: _processor_kind("one of " + ", ".join(map(repr, type.enums)), type)),
-    (mysql.SET, _set_kind),
-    (mysql.BIT, lambda type: _make_kind("bits, as a number", _natural_converter(2 ** (type.length or 1) - 1))),
-    (mysql.YEAR, lambda _: _make_kind("a year", _natural_converter(2155))),
-    (sa.String, _text_kind),
-    (sa.Boolean, lambda _: _make_kind("true or false", _to_bool)),
-    (sa.Integer, _integer_kind),
-    (sa.Float, _float_kind),
-    (sa.Numeric, _decimal_kind),
-    (sa.DateTime, lambda type: _make_kind("a moment", _datetime_converter(type.timezone))),
-    (sa.Date, lambda _: _make_kind("a day", _to_date)),
-    (sa.Time, lambda type: _make_kind("a time of day", _time_converter(type.timezone))),
-    (sa.LargeBinary, lambda _: _make_kind("bytes", _to_bytes)),
-    (sa.JSON, _json_kind),
-    (sa.Uuid, lambda type: _make_kind("a UUID", _check_uuid if type.as_uuid else _normalize_uuid)),
-    (sa.ARRAY, _array_kind),
+_CODECS: t.Final[tuple[tuple[type[_Type], collections.abc.Callable[[t.Any], TypeCodec]], ...]] = (
+    (sa.types.TypeDecorator, _decorator_codec),
+    (postgresql.DOMAIN, lambda type: codec_for(type.data_type)),
+    (sa.Enum, lambda type: _processor_codec("one of " + ", ".join(map(repr, type.enums)), type)),
+    (mysql.SET, _set_codec),
+    (mysql.BIT, lambda type: _make_codec("bits, as a number", _natural_converter(2 ** (type.length or 1) - 1))),
+    (mysql.YEAR, lambda _: _make_codec("a year", _natural_converter(2155))),
+    (sa.String, _text_codec),
+    (sa.Boolean, lambda _: _make_codec("true or false", _to_bool)),
+    (sa.Integer, _integer_codec),
+    (sa.Float, _float_codec),
+    (sa.Numeric, _decimal_codec),
+    (sa.DateTime, lambda type: _make_codec("a moment", _datetime_converter(type.timezone))),
+    (sa.Date, lambda _: _make_codec("a day", _to_date)),
+    (sa.Time, lambda type: _make_codec("a time of day", _time_converter(type.timezone))),
+    (sa.LargeBinary, lambda _: _make_codec("bytes", _to_bytes)),
+    (sa.JSON, _json_codec),
+    (sa.Uuid, lambda type: _make_codec("a UUID", _check_uuid if type.as_uuid else _normalize_uuid)),
+    (sa.ARRAY, _array_codec),
     (postgresql.ranges.AbstractMultiRange, lambda _: _MULTIRANGES),
 )

@@ -5,18 +5,18 @@ import typing as t
 
 from flama import exceptions
 from flama.memory._conditions import matching
-from flama.memory._dml import check_parents, completed, insert, touched, update
+from flama.memory._dml import apply_defaults, check_self_references, insert, on_update_values, update
 from flama.memory._store import Session
-from flama.memory._table_data import Placed
+from flama.memory._table_data import RowWithId
 from flama.memory.schema import Row, Table, Unique
 from flama.policies import Policies
 
-__all__ = ["find_unique", "got_or_created", "upserted"]
+__all__ = ["find_unique", "get_or_create", "upsert"]
 
 _Keys: t.TypeAlias = tuple[str, ...]
 
 
-def upserted(
+def upsert(
     session: Session,
     table: Table,
     policies: Policies,
@@ -42,7 +42,7 @@ def upserted(
     stored: dict[int, Row] = {}
     inserted: list[Row] = []
     for index in sorted(range(len(rows)), key=lambda index: not is_new[index]):  # new rows first
-        row = completed(table, rows[index], session.rows(table).count)
+        row = apply_defaults(table, rows[index], session.rows(table).count)
         existing = None if is_new[index] else _find_existing(session, table, unique, row)
         if existing is None:
             _, stored[index] = insert(session, table, row)
@@ -50,13 +50,13 @@ def upserted(
             continue
         _check_visible(session, table, policies, key, existing)
         changes = _changes(table, policies, rows[index], row, key=key, changed=changed)
-        written = update(session, table, [existing], changes, counted=policies.version) if changes else [existing[1]]
+        written = update(session, table, [existing], changes, version=policies.version) if changes else [existing[1]]
         stored[index] = written[0]
-    check_parents(session, table, inserted)
+    check_self_references(session, table, inserted)
     return [stored[index] for index in range(len(rows))]
 
 
-def got_or_created(
+def get_or_create(
     session: Session, table: Table, policies: Policies, row: Row, *, on: t.Any = None
 ) -> tuple[Row, bool]:
     """Return ``(record, created)``: the existing record with this row's key and False, or the stored row and True.
@@ -72,13 +72,13 @@ def got_or_created(
         raise exceptions.InvalidDataError(
             resource=table.name, detail=f"no record is meant by null as {_quote_names(nulls)}"
         )
-    kept = table.kept({name: row[name] for name in key})
+    kept = table.encode({name: row[name] for name in key})
     existing = session.rows(table).get_by_unique(unique, tuple([kept[name] for name in key]))
     if existing is not None:
         _check_visible(session, table, policies, key, existing)
         return existing[1], False
-    _, stored = insert(session, table, completed(table, row, session.rows(table).count))
-    check_parents(session, table, [stored])
+    _, stored = insert(session, table, apply_defaults(table, row, session.rows(table).count))
+    check_self_references(session, table, [stored])
     return stored, True
 
 
@@ -100,12 +100,12 @@ def find_unique(table: Table, on: t.Any) -> Unique:
     )
 
 
-def _find_existing(session: Session, table: Table, unique: Unique, row: Row) -> Placed | None:
+def _find_existing(session: Session, table: Table, unique: Unique, row: Row) -> RowWithId | None:
     values = unique.values(row)
     return None if values is None else session.rows(table).get_by_unique(unique, values)
 
 
-def _check_visible(session: Session, table: Table, policies: Policies, key: _Keys, existing: Placed) -> None:
+def _check_visible(session: Session, table: Table, policies: Policies, key: _Keys, existing: RowWithId) -> None:
     if existing not in matching(session.rows(table), policies.conditions, {}):
         raise exceptions.IntegrityError(resource=table.name, kind="unique", fields=key)
 
@@ -115,8 +115,8 @@ def _changes(table: Table, policies: Policies, given: Row, row: Row, *, key: _Ke
     names = [name for name in (given if changed is None else changed) if name not in kept]
     if not names:
         return {}
-    by_itself = {**touched(table, given, {*names, *kept}), **policies.on_update()}
-    return {**{name: row[name] for name in names}, **table.kept(by_itself)}
+    by_itself = {**on_update_values(table, given, {*names, *kept}), **policies.on_update()}
+    return {**{name: row[name] for name in names}, **table.encode(by_itself)}
 
 
 def _check_distinct(table: Table, key: _Keys, rows: collections.abc.Iterable[Row]) -> None:
@@ -125,7 +125,7 @@ def _check_distinct(table: Table, key: _Keys, rows: collections.abc.Iterable[Row
         if missing := [name for name in key if name not in row]:
             detail = f"{_quote_names(missing)} identifies the record, and is missing"
             raise exceptions.InvalidDataError(resource=table.name, detail=detail)
-        given = tuple(table.kept({name: row[name] for name in key}).values())
+        given = tuple(table.encode({name: row[name] for name in key}).values())
         if None not in given and given in seen:
             raise exceptions.InvalidDataError(
                 resource=table.name, detail=f"two records have the same {_quote_names(key)}"

@@ -10,18 +10,18 @@ import typing as t
 from flama import exceptions
 
 __all__ = [
+    "ANY",
+    "ANY_KEY",
     "Check",
     "Column",
     "Default",
+    "DefaultNoneDict",
     "ForeignKey",
-    "Kind",
     "Parent",
     "Row",
-    "Sparse",
     "Table",
+    "TypeCodec",
     "Unique",
-    "any_key",
-    "anything",
 ]
 
 Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
@@ -32,24 +32,25 @@ Default: t.TypeAlias = collections.abc.Callable[[Row], t.Any]
 _REFUSALS: t.Final = (TypeError, ValueError, LookupError, ArithmeticError)
 
 
-class Kind(t.NamedTuple):
+class TypeCodec(t.NamedTuple):
     """How values of one type are stored.
 
-    ``keep`` converts a value to its stored form, which is immutable, hashable and comparable. ``give`` converts it
-    back; it is None when both forms are the same. ``operand`` converts a value that is compared with stored ones. They
-    raise TypeError, ValueError or LookupError for a value of another type. ``name`` is the type's name in errors.
+    ``encode`` converts a value to its stored form, which is immutable, hashable and comparable. ``decode`` converts it
+    back; it is None when both forms are the same. ``encode_operand`` converts a value that is compared with stored
+    ones. They raise TypeError, ValueError or LookupError for a value of another type. ``name`` is the type's name in
+    errors.
     """
 
     name: str
-    keep: collections.abc.Callable[[t.Any], t.Any]
-    give: collections.abc.Callable[[t.Any], t.Any] | None
-    operand: collections.abc.Callable[[t.Any], t.Any]
+    encode: collections.abc.Callable[[t.Any], t.Any]
+    decode: collections.abc.Callable[[t.Any], t.Any] | None
+    encode_operand: collections.abc.Callable[[t.Any], t.Any]
     is_text: bool = False
     takes_collections: bool = False
     null: t.Any = None  # the stored form of a null that isn't SQL's, which is None to users, too
 
 
-class Sparse(dict[str, t.Any]):
+class DefaultNoneDict(dict[str, t.Any]):
     """A record in which missing columns are null."""
 
     def __missing__(self, key: str) -> None:
@@ -58,12 +59,12 @@ class Sparse(dict[str, t.Any]):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Column:
-    """A column. With ``counted``, records without a value are numbered from 1 on."""
+    """A column. With ``autoincrement``, records without a value are numbered from 1 on."""
 
     key: str
-    kind: Kind
+    codec: TypeCodec
     nullable: bool = True
-    counted: bool = False
+    autoincrement: bool = False
     default: Default | None = None
     onupdate: Default | None = None
 
@@ -115,33 +116,33 @@ class ForeignKey(t.NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Table:
-    """A table. ``name`` is its name in errors; ``path`` is unique in a store.
+    """A table. ``name`` is its name in errors; ``qualified_name`` is unique in a store.
 
     ``key`` names the columns of its primary key. ``source`` is what it was made from: two tables with the same source
-    are the same table. With ``open``, records may have any other columns, too.
+    are the same table. With ``is_schemaless``, records may have any other columns, too.
     """
 
     name: str
-    path: str
+    qualified_name: str
     columns: collections.abc.Mapping[str, Column]
     key: tuple[str, ...]
     uniques: tuple[Unique, ...] = ()
     checks: tuple[Check, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     source: t.Any = None
-    open: bool = False
+    is_schemaless: bool = False
 
     def column(self, key: str) -> Column:
         """Return a column; for an open table, one that takes any value if there is none of this key."""
         found = self.columns.get(key)
-        return Column(key, anything) if found is None else found
+        return Column(key, ANY) if found is None else found
 
     def check_names(self, names: collections.abc.Iterable[str]) -> None:
         """Check that there are columns of these keys.
 
         :raises UnknownColumnError: the table lacks one.
         """
-        unknown = [] if self.open else [name for name in names if name not in self.columns]
+        unknown = [] if self.is_schemaless else [name for name in names if name not in self.columns]
         if unknown:
             raise exceptions.UnknownColumnError(resource=self.name, names=unknown, columns=self.columns)
 
@@ -160,27 +161,27 @@ class Table:
         is_own = self.source is not None and getattr(column, "table", None) is self.source
         return column.key if is_own else column
 
-    def kept(self, row: Row) -> dict[str, t.Any]:
+    def encode(self, row: Row) -> dict[str, t.Any]:
         """Return values in their stored form.
 
         :raises InvalidDataError: one isn't of its column's type.
         """
-        return {key: self._convert(key, value, self.column(key).kind.keep) for key, value in row.items()}
+        return {key: self._convert(key, value, self.column(key).codec.encode) for key, value in row.items()}
 
-    def operand(self, key: str, value: t.Any) -> t.Any:
+    def encode_operand(self, key: str, value: t.Any) -> t.Any:
         """Return a value in the form that is compared with a column's stored values.
 
         :raises InvalidDataError: it can't be compared with them.
         """
-        return self._convert(key, value, self.column(key).kind.operand)
+        return self._convert(key, value, self.column(key).codec.encode_operand)
 
-    def given(self, row: Row) -> dict[str, t.Any]:
+    def decode(self, row: Row) -> dict[str, t.Any]:
         """Return a stored record as a new dictionary of the values that users see."""
         record = dict(row)
-        if self.open:
+        if self.is_schemaless:
             return copy.deepcopy(record)
-        for key, give in self._converters:
-            record[key] = give(record[key])
+        for key, decode in self._converters:
+            record[key] = decode(record[key])
         return record
 
     @functools.cached_property
@@ -190,13 +191,13 @@ class Table:
 
     @functools.cached_property
     def _converters(self) -> list[tuple[str, collections.abc.Callable[[t.Any], t.Any]]]:
-        return [(key, column.kind.give) for key, column in self.columns.items() if column.kind.give is not None]
+        return [(key, column.codec.decode) for key, column in self.columns.items() if column.codec.decode is not None]
 
     def _convert(self, key: str, value: t.Any, convert: collections.abc.Callable[[t.Any], t.Any]) -> t.Any:
         try:
             return convert(value)
         except _REFUSALS as error:
-            detail = f"'{key}' is {self.column(key).kind.name}, not {reprlib.repr(value)}: {error}"
+            detail = f"'{key}' is {self.column(key).codec.name}, not {reprlib.repr(value)}: {error}"
             raise exceptions.InvalidDataError(resource=self.name, detail=detail) from error
 
 
@@ -205,9 +206,9 @@ def _key(value: t.Any) -> t.Any:
     return copy.deepcopy(value)
 
 
-anything: t.Final = Kind("anything", copy.deepcopy, copy.deepcopy, copy.copy, is_text=True, takes_collections=True)
+ANY: t.Final = TypeCodec("anything", copy.deepcopy, copy.deepcopy, copy.copy, is_text=True, takes_collections=True)
 """The kind of values whose type isn't known."""
-any_key: t.Final = anything._replace(name="a key, which can't change", keep=_key)
+ANY_KEY: t.Final = ANY._replace(name="a key, which can't change", encode=_key)
 """The kind of keys whose type isn't known."""
 
 

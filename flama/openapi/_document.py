@@ -6,7 +6,7 @@ import typing as t
 
 from flama import exceptions
 from flama.openapi._components import JSON, Components
-from flama.openapi._operations import ERROR, Served, operation
+from flama.openapi._operations import ERROR, MountedRoute, operation
 
 __all__ = ["VERSION", "document"]
 
@@ -31,7 +31,7 @@ _ERROR_SCHEMA: t.Final[JSON] = {
 }
 
 
-def document(routes: collections.abc.Iterable[Served], overrides: collections.abc.Mapping[str, t.Any]) -> JSON:
+def document(routes: collections.abc.Iterable[MountedRoute], overrides: collections.abc.Mapping[str, t.Any]) -> JSON:
     """Return the document of these routes, merged with ``overrides``, which take precedence.
 
     Of two routes with the same path and method the first is described, since it is the one that is served. Methods that
@@ -59,10 +59,10 @@ class _Paths:
         self.items: dict[str, JSON] = {}
         self.components = Components({ERROR: _ERROR_SCHEMA})
         self._templates: dict[str, str] = {}  # by path without parameter names: equal keys are one path in OpenAPI
-        self._served: dict[tuple[str, str], Served] = {}
+        self._served: dict[tuple[str, str], MountedRoute] = {}
         self._ids: set[str] = set()
 
-    def add(self, served: Served) -> None:
+    def add(self, served: MountedRoute) -> None:
         """Add the operations of a route, one for each of its methods."""
         template = _PARAMETER.sub(r"{\1}", served.path)
         template = self._templates.setdefault(_PARAMETER.sub("{}", served.path), template)
@@ -73,7 +73,7 @@ class _Paths:
             name = self._id(served.name if len(methods) == 1 else f"{served.name}_{method.lower()}", method)
             self.items.setdefault(template, {})[method.lower()] = {"operationId": name, **described}
 
-    def _is_new(self, template: str, method: str, served: Served) -> bool:
+    def _is_new(self, template: str, method: str, served: MountedRoute) -> bool:
         """Whether no earlier route has this path and method.
 
         :raises ApplicationError: one has a path that only differs by the types of its parameters.

@@ -9,7 +9,7 @@ import msgspec
 
 from flama import concurrency, exceptions, http, schemas, types
 from flama.http.request import JSON as JSON_TYPE
-from flama.http.response import json
+from flama.http.response import encode_json
 from flama.injection import Injector, Parameter
 from flama.injection.component import signature
 from flama.openapi._components import JSON, Components, strip_null
@@ -20,15 +20,15 @@ from flama.routing.components import (
     BodyComponent,
     ConnectionComponent,
     ParameterComponent,
-    asked,
     is_query_model,
+    iter_providers,
+    iter_request_parameters,
     marker,
-    needed,
 )
 from flama.routing.path import Path
 from flama.routing.route import Route
 
-__all__ = ["ERROR", "Served", "operation"]
+__all__ = ["ERROR", "MountedRoute", "operation"]
 
 ERROR: t.Final = "APIError"
 """The name of the schema of errors."""
@@ -50,7 +50,7 @@ _RESERVED_HEADERS: t.Final = frozenset({"accept", "authorization", "content-type
 
 
 @dataclasses.dataclass(frozen=True)
-class Served:
+class MountedRoute:
     """A route in an application: its full path and name, and the injector of its handler's arguments."""
 
     path: str
@@ -59,7 +59,7 @@ class Served:
     injector: Injector
 
 
-def operation(served: Served, components: Components) -> JSON:
+def operation(served: MountedRoute, components: Components) -> JSON:
     """Return the OpenAPI operation of a route.
 
     :raises ApplicationError: a parameter or the return type of the handler has no schema.
@@ -72,9 +72,9 @@ def operation(served: Served, components: Components) -> JSON:
         ) from error
 
 
-def _operation(served: Served, components: Components) -> JSON:
+def _operation(served: MountedRoute, components: Components) -> JSON:
     handler, path, style = served.route.handler, Path(served.path), t.cast(Style | None, served.route.pagination)
-    found = list(asked(served.injector, handler))
+    found = list(iter_request_parameters(served.injector, handler))
     named = [parameter for parameter, component in found if isinstance(component, ParameterComponent)]
     parameters = [*_parameters(named, path, components), *(_openapi.parameters(style) if style else ())]
     bodily = [parameter for parameter, component in found if not isinstance(component, ParameterComponent)]
@@ -99,9 +99,9 @@ def _operation(served: Served, components: Components) -> JSON:
     return described if own is None else _merge_description(described, own(components))
 
 
-def _refusals(served: Served) -> JSON:
+def _refusals(served: MountedRoute) -> JSON:
     """Return the responses to requests without authentication or permission."""
-    found = {status for p, c in needed(served.injector, served.route.handler) for status in c.refusals(p)}
+    found = {status for p, c in iter_providers(served.injector, served.route.handler) for status in c.refusals(p)}
     return {str(status): {"description": _REFUSALS[status], "content": _ERROR_CONTENT} for status in sorted(found)}
 
 
@@ -115,7 +115,7 @@ def _merge_description(described: JSON, own: JSON) -> JSON:
 
 def _prose(handler: types.Handler) -> JSON:
     """Return a handler's summary and description: the first paragraph of its docstring, and the rest."""
-    summary, _, description = (inspect.getdoc(concurrency.underlying(handler)) or "").partition("\n\n")
+    summary, _, description = (inspect.getdoc(concurrency.unwrap(handler)) or "").partition("\n\n")
     prose = {"summary": " ".join(summary.split()), "description": description.strip()}
     return {name: text for name, text in prose.items() if text}
 
@@ -129,7 +129,7 @@ def _parameters(taken: collections.abc.Iterable[Parameter], path: Path, componen
         known["required"] = known["required"] or field["required"]
     named = [parameter for parameter in taken if parameter not in models]
     for parameter in (*named, *(Parameter(name, Parameter.empty) for name in path.parameters)):
-        place, name = _place(parameter, path)
+        place, name = _location(parameter, path)
         described = {"name": name, "in": place, **_parameter(parameter, place, path.parameters.get(name), components)}
         known = found.setdefault((place, name.lower() if place == "header" else name), described)
         known["required"] = known["required"] or described["required"]
@@ -138,7 +138,7 @@ def _parameters(taken: collections.abc.Iterable[Parameter], path: Path, componen
     ]
 
 
-def _place(parameter: Parameter, path: Path) -> tuple[str, str]:
+def _location(parameter: Parameter, path: Path) -> tuple[str, str]:
     """Return where a parameter comes from, and its name there."""
     match marker(parameter.annotation):
         case types.Header(name):
@@ -154,7 +154,7 @@ def _place(parameter: Parameter, path: Path) -> tuple[str, str]:
 
 def _model_parameters(parameter: Parameter, components: Components) -> collections.abc.Iterator[JSON]:
     """Yield the parameters of a query that is read as a model: one for each field."""
-    annotation = schemas.without_none(parameter.annotation)
+    annotation = schemas.unwrap_optional(parameter.annotation)
     model = components.resolve(components.schema(annotation))
     for name, field in model.get("properties", {}).items():
         schema = strip_null(field)
@@ -189,26 +189,26 @@ def _parameter(parameter: Parameter, place: str, converter: t.Any, components: C
 def _default(value: t.Any) -> t.Any:
     """Return a default as JSON; None if JSON can't represent it."""
     try:
-        return msgspec.json.decode(json(value))
+        return msgspec.json.decode(encode_json(value))
     except (TypeError, ValueError, RecursionError):
         return None
 
 
 def _may_fail_validation(parameter: Parameter, path: Path) -> bool:
     """Whether a value of this parameter can be invalid: the path's converter only matches valid ones."""
-    place, name = _place(parameter, path)
+    place, name = _location(parameter, path)
     if is_query_model(parameter.annotation):
         return True
     if place == "path":
         return parameter.annotation not in (Parameter.empty, str, path.parameters[name].type)
-    return is_required(parameter) or schemas.without_none(parameter.annotation) is not str
+    return is_required(parameter) or schemas.unwrap_optional(parameter.annotation) is not str
 
 
 def _responses(returned: t.Any, components: Components) -> JSON:
     """Return the successful responses of a handler with this return type."""
     if returned in (None, type(None)):
         return {"204": {"description": "No content"}}
-    value = schemas.without_none(returned)
+    value = schemas.unwrap_optional(returned)
     status, content = _response(value, components)
     answered = {status: {"description": _SUCCESS, **({"content": content} if content else {})}}
     return answered if value is returned else {**answered, **_responses(None, components)}

@@ -24,7 +24,7 @@ def request_body(
 
     :raises TypeError: a model has no JSON schema.
     """
-    read = [(parameter, schemas.without_none(parameter.annotation)) for parameter in taken]
+    read = [(parameter, schemas.unwrap_optional(parameter.annotation)) for parameter in taken]
     files = [parameter for parameter, annotation in read if is_file(annotation)]
     models = [(parameter, annotation) for parameter, annotation in read if schemas.is_structured(annotation)]
     if files or models:
@@ -143,7 +143,7 @@ def _files(files: list[Parameter]) -> JSON:
 
 def _file(file: Parameter) -> JSON:
     one = {"type": "string", "format": "binary"}
-    is_many = schemas.is_many(schemas.without_none(file.annotation))
+    is_many = schemas.is_many(schemas.unwrap_optional(file.annotation))
     return {"type": "array", "items": one, "minItems": 1} if is_many else one
 
 

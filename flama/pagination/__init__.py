@@ -1,19 +1,19 @@
 """Pagination: handlers whose responses are pages of records."""
 
-from flama.pagination._decorator import element, paginated
-from flama.pagination._fetch import Slice, of_query
-from flama.pagination._responses import answer, refused, requested
+from flama.pagination._decorator import item_type, paginate
+from flama.pagination._fetch import PageResult, fetch_query_page
+from flama.pagination._responses import page_response, parse_page, query_error
 from flama.pagination.paginator import Paginator, paginator, style_of
 
 __all__ = [
+    "PageResult",
     "Paginator",
-    "Slice",
-    "answer",
-    "element",
-    "of_query",
-    "paginated",
+    "fetch_query_page",
+    "item_type",
+    "page_response",
+    "paginate",
     "paginator",
-    "refused",
-    "requested",
+    "parse_page",
+    "query_error",
     "style_of",
 ]

@@ -8,12 +8,12 @@ import typing as t
 
 from flama import concurrency, exceptions, http, schemas, types
 from flama.http.request import query_pairs
-from flama.http.response import json
+from flama.http.response import encode_json
 from flama.injection.component import Parameter, signature
 from flama.pagination import _fetch, _responses
 from flama.rest import cursors, paging
 
-__all__ = ["element", "paginated"]
+__all__ = ["item_type", "paginate"]
 
 _Context: t.TypeAlias = contextlib.AbstractAsyncContextManager[t.Any]
 
@@ -30,7 +30,7 @@ _STREAMS: t.Final = (
 )
 
 
-def paginated(handler: types.Handler, style: str) -> types.Handler:
+def paginate(handler: types.Handler, style: str) -> types.Handler:
     """Return a handler that responds with one page of what ``handler`` returns.
 
     The handler returns a list, an async iterable, or the result of a repository's ``list``. From a repository, only the
@@ -48,18 +48,18 @@ def paginated(handler: types.Handler, style: str) -> types.Handler:
 
     async def run(scope: types.Scope, *args: t.Any, **kwargs: t.Any) -> http.Response:
         query = query_pairs(scope)
-        page, bound = _responses.requested(style, scope, query, caller_scope=_scope_key((*args, *kwargs.values())))
+        page, bound = _responses.parse_page(style, scope, query, caller_scope=_scope_key((*args, *kwargs.values())))
         async with open_source(*args, **kwargs) as source:
             if isinstance(source, http.Response):
                 return source
             try:
                 found = await _fetch.fetch_page(style, page, source, bound, check_order)
             except cursors.InvalidCursorError as error:
-                raise _responses.refused(error) from error
+                raise _responses.query_error(error) from error
             except exceptions.SessionClosedError as error:
                 message = f"{error}: let the handler '{run.__name__}' yield the list inside of it, not return it"
                 raise exceptions.SessionClosedError(message) from error
-        return _responses.answer(style, page, found, query, encode)
+        return _responses.page_response(style, page, found, query, encode)
 
     return _copy_signature(run, handler)
 
@@ -69,7 +69,7 @@ def _scope_key(arguments: collections.abc.Iterable[t.Any]) -> str:
     return "".join(getattr(each, "_scope_key", "") for each in arguments)
 
 
-def element(returned: t.Any) -> t.Any:
+def item_type(returned: t.Any) -> t.Any:
     """Return the type of a record, from the return annotation of a handler that returns many."""
     if metadata := types.get_schema_metadata(returned):
         return t.Annotated[types.Schema, metadata]
@@ -95,7 +95,7 @@ def _copy_signature(run: t.Any, handler: types.Handler) -> types.Handler:
     run.__signature__ = inspect.Signature([scope, *own])
     run.__annotations__ = {_SCOPE: types.Scope, **annotated, "return": http.Response}
     run.__name__ = run.__qualname__ = _name(handler)
-    run.__doc__ = inspect.getdoc(concurrency.underlying(handler))
+    run.__doc__ = inspect.getdoc(concurrency.unwrap(handler))
     return t.cast(types.Handler, run)
 
 
@@ -104,9 +104,9 @@ def _name(handler: types.Handler) -> str:
 
 
 def _encoder(returned: t.Any) -> collections.abc.Callable[[t.Any], bytes]:
-    record: t.Any = element(schemas.without_none(returned))
+    record: t.Any = item_type(schemas.unwrap_optional(returned))
     adapter = None if record is Parameter.empty else schemas.adapter(list.__class_getitem__(record))
-    return json if adapter is None else adapter.encode
+    return encode_json if adapter is None else adapter.encode
 
 
 def _order_check(handler: types.Handler) -> collections.abc.Callable[[tuple[str, ...], type], None]:
@@ -116,13 +116,13 @@ def _order_check(handler: types.Handler) -> collections.abc.Callable[[tuple[str,
 
     The check raises :class:`~flama.exceptions.ApplicationError`.
     """
-    annotation = element(schemas.without_none(signature(handler)[1]))
+    annotation = item_type(schemas.unwrap_optional(signature(handler)[1]))
     is_schema = any(map(schemas.is_model, schemas.members(annotation))) or types.is_schema(annotation)
 
     @functools.lru_cache(maxsize=64)
     def check(fields: tuple[str, ...], record: type) -> None:
         shown = annotation if is_schema else record
-        if hidden := [name for name in fields if not schemas.answers(shown, name)]:
+        if hidden := [name for name in fields if not schemas.has_output_field(shown, name)]:
             raise exceptions.ApplicationError(
                 f"The pages of the handler '{_name(handler)}' are in the order of {', '.join(map(repr, fields))}, and "
                 f"its records are answered without {', '.join(map(repr, hidden))}, which their cursors would reveal: "

@@ -4,7 +4,7 @@ import typing as t
 
 from flama import schemas, types
 from flama.injection import Parameter
-from flama.pagination._decorator import element
+from flama.pagination._decorator import item_type
 from flama.rest import paging
 
 __all__ = ["envelope", "parameter", "parameters"]
@@ -21,7 +21,7 @@ _LINKS: t.Final[_JSON] = {"Link": {"schema": {"type": "string"}, "description": 
 
 def parameters(style: paging.Style) -> list[_JSON]:
     """Return the query parameters of a page style."""
-    return [parameter(name, schema) for name, schema in paging.described(style).items()]
+    return [parameter(name, schema) for name, schema in paging.parameter_schemas(style).items()]
 
 
 def parameter(name: str, schema: _JSON) -> _JSON:
@@ -33,7 +33,7 @@ def parameter(name: str, schema: _JSON) -> _JSON:
 
 def envelope(style: paging.Style, returned: t.Any, components: types.Schemas) -> _JSON:
     """Return the response with a page of what a handler returns: its headers and content."""
-    record = element(schemas.without_none(returned))
+    record = item_type(schemas.unwrap_optional(returned))
     item = {} if record in (Parameter.empty, t.Any) else components.schema(record, output=True)
     name = _TITLES[style] + str(item.get("$ref", "")).rpartition("/")[2]
     properties = {"meta": paging.meta_schema(style), "data": {"type": "array", "items": item}}

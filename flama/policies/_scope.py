@@ -41,7 +41,7 @@ class Scope(t.NamedTuple):
             return data
         for name in bound.keys() & data.keys():
             if is_expression(data[name]) or _as_stored(self.columns, name, data[name]) != bound[name]:
-                raise self._denied(f"'{name}' is bound to another value here")
+                raise self._permission_error(f"'{name}' is bound to another value here")
         return {name: value for name, value in data.items() if name not in bound}
 
     def on_update(self) -> Row:
@@ -66,9 +66,9 @@ class Scope(t.NamedTuple):
         except TypeError as error:
             raise exceptions.InvalidDataError(resource=self.columns.resource, detail=str(error)) from error
         if not inside:
-            raise self._denied("the record would be outside of the scope")
+            raise self._permission_error("the record would be outside of the scope")
 
-    def _denied(self, detail: str) -> exceptions.PermissionDeniedError:
+    def _permission_error(self, detail: str) -> exceptions.PermissionDeniedError:
         return exceptions.PermissionDeniedError(resource=self.columns.resource, detail=detail)
 
 

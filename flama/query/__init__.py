@@ -2,36 +2,36 @@
 
 from flama.query.conditions import And, Comparison, Condition, Not, Or, compare, equal_fields, equals
 from flama.query.fields import F, Field, Fields
-from flama.query.keyset import Beyond, after, before
+from flama.query.keyset import KeysetCondition, after, before
 from flama.query.operators import OPERATORS, Operator
-from flama.query.ordering import Order, in_order, orders, reverse
-from flama.query.protocols import Query, Remote, Stretch
+from flama.query.ordering import Order, parse_order, reverse, sort_records
+from flama.query.protocols import CursorPage, CursorQuery, PageableQuery
 from flama.query.select import Lock, Select
 
 __all__ = [
     "And",
-    "Beyond",
     "Comparison",
     "Condition",
+    "CursorPage",
+    "CursorQuery",
     "F",
     "Field",
     "Fields",
+    "KeysetCondition",
     "Lock",
     "Not",
     "OPERATORS",
     "Operator",
     "Or",
     "Order",
-    "Query",
-    "Remote",
+    "PageableQuery",
     "Select",
-    "Stretch",
     "after",
     "before",
     "compare",
     "equal_fields",
     "equals",
-    "in_order",
-    "orders",
+    "parse_order",
     "reverse",
+    "sort_records",
 ]

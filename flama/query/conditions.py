@@ -40,7 +40,7 @@ class Condition:
         raise NotImplementedError
 
     @property
-    def shape(self) -> collections.abc.Hashable:
+    def cache_key(self) -> collections.abc.Hashable:
         """A key that is equal for conditions which differ only in values of the same types."""
         raise NotImplementedError
 
@@ -95,7 +95,7 @@ class Comparison(Condition):
         return (self.field,)
 
     @property
-    def shape(self) -> collections.abc.Hashable:
+    def cache_key(self) -> collections.abc.Hashable:
         return (self.operator, self.field, tuple(map(type, self.values)))
 
     @property
@@ -132,8 +132,8 @@ class _Joined(Condition):
         return tuple(dict.fromkeys(name for part in self.parts for name in part.fields))
 
     @property
-    def shape(self) -> collections.abc.Hashable:
-        return (type(self).__name__, *(part.shape for part in self.parts))
+    def cache_key(self) -> collections.abc.Hashable:
+        return (type(self).__name__, *(part.cache_key for part in self.parts))
 
     @property
     def values(self) -> tuple[t.Any, ...]:
@@ -171,8 +171,8 @@ class Not(Condition):
         return self.part.fields
 
     @property
-    def shape(self) -> collections.abc.Hashable:
-        return ("Not", self.part.shape)
+    def cache_key(self) -> collections.abc.Hashable:
+        return ("Not", self.part.cache_key)
 
     @property
     def values(self) -> tuple[t.Any, ...]:

@@ -8,11 +8,11 @@ import typing as t
 from flama.query.conditions import And, Comparison, Condition, Or, Predicate, as_mapping, compare, field
 from flama.query.ordering import Order, reverse
 
-__all__ = ["Beyond", "after", "before"]
+__all__ = ["KeysetCondition", "after", "before"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Beyond(Condition):
+class KeysetCondition(Condition):
     """A condition on what comes after a position in an order: the values of the orders' fields there."""
 
     orders: tuple[Order, ...]
@@ -23,7 +23,7 @@ class Beyond(Condition):
         return tuple(order.field for order in self.orders)
 
     @property
-    def shape(self) -> collections.abc.Hashable:
+    def cache_key(self) -> collections.abc.Hashable:
         return ("Beyond", self.orders, tuple(map(type, self.position)))
 
     @property
@@ -31,17 +31,17 @@ class Beyond(Condition):
         return tuple(value for value in self.position if value is not None)
 
     def _compile(self) -> Predicate:
-        return self.expanded.predicate
+        return self.as_comparisons.predicate
 
     @property
-    def places(self) -> list[tuple[Order, t.Any]]:
+    def columns(self) -> list[tuple[Order, t.Any]]:
         """Each order, with the position's value of its field."""
         return list(zip(self.orders, self.position, strict=True))
 
     @functools.cached_property
-    def expanded(self) -> Condition:
+    def as_comparisons(self) -> Condition:
         """The equivalent condition in comparisons of single fields."""
-        pairs = self.places
+        pairs = self.columns
         beyond = ((index, _compare_after(*pair)) for index, pair in enumerate(pairs))
         ways = [
             (*(_compare_equal(*pair) for pair in pairs[:index]), further)
@@ -51,7 +51,7 @@ class Beyond(Condition):
         return Or(tuple(And(way) for way in ways))
 
 
-def after(orders: collections.abc.Sequence[Order], record: t.Any) -> Beyond:
+def after(orders: collections.abc.Sequence[Order], record: t.Any) -> KeysetCondition:
     """Return the condition on what comes after a record.
 
     With a key among the orders, every other record comes either before or after it.
@@ -64,10 +64,10 @@ def after(orders: collections.abc.Sequence[Order], record: t.Any) -> Beyond:
     for name, value in position.items():
         if value is not None:
             compare(name, "eq", value)
-    return Beyond(tuple(orders), tuple(position.values()))
+    return KeysetCondition(tuple(orders), tuple(position.values()))
 
 
-def before(orders: collections.abc.Sequence[Order], record: t.Any) -> Beyond:
+def before(orders: collections.abc.Sequence[Order], record: t.Any) -> KeysetCondition:
     """Return the condition on what comes before a record, like :func:`after`."""
     return after(reverse(orders), record)
 

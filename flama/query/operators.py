@@ -20,8 +20,8 @@ class Operator(t.NamedTuple):
 
     ``name`` is its name on the wire, ``python`` its name on a field. ``validate_operand`` returns an operand as a
     condition stores it, and raises TypeError or ValueError for an invalid one. ``make_predicate`` returns, for an
-    operand, the predicate of a value that isn't null. Text operators have a ``pattern``; with ``fold``, they ignore the
-    case of A to Z.
+    operand, the predicate of a value that isn't null. Text operators have a ``pattern``; with ``ignore_case``, they
+    ignore the case of A to Z.
     """
 
     name: str
@@ -29,7 +29,7 @@ class Operator(t.NamedTuple):
     validate_operand: collections.abc.Callable[[t.Any], t.Any]
     make_predicate: collections.abc.Callable[[t.Any], collections.abc.Callable[[t.Any], bool]]
     pattern: collections.abc.Callable[[str], patterns.Pattern] | None = None
-    fold: bool = False
+    ignore_case: bool = False
 
 
 def _check_value(value: t.Any) -> t.Any:
@@ -80,14 +80,19 @@ def _comparison_operator(
 
 
 def _text_operator(
-    name: str, pattern: collections.abc.Callable[[str], patterns.Pattern], fold: bool
+    name: str, pattern: collections.abc.Callable[[str], patterns.Pattern], ignore_case: bool
 ) -> tuple[str, Operator]:
     def make_predicate(operand: str) -> collections.abc.Callable[[t.Any], bool]:
-        search = re.compile(patterns.expression(pattern(operand), fold=fold)).search
+        search = re.compile(patterns.to_regex(pattern(operand), ignore_case=ignore_case)).search
         return lambda value: search(value) is not None
 
     return name, Operator(
-        name, name, _check_pattern if pattern is patterns.parse_like else _check_text, make_predicate, pattern, fold
+        name,
+        name,
+        _check_pattern if pattern is patterns.parse_like else _check_text,
+        make_predicate,
+        pattern,
+        ignore_case,
     )
 
 
@@ -101,13 +106,13 @@ OPERATORS: t.Final[collections.abc.Mapping[str, Operator]] = dict(
         ("in", Operator("in", "in_", _check_values, _membership_test)),
         # the predicate is only called with a value that isn't null
         ("isnull", Operator("isnull", "isnull", _check_no_operand, lambda _: lambda _: False)),
-        _text_operator("contains", patterns.contains, fold=False),
-        _text_operator("startswith", patterns.startswith, fold=False),
-        _text_operator("endswith", patterns.endswith, fold=False),
-        _text_operator("icontains", patterns.contains, fold=True),
-        _text_operator("istartswith", patterns.startswith, fold=True),
-        _text_operator("iendswith", patterns.endswith, fold=True),
-        _text_operator("like", patterns.parse_like, fold=False),
-        _text_operator("ilike", patterns.parse_like, fold=True),
+        _text_operator("contains", patterns.contains, ignore_case=False),
+        _text_operator("startswith", patterns.startswith, ignore_case=False),
+        _text_operator("endswith", patterns.endswith, ignore_case=False),
+        _text_operator("icontains", patterns.contains, ignore_case=True),
+        _text_operator("istartswith", patterns.startswith, ignore_case=True),
+        _text_operator("iendswith", patterns.endswith, ignore_case=True),
+        _text_operator("like", patterns.parse_like, ignore_case=False),
+        _text_operator("ilike", patterns.parse_like, ignore_case=True),
     )
 )

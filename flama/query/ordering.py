@@ -6,7 +6,7 @@ import typing as t
 
 from flama.query.conditions import field
 
-__all__ = ["Nulls", "Order", "in_order", "orders", "reverse"]
+__all__ = ["Nulls", "Order", "parse_order", "reverse", "sort_records"]
 
 Nulls: t.TypeAlias = t.Literal["first", "last"]
 
@@ -33,12 +33,12 @@ class Order:
         if self.nulls not in _OPPOSITE_NULLS:
             raise ValueError(f"nulls are {self.nulls!r}: they are 'first' or 'last'")
 
-    def reversed(self) -> t.Self:
+    def reverse(self) -> t.Self:
         """Return this order reversed, nulls included."""
         return dataclasses.replace(self, descending=not self.descending, nulls=_OPPOSITE_NULLS[self.nulls])
 
 
-def orders(
+def parse_order(
     order_by: t.Any = None, direction: str = "asc", keys: collections.abc.Iterable[str] = ()
 ) -> tuple[Order, ...]:
     """Return the orders that ``order_by`` names, followed by the keys, which break ties.
@@ -61,10 +61,10 @@ def orders(
 
 def reverse(orders: collections.abc.Iterable[Order]) -> tuple[Order, ...]:
     """Return an order reversed."""
-    return tuple(order.reversed() for order in orders)
+    return tuple(order.reverse() for order in orders)
 
 
-def in_order(records: collections.abc.Iterable[_Record], orders: collections.abc.Sequence[Order]) -> list[_Record]:
+def sort_records(records: collections.abc.Iterable[_Record], orders: collections.abc.Sequence[Order]) -> list[_Record]:
     """Return records sorted by an order."""
     found = list(records)
     for order in reversed(orders):

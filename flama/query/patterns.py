@@ -4,7 +4,7 @@ import enum
 import re
 import typing as t
 
-__all__ = ["Pattern", "Wildcard", "contains", "endswith", "expression", "folded", "parse_like", "startswith"]
+__all__ = ["Pattern", "Wildcard", "contains", "endswith", "lower_ascii", "parse_like", "startswith", "to_regex"]
 
 
 class Wildcard(enum.Enum):
@@ -52,19 +52,19 @@ def endswith(text: str) -> Pattern:
     return (Wildcard.ANY, text)
 
 
-def folded(text: str) -> str:
+def lower_ascii(text: str) -> str:
     """Return a text with A to Z in lower case and all other letters unchanged, which every database can do."""
     return text.translate(_LOWER)
 
 
-def expression(pattern: Pattern, *, fold: bool) -> str:
+def to_regex(pattern: Pattern, *, ignore_case: bool) -> str:
     """Return the regular expression of whole texts that match a pattern, as Python, PCRE and ICU all read it.
 
-    With ``fold``, it ignores the case of A to Z. It never backtracks into what it has matched, so that its time is at
-    most proportional to the product of the text's length and the pattern's.
+    With ``ignore_case``, it ignores the case of A to Z. It never backtracks into what it has matched, so that its time
+    is at most proportional to the product of the text's length and the pattern's.
     """
     segments = _segments(pattern)
-    texts = ["".join(_literal(part, fold) for part in segment) for segment in segments]
+    texts = ["".join(_literal(part, ignore_case) for part in segment) for segment in segments]
     if len(texts) == 1:
         return rf"(?s)\A{texts[0]}(?!.)"
     between = "".join(f"(?>.*?{text})" for text in texts[1:-1] if text)
@@ -91,10 +91,10 @@ def _segments(pattern: Pattern) -> list[list[str | Wildcard]]:
     return segments
 
 
-def _literal(part: str | Wildcard, fold: bool) -> str:
+def _literal(part: str | Wildcard, ignore_case: bool) -> str:
     if isinstance(part, Wildcard):
         return "."
-    if not fold:
+    if not ignore_case:
         return re.escape(part)
     return "".join(_match_either_case(character) for character in part)
 

@@ -5,10 +5,10 @@ import typing as t
 
 from flama.query.ordering import Order
 
-__all__ = ["Query", "Remote", "Stretch"]
+__all__ = ["CursorPage", "CursorQuery", "PageableQuery"]
 
 
-class Stretch(t.NamedTuple):
+class CursorPage(t.NamedTuple):
     """Records from a cursor on, and the cursors of the next and the previous page, where there are any."""
 
     records: list[t.Any]
@@ -17,18 +17,18 @@ class Stretch(t.NamedTuple):
 
 
 @t.runtime_checkable
-class Query(t.Protocol):
+class PageableQuery(t.Protocol):
     """A query that has not run yet, which can be sliced and counted."""
 
     @property
-    def places(self) -> collections.abc.Mapping[Order, t.Any] | None:
+    def keyset_columns(self) -> collections.abc.Mapping[Order, t.Any] | None:
         """The order, including a key, with the type of each field's values; None where keyset positions have no
         meaning.
 
         That is so when the query is itself a slice, or its order isn't made of fields.
         """
 
-    def sliced(
+    def slice(
         self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None
     ) -> collections.abc.AsyncIterable[t.Any]:
         """Return at most ``limit`` records after an offset, or next to a position: after or before a record."""
@@ -40,7 +40,7 @@ class Query(t.Protocol):
 
 
 @t.runtime_checkable
-class Remote(Query, t.Protocol):
+class CursorQuery(PageableQuery, t.Protocol):
     """A query that a service runs, which may have cursors of its own."""
 
     @property
@@ -53,6 +53,6 @@ class Remote(Query, t.Protocol):
         """Whether it can be read from a cursor on."""
         ...
 
-    async def at(self, cursor: str, limit: int) -> Stretch:
+    async def fetch_page(self, cursor: str, limit: int) -> CursorPage:
         """Return at most ``limit`` records from a cursor on; an empty cursor is the beginning."""
         ...

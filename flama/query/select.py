@@ -8,7 +8,7 @@ import msgspec
 
 from flama.query.conditions import Condition, equals
 from flama.query.keyset import after, before
-from flama.query.ordering import in_order, orders, reverse
+from flama.query.ordering import parse_order, reverse, sort_records
 
 __all__ = ["Lock", "Select", "check_natural"]
 
@@ -78,14 +78,14 @@ class Select(msgspec.Struct, frozen=True):
         :raises ValueError: the order is invalid, or the limit or the offset is no number from 0 on.
         """
         start, limit = check_natural("offset", self.offset) or 0, check_natural("limit", self.limit)
-        order = orders(self.order_by, self.order_direction, key)
+        order = parse_order(self.order_by, self.order_direction, key)
         bounds = [after(order, self.after)] if self.after is not None else []
         bounds += [before(order, self.before)] if self.before is not None else []
         equal = [equals(name, value) for name, value in self.filters.items()]
         conditions = [*map(_check_condition, self.clauses), *equal, *bounds]
         found = [row for row in map(_Row, records) if all(condition.matches(row) for condition in conditions)]
         if self.order_by is not None or self.order_direction != "asc" or self.is_slice:
-            found = in_order(found, reverse(order) if self.is_last_slice else order)
+            found = sort_records(found, reverse(order) if self.is_last_slice else order)
         cut = [row.record for row in found[start : None if limit is None else start + limit]]
         return cut[::-1] if self.is_last_slice else cut
 

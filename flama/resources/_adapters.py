@@ -6,8 +6,8 @@ import dataclasses
 import typing as t
 
 from flama.exceptions import IntegrityError, InvalidDataError, NotFoundError
-from flama.memory.schema import Sparse
-from flama.query import Condition, F, Order, Query, orders as in_full
+from flama.memory.schema import DefaultNoneDict
+from flama.query import Condition, F, Order, PageableQuery, parse_order as in_full
 from flama.query.conditions import as_mapping
 from flama.rest.paging import Page
 
@@ -86,7 +86,7 @@ class RecordStore:
         self._require_key([record])
         return record, created
 
-    def list(self, conditions: _Conditions, orders: _Orders) -> Query:
+    def list(self, conditions: _Conditions, orders: _Orders) -> PageableQuery:
         """Return a query of the records that match all conditions, in this order.
 
         :raises InvalidDataError: the repository can only list all of its records.
@@ -96,7 +96,7 @@ class RecordStore:
             return _UnfilteredQuery(self.repository)
         query = getattr(_list_records(self.repository, conditions, orders, None), "query", None)
         if query is not None:
-            return t.cast(Query, query)
+            return t.cast(PageableQuery, query)
         if not self.field_types:
             return _RepositoryQuery(self.repository, tuple(conditions), tuple(orders))
         whole = in_full(builtins.list(orders), keys=[self.key])
@@ -105,7 +105,7 @@ class RecordStore:
     def stream(self, conditions: _Conditions, orders: _Orders, page: Page | None) -> _Stream:
         """Return an iterator of the matching records in this order, limited to the page if there is one."""
         if not self.sliceable and page is not None:
-            return self.list(conditions, orders).sliced(page.limit, page.offset)
+            return self.list(conditions, orders).slice(page.limit, page.offset)
         self._check_unfiltered(conditions, orders)
         return _list_records(self.repository, conditions, orders, page)
 
@@ -176,8 +176,8 @@ class TableRecordStore(RecordStore):
             return await self.retrieve(row[self.key]), False
         return (await self._update_or_create([row], known))[0], True
 
-    def list(self, conditions: _Conditions, orders: _Orders) -> Query:
-        query = t.cast(Query, self.repository.list(*conditions, order_by=builtins.list(orders) or None).query)
+    def list(self, conditions: _Conditions, orders: _Orders) -> PageableQuery:
+        query = t.cast(PageableQuery, self.repository.list(*conditions, order_by=builtins.list(orders) or None).query)
         if not self.field_types:
             return query
         return _KeysetQuery(query, in_full(builtins.list(orders), keys=[self.key]), self.field_types)
@@ -232,10 +232,10 @@ class _RepositoryQuery:
     orders: tuple[Order, ...]
 
     @property
-    def places(self) -> None:
+    def keyset_columns(self) -> None:
         return None
 
-    def sliced(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> _Stream:
+    def slice(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> _Stream:
         bounds = {name: place for name, place in (("after", after), ("before", before)) if place is not None}
         return _list_records(self.repository, self.conditions, self.orders, Page(limit, offset), **bounds)
 
@@ -247,19 +247,19 @@ class _RepositoryQuery:
 class _KeysetQuery:
     """An ordered query whose keyset values have known types."""
 
-    query: Query
+    query: PageableQuery
     orders: tuple[Order, ...]
     field_types: _FieldTypes
 
     @property
-    def places(self) -> dict[Order, t.Any] | None:
+    def keyset_columns(self) -> dict[Order, t.Any] | None:
         if not all(order.field in self.field_types for order in self.orders):
             return None
         return {order: self.field_types[order.field] for order in self.orders}
 
-    async def sliced(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> _Generator:
-        async for record in self.query.sliced(limit, offset, after=after, before=before):
-            yield Sparse(record) if isinstance(record, dict) else record
+    async def slice(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> _Generator:
+        async for record in self.query.slice(limit, offset, after=after, before=before):
+            yield DefaultNoneDict(record) if isinstance(record, dict) else record
 
     async def count(self) -> int:
         return await self.query.count()
@@ -272,10 +272,10 @@ class _UnfilteredQuery:
     repository: t.Any
 
     @property
-    def places(self) -> None:
+    def keyset_columns(self) -> None:
         return None
 
-    async def sliced(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> _Generator:
+    async def slice(self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None) -> _Generator:
         number = 0
         async for record in self.repository.list():
             if number >= offset:

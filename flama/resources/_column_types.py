@@ -21,7 +21,7 @@ from sqlalchemy.dialects.postgresql import ranges
 from flama._numbers import SPELLED
 from flama.memory._type_codecs import integer_bounds
 from flama.rest import filters, moments, value_codecs
-from flama.sqlalchemy._dialects import has_zone, kept_type
+from flama.sqlalchemy._dialects import has_zone, storage_type
 from flama.sqlalchemy.sql._table_info import python_type
 
 __all__ = ["ColumnType", "column_type", "may_be_infinite"]
@@ -50,7 +50,7 @@ class ColumnType(t.NamedTuple):
 
     input_type: t.Any
     output_type: t.Any
-    filterable: filters.Filterable | None = None
+    filterable: filters.FieldFilter | None = None
     encode: _Encode | None = None
 
 
@@ -81,14 +81,14 @@ def _python_row(python: t.Any) -> ColumnType | None:
     if python is None:
         return None
     if python is float:
-        return ColumnType(pydantic.FiniteFloat, _OUTPUT_FLOAT, filters.filterable(float)._replace(read=_finite))
+        return ColumnType(pydantic.FiniteFloat, _OUTPUT_FLOAT, filters.field_filter(float)._replace(decode=_finite))
     if issubclass(python, enum.Enum):
         return _members(python)
     if python is bytes:
-        return ColumnType(pydantic.Base64Bytes, bytes, filters.filterable(bytes))
+        return ColumnType(pydantic.Base64Bytes, bytes, filters.field_filter(bytes))
     if not _is_known_to_pydantic(python):
         return None
-    return ColumnType(python, python, filters.filterable(python) if value_codecs.has_text(python) else None)
+    return ColumnType(python, python, filters.field_filter(python) if value_codecs.is_encodable(python) else None)
 
 
 def _is_known_to_pydantic(python: t.Any) -> bool:
@@ -124,19 +124,19 @@ def _number(kind: t.Any) -> ColumnType | None:
     made = _add_limit(_digits)(kind)
     if made is None or kind.asdecimal:
         return made
-    return made._replace(output_type=pydantic.FiniteFloat if isinstance(kept_type(kind), _MYSQL) else _OUTPUT_FLOAT)
+    return made._replace(output_type=pydantic.FiniteFloat if isinstance(storage_type(kind), _MYSQL) else _OUTPUT_FLOAT)
 
 
 def _integer(kind: sa.Integer) -> ColumnType:
     low, high = integer_bounds(kind)
-    return ColumnType(t.Annotated[int, pydantic.Field(ge=low, le=high)], int, filters.filterable(int))
+    return ColumnType(t.Annotated[int, pydantic.Field(ge=low, le=high)], int, filters.field_filter(int))
 
 
 def _make_unsigned(most: t.Callable[[t.Any], int]) -> t.Callable[[t.Any], ColumnType]:
     """Return a function that makes the row of an unsigned integer type that isn't an ``sa.Integer``."""
 
     def row(kind: t.Any) -> ColumnType:
-        filterable = filters.filterable(int)._replace(read=_read(int, "whole number"))
+        filterable = filters.field_filter(int)._replace(decode=_read(int, "whole number"))
         return ColumnType(t.Annotated[int, pydantic.Field(ge=0, le=most(kind))], int, filterable)
 
     return row
@@ -144,11 +144,11 @@ def _make_unsigned(most: t.Callable[[t.Any], int]) -> t.Callable[[t.Any], Column
 
 def _moment(kind: _Type) -> ColumnType:
     """Return the row of a type of dates or times, whose values have a UTC offset if it has a time zone."""
-    python: moments.Kind = datetime.datetime if isinstance(kept_type(kind), sa.DateTime) else datetime.time
-    zone, made = has_zone(kind), filters.filterable(python)
+    python: moments.Kind = datetime.datetime if isinstance(storage_type(kind), sa.DateTime) else datetime.time
+    zone, made = has_zone(kind), filters.field_filter(python)
 
     def read(text: str) -> t.Any:
-        value = made.read(text.upper())  # a lower-case "z" is an offset, too
+        value = made.decode(text.upper())  # a lower-case "z" is an offset, too
         if (value.utcoffset() is not None) is not zone:
             raise ValueError(f"{text[:40]!r} {'must' if zone else 'must not'} have an offset")
         return value
@@ -157,7 +157,7 @@ def _moment(kind: _Type) -> ColumnType:
     parse = pydantic.PlainValidator(functools.partial(moments.read, python, zone=zone))
     annotation: t.Any = t.Annotated[python, parse, schema]
     return ColumnType(
-        annotation, annotation, made._replace(read=read, pattern=value_codecs.pattern(python) + ("Z" if zone else ""))
+        annotation, annotation, made._replace(decode=read, pattern=value_codecs.pattern(python) + ("Z" if zone else ""))
     )
 
 
@@ -171,7 +171,7 @@ def _labels(kind: sa.Enum) -> ColumnType:
 def _members(kind: type[enum.Enum]) -> ColumnType:
     """Return the row of an Enum: members by value if all are texts or integers, or else by name."""
     if {type(member.value) for member in kind} in ({str}, {int}):
-        return ColumnType(kind, kind, filters.filterable(kind))
+        return ColumnType(kind, kind, filters.field_filter(kind))
     names = _literal(kind.__members__)
     input_type: t.Any = t.Annotated[names, pydantic.AfterValidator(kind.__getitem__)]
     pattern = "|".join(map(re.escape, kind.__members__))
@@ -191,7 +191,7 @@ def _set(kind: mysql.SET) -> ColumnType:
         return [label for label in kind.values if label in labels]
 
     read = _read_json(listed, "list of the labels")
-    filterable = filters.Filterable(lambda text: ",".join(in_order(read(text))), filters.EQUALITY, r"\[\]")
+    filterable = filters.FieldFilter(lambda text: ",".join(in_order(read(text))), filters.EQUALITY, r"\[\]")
     return ColumnType(input_type, listed, filterable, in_order)
 
 
@@ -246,12 +246,12 @@ def _bits(kind: postgresql.BIT) -> ColumnType:
 
 
 def _uuid(kind: sa.Uuid[t.Any]) -> ColumnType:
-    made = ColumnType(uuid.UUID, uuid.UUID, filters.filterable(uuid.UUID))
+    made = ColumnType(uuid.UUID, uuid.UUID, filters.field_filter(uuid.UUID))
     if kind.as_uuid:
         return made
     input_type = t.Annotated[uuid.UUID, pydantic.AfterValidator(str)]
     return made._replace(
-        input_type=input_type, filterable=filters.filterable(uuid.UUID)._replace(read=_read(input_type, "UUID"))
+        input_type=input_type, filterable=filters.field_filter(uuid.UUID)._replace(decode=_read(input_type, "UUID"))
     )
 
 
@@ -270,23 +270,23 @@ def _make_text(check: collections.abc.Callable[[str], t.Any], example: str) -> t
     return lambda _: ColumnType(input_type, str, _equality(input_type, re.escape(example)))
 
 
-def _equality(annotation: t.Any, pattern: str) -> filters.Filterable:
-    return filters.Filterable(_read(annotation, "value of the field"), filters.EQUALITY, pattern)
+def _equality(annotation: t.Any, pattern: str) -> filters.FieldFilter:
+    return filters.FieldFilter(_read(annotation, "value of the field"), filters.EQUALITY, pattern)
 
 
-def _json_equality(annotation: t.Any, name: str, pattern: str) -> filters.Filterable:
-    return filters.Filterable(_read_json(annotation, name), filters.EQUALITY, pattern)
+def _json_equality(annotation: t.Any, name: str, pattern: str) -> filters.FieldFilter:
+    return filters.FieldFilter(_read_json(annotation, name), filters.EQUALITY, pattern)
 
 
-def _read(annotation: t.Any, name: str) -> value_codecs.Reader:
+def _read(annotation: t.Any, name: str) -> value_codecs.Decoder:
     return _make_reader(pydantic.TypeAdapter(annotation).validate_python, name)
 
 
-def _read_json(annotation: t.Any, name: str) -> value_codecs.Reader:
+def _read_json(annotation: t.Any, name: str) -> value_codecs.Decoder:
     return _make_reader(lambda text: _hashable(pydantic.TypeAdapter(annotation).validate_json(text)), name)
 
 
-def _make_reader(read: collections.abc.Callable[[str], t.Any], name: str) -> value_codecs.Reader:
+def _make_reader(read: collections.abc.Callable[[str], t.Any], name: str) -> value_codecs.Decoder:
     def read_value(text: str) -> t.Any:
         try:
             return read(text)
@@ -326,7 +326,7 @@ def _finite(given: str) -> float:
     return t.cast(float, number)
 
 
-_read_float: t.Final = value_codecs.reader(float)
+_read_float: t.Final = value_codecs.decoder_for(float)
 
 _BOUNDS: t.Final[dict[str, _Type]] = {
     "INT4RANGE": sa.Integer(),

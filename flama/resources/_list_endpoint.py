@@ -15,8 +15,8 @@ async def list_records(request: ResourceRequest) -> http.Response:
     """List a page of the records, or stream them as NDJSON if the request prefers that."""
     spec, query = request.spec, request.query
     conditions, order = request.conditions(), _order(request)
-    style = paging.asked(dict(query))
-    page, bound = pagination.requested(style, request.scope, query, spec.max_page_size, caller_scope=request.scope_key)
+    style = paging.detect_style(dict(query))
+    page, bound = pagination.parse_page(style, request.scope, query, spec.max_page_size, caller_scope=request.scope_key)
     if accept.is_preferred(request.header("accept"), ndjson.MEDIA_TYPE):
         is_paged = any(name in paging.SCHEMAS for name, _ in query)
         lines = _streaming.lines(request, conditions, order, page if is_paged else None)
@@ -24,10 +24,10 @@ async def list_records(request: ResourceRequest) -> http.Response:
         return http.StreamingResponse(_Lines(first, lines), media_type=ndjson.MEDIA_TYPE)
     async with request.open_unit() as found:
         try:
-            part = await pagination.of_query(style, page, found.list(conditions, order), bound)
+            part = await pagination.fetch_query_page(style, page, found.list(conditions, order), bound)
         except cursors.InvalidCursorError as error:
-            raise pagination.refused(error) from error
-    return pagination.answer(style, page, part, query, spec.output.many)
+            raise pagination.query_error(error) from error
+    return pagination.page_response(style, page, part, query, spec.output.many)
 
 
 def _order(request: ResourceRequest) -> tuple[Order, ...]:
@@ -35,7 +35,7 @@ def _order(request: ResourceRequest) -> tuple[Order, ...]:
     try:
         return ordering.decode(request.query, spec.ordering, resource=spec.error_name) or spec.order_by
     except ValueError as error:
-        raise pagination.refused(error) from error
+        raise pagination.query_error(error) from error
 
 
 class _Lines(collections.abc.AsyncIterator[bytes]):

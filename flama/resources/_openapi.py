@@ -6,7 +6,7 @@ from flama import types
 from flama.pagination import _openapi
 from flama.resources._spec import ResourceSpec
 from flama.rest import conditional_requests, filters, idempotency, ndjson, paging, query_parameters
-from flama.rest.filters import Filterable
+from flama.rest.filters import FieldFilter
 from flama.rest.operations import Deleted, Envelope, Operation, Record, Records
 
 __all__ = ["describe_operation"]
@@ -82,7 +82,9 @@ def _header(name: str, schema: _JSON, description: str, *, is_required: bool = F
 
 def _query(spec: ResourceSpec, operation: Operation, schemas: types.Schemas) -> list[_JSON]:
     if operation.name == "list":
-        schemas_by_name = {name: schema for style in paging.STYLES for name, schema in paging.described(style).items()}
+        schemas_by_name = {
+            name: schema for style in paging.STYLES for name, schema in paging.parameter_schemas(style).items()
+        }
         orders = [sign + name for name in sorted(spec.ordering) for sign in ("", "-")]
         order = {"type": "array", "items": {"type": "string", "enum": orders}, "minItems": 1, "maxItems": 9}
         found = [_openapi.parameter(name, schema) for name, schema in schemas_by_name.items()]
@@ -123,7 +125,7 @@ def _filters(spec: ResourceSpec, schemas: types.Schemas) -> list[_JSON]:
     return [*fields, expression]
 
 
-def _field(name: str, field: Filterable) -> _JSON:
+def _field(name: str, field: FieldFilter) -> _JSON:
     operators = ", ".join(sorted(field.operators))
     description = f"An operator ({operators}), a colon and a value, not: before it to negate; a value alone is equal."
     schema = {"type": "array", "items": filters.schema(field), "maxItems": 9}

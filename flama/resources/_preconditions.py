@@ -19,7 +19,7 @@ _Tags: t.TypeAlias = tuple[str, ...] | None
 def etag(spec: ResourceSpec, record: t.Any, body: bytes) -> str:
     """Return the ETag of a record: from its version column if there is one, or from its body."""
     version = as_mapping(record).get(spec.version or "")
-    return conditional_requests.etag(body) if version is None else conditional_requests.of_version(version)
+    return conditional_requests.etag(body) if version is None else conditional_requests.etag_from_version(version)
 
 
 class Preconditions(t.NamedTuple):
@@ -62,7 +62,7 @@ class Preconditions(t.NamedTuple):
             return None
         text = conditional_requests.version((self.match or ("",))[0])
         with contextlib.suppress(ValueError):
-            return None if text is None else {spec.version: value_codecs.reader(int)(text)}
+            return None if text is None else {spec.version: value_codecs.decoder_for(int)(text)}
         return None
 
 
@@ -97,7 +97,7 @@ def _parse_tags(request: ResourceRequest, header: str) -> _Tags:
     try:
         return None if value is None else conditional_requests.decode(value)
     except ValueError as error:
-        raise pagination.refused(error) from error
+        raise pagination.query_error(error) from error
 
 
 def _precondition_error(request: ResourceRequest) -> exceptions.PreconditionFailedError:

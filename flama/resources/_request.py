@@ -87,7 +87,7 @@ class ResourceRequest:
         try:
             return filters.decode(self.query, spec.filters, resource=spec.error_name, reserved=reserved)
         except ValueError as error:
-            raise pagination.refused(error) from error
+            raise pagination.query_error(error) from error
 
     def number(self, name: str) -> int | None:
         """Return a query parameter as a number from 0, or None if it is absent.
@@ -98,7 +98,7 @@ class ResourceRequest:
         if value is None:
             return None
         if not (value.isascii() and value.isdigit() and len(value) < 10):
-            raise pagination.refused(ValueError(f"{name} must be a number from 0, not {value[:40]!r}"))
+            raise pagination.query_error(ValueError(f"{name} must be a number from 0, not {value[:40]!r}"))
         return int(value)
 
     def field_options(self, *taken: str) -> dict[str, list[str]]:
@@ -111,16 +111,16 @@ class ResourceRequest:
         """
         unique, parameters = self.spec.unique, dict(self.query)
         if others := [name for name in parameters if name not in taken]:
-            raise pagination.refused(
+            raise pagination.query_error(
                 ValueError(f"unknown parameter {others[0][:40]}: this operation has {', '.join(taken)}")
             )
-        found = {name: ordering.listed(value) for name, value in parameters.items()}
+        found = {name: ordering.decode_fields(value) for name, value in parameters.items()}
         self._check_known(found.get(query_parameters.ON, ()), self.spec.conflict_fields)
         self._check_known(found.get(query_parameters.SET, ()), self.spec.updatable)
         on = found.get(query_parameters.ON)
         if on is not None and unique is not None and frozenset(on) not in unique:
             sets = "; ".join(", ".join(sorted(each)) for each in unique)
-            raise pagination.refused(ValueError(f"{query_parameters.ON} must be a set of unique fields: {sets}"))
+            raise pagination.query_error(ValueError(f"{query_parameters.ON} must be a set of unique fields: {sets}"))
         return found
 
     def _check_known(self, fields: collections.abc.Iterable[str], known: collections.abc.Collection[str]) -> None:

@@ -6,7 +6,7 @@ import typing as t
 from flama import exceptions, schemas, types
 from flama._annotations import unwrap
 from flama.http import request
-from flama.http.response import finite_json, json
+from flama.http.response import encode_json, finite_json
 
 __all__ = ["RequestSchema", "ResponseSchema", "TableRequestSchema", "annotations"]
 
@@ -104,7 +104,7 @@ class RequestSchema:
             if checks_names:
                 self._check_names(adapter.names(body))
             return adapter.decode(body)
-        async with schemas.turn():
+        async with schemas.decoding_slot():
             if checks_names:
                 most = len(self._known) + exceptions.UnknownColumnError.counted
                 self._check_names(await schemas.names_of_large(adapter, body, most))
@@ -183,7 +183,7 @@ class ResponseSchema:
         self, schema: t.Any, encoders: collections.abc.Mapping[str, _Encode] | None = None, *, is_finite: bool = False
     ) -> None:
         self.schema = schema
-        self._json = finite_json if is_finite else json
+        self._json = finite_json if is_finite else encode_json
         self._encoders = encoders or {}
         if encoders is None:
             one, many = _adapters(schema)
@@ -195,7 +195,9 @@ class ResponseSchema:
     @property
     def annotations(self) -> dict[str, t.Any]:
         """The annotations of the fields of records in responses."""
-        return {name: kind for name, kind in annotations(self.schema).items() if schemas.answers(self.schema, name)}
+        return {
+            name: kind for name, kind in annotations(self.schema).items() if schemas.has_output_field(self.schema, name)
+        }
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from flama.resources._adapters import RecordStore, TableRecordStore
 from flama.resources._schemas import RequestSchema, ResponseSchema, annotations
 from flama.resources.resource import Resource
 from flama.rest import paging, value_codecs
-from flama.rest.filters import Allowed, filterable
+from flama.rest.filters import AllowedFilters, field_filter
 from flama.rest.operations import OPERATIONS
 
 __all__ = ["KEY_TYPES", "ResourceSpec", "compile_schemas"]
@@ -67,11 +67,11 @@ class ResourceSpec:
     unique: tuple[frozenset[str], ...] | None
     conflict_fields: tuple[str, ...] = ()
     floats: tuple[str, ...] = ()
-    filters: Allowed
+    filters: AllowedFilters
     ordering: tuple[str, ...] = ()
     order_by: tuple[Order, ...] = ()
     batch_orders: collections.abc.Container[tuple[str, ...]] = ()
-    max_page_size: int = paging.MOST
+    max_page_size: int = paging.MAX_PAGE_SIZE
     max_records: int | None = None
     preconditions: bool = False
     idempotency: bool = False
@@ -106,8 +106,8 @@ def compile_schemas(
     output, error_name = ResponseSchema(response_schema), getattr(repository, "_resource_name", owner.name)
     is_table = hasattr(repository, "_key")
     is_sliceable = _accepts(repository, "list", "limit")
-    kinds = {name: schemas.without_none(kind) for name, kind in output.annotations.items()}
-    fields = {name: kind for name, kind in kinds.items() if value_codecs.has_text(kind)}
+    kinds = {name: schemas.unwrap_optional(kind) for name, kind in output.annotations.items()}
+    fields = {name: kind for name, kind in kinds.items() if value_codecs.is_encodable(kind)}
     has_keyset = _accepts(repository, "list", "after", "before", "limit", "order_by", exactly=True)
     field_types = fields if has_keyset else {}
     key = getattr(repository, "_key", key)
@@ -139,7 +139,7 @@ def compile_schemas(
         output=output,
         updatable=tuple(annotations(input.schema)),
         unique=(frozenset([key]),) if is_table else None,
-        filters={name: filterable(kind) for name, kind in fields.items()},
+        filters={name: field_filter(kind) for name, kind in fields.items()},
     )
 
 

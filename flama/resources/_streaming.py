@@ -59,7 +59,7 @@ async def _stream_batches(
     while left > 0:
         size = int(min(size, left))
         async with request.stream_unit() as found:
-            batch = found.list(conditions, orders).sliced(size, offset, after=last)
+            batch = found.list(conditions, orders).slice(size, offset, after=last)
             records = [record async for record in batch]
         if not records:
             return

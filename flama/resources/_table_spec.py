@@ -25,7 +25,7 @@ from flama.resources._spec import KEY_TYPES, ResourceSpec
 from flama.resources.resource import Resource
 from flama.rest import filters
 from flama.rest.operations import OPERATIONS
-from flama.schemas.adapter import invalid
+from flama.schemas.adapter import error_detail
 from flama.sqlalchemy._dialects import has_moments, has_zone
 from flama.sqlalchemy.sql._nulls import holds_json
 from flama.sqlalchemy.sql._table_info import generated_columns, python_type, python_types, unique_columns
@@ -149,7 +149,7 @@ def _input(
     )
 
 
-def _filterable_fields(table: sa.Table, names: collections.abc.Container[str]) -> dict[str, filters.Filterable]:
+def _filterable_fields(table: sa.Table, names: collections.abc.Container[str]) -> dict[str, filters.FieldFilter]:
     """Return the columns that records can be filtered by, each with all operators of its type."""
     kinds = {key: column_type(column.type) for key, column in table.columns.items() if key in names}
     found = {key: kind.filterable for key, kind in kinds.items() if kind is not None and kind.filterable is not None}
@@ -202,7 +202,7 @@ def _offset_check(table: sa.Table) -> collections.abc.Callable[[dict[str, t.Any]
         naive = [name for name in names if isinstance(record.get(name), _MOMENTS) and not has_offset(record[name])]
         if naive:
             errors = [{"type": "timezone_aware", "loc": [name], "msg": "Input should have an offset"} for name in naive]
-            raise ValidationError(invalid(errors))
+            raise ValidationError(error_detail(errors))
 
     return check
 

@@ -65,7 +65,7 @@ class CRUDResource(RESTResource, abstract=True):
                 f"{cls.__name__} is without {unknown}: the operations are {', '.join(OPERATIONS)}"
             )
         is_listed = cls.spec.table is not None and "list" not in cls.without and not hasattr(cls, "list")
-        if is_listed and not schemas.answers(cls.spec.output.schema, cls.spec.key):
+        if is_listed and not schemas.has_output_field(cls.spec.output.schema, cls.spec.key):
             raise exceptions.ResourceFilterInvalid(
                 f"{cls.__name__} has responses without its key '{cls.spec.key}', which cursors would reveal, as every "
                 "order of a list ends with it: add the key to the schema, or set without = ('list',)"

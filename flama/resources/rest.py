@@ -12,11 +12,11 @@ from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers._scopes import can_be_scoped
 from flama.ddd.workers.base import AbstractWorker, BaseWorker
 from flama.injection.component import signature
-from flama.query import OPERATORS, orders
+from flama.query import OPERATORS, parse_order
 from flama.resources._spec import ResourceSpec, compile_schemas
 from flama.resources.resource import Resource
 from flama.rest import paging
-from flama.rest.filters import NULLABLE, Allowed
+from flama.rest.filters import NULLABLE, AllowedFilters
 from flama.routing import Route
 
 __all__ = ["RESTResource", "workers_of"]
@@ -81,7 +81,7 @@ class RESTResource(Resource):
     filters: t.ClassVar[_Names | collections.abc.Mapping[str, _Names] | None] = None
     ordering: t.ClassVar[_Names | None] = None
     order_by: t.ClassVar[t.Any] = None
-    max_page_size: t.ClassVar[int] = paging.MOST
+    max_page_size: t.ClassVar[int] = paging.MAX_PAGE_SIZE
     max_records: t.ClassVar[int | None] = None
     key: t.ClassVar[str] = "id"
     stream_snapshot: t.ClassVar[bool] = False
@@ -171,7 +171,7 @@ def _compile(cls: type[RESTResource]) -> ResourceSpec:
     _check_options(cls, spec)
     orderable = [name for name, field in spec.filters.items() if field is not NULLABLE]
     filters = _select_filters(cls.__name__, spec.filters, cls.filters)
-    ordering, order_by = tuple(orderable if cls.ordering is None else cls.ordering), orders(cls.order_by)
+    ordering, order_by = tuple(orderable if cls.ordering is None else cls.ordering), parse_order(cls.order_by)
     if unknown := [name for name in (*ordering, *(each.field for each in order_by)) if name not in orderable]:
         raise _field_error(cls.__name__, "is ordered by", unknown, orderable)
     return dataclasses.replace(
@@ -225,7 +225,7 @@ def _check_options(cls: type[RESTResource], spec: ResourceSpec) -> None:
         )
 
 
-def _select_filters(owner: str, fields: Allowed, declared: t.Any) -> Allowed:
+def _select_filters(owner: str, fields: AllowedFilters, declared: t.Any) -> AllowedFilters:
     """Return the fields that requests may filter by.
 
     :raises ResourceFilterInvalid: there is no such field or operator.

@@ -5,9 +5,20 @@ import hashlib
 import re
 import typing as t
 
-from flama.rest.value_codecs import text
+from flama.rest.value_codecs import encode_value
 
-__all__ = ["ANY", "IF_MATCH", "IF_NONE_MATCH", "SCHEMA", "decode", "encode", "etag", "matches", "of_version", "version"]
+__all__ = [
+    "ANY",
+    "IF_MATCH",
+    "IF_NONE_MATCH",
+    "SCHEMA",
+    "decode",
+    "encode",
+    "etag",
+    "etag_from_version",
+    "matches",
+    "version",
+]
 
 ANY: t.Final = ("*",)
 """The tags that match any existing record."""
@@ -29,9 +40,9 @@ def etag(body: bytes) -> str:
     return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
-def of_version(number: t.Any) -> str:
+def etag_from_version(number: t.Any) -> str:
     """Return the tag of a record's version; :func:`version` is the inverse."""
-    return f'{_VERSION_PREFIX}{text(number)}"'
+    return f'{_VERSION_PREFIX}{encode_value(number)}"'
 
 
 def version(tag: str) -> str | None:

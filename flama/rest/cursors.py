@@ -18,24 +18,24 @@ import msgspec
 
 from flama.exceptions import ApplicationError, DependencyNotInstalled
 from flama.rest.query_parameters import CURSOR
-from flama.rest.value_codecs import Reader, text
+from flama.rest.value_codecs import Decoder, encode_value
 
-__all__ = ["Codec", "InvalidCursorError", "Place", "QueryCursors", "Secret", "codec"]
+__all__ = ["Codec", "CursorPosition", "InvalidCursorError", "QueryCursors", "Secret", "codec"]
 
 Secret: t.TypeAlias = str | bytes | collections.abc.Sequence[str | bytes]
 """One or several secrets of an application: the first encrypts, all decrypt."""
 
-_Readers: t.TypeAlias = collections.abc.Sequence[Reader]
+_Readers: t.TypeAlias = collections.abc.Sequence[Decoder]
 
 
 class InvalidCursorError(ValueError):
     """A request's cursor is malformed, or belongs to another query."""
 
 
-class Place(t.NamedTuple):
+class CursorPosition(t.NamedTuple):
     """The values of an order's fields at a position, and whether the page goes ``backward`` from there."""
 
-    position: tuple[t.Any, ...]
+    values: tuple[t.Any, ...]
     backward: bool = False
 
 
@@ -44,16 +44,16 @@ class Codec:
 
     is_secret: bool = False
 
-    def encode(self, place: Place, binding: str) -> str:
+    def encode(self, position: CursorPosition, binding: str) -> str:
         """Return the cursor of a position in a query's records; ``binding`` identifies the query.
 
         :raises TypeError: a value has no form in a query.
         """
-        texts = [None if value is None else text(value) for value in place.position]
-        content = msgspec.json.encode((place.backward, texts))
+        texts = [None if value is None else encode_value(value) for value in position.values]
+        content = msgspec.json.encode((position.backward, texts))
         return base64.urlsafe_b64encode(self._seal(content, _encode_binding(binding))).decode().rstrip("=")
 
-    def decode(self, cursor: str, readers: _Readers, binding: str) -> Place:
+    def decode(self, cursor: str, readers: _Readers, binding: str) -> CursorPosition:
         """Return the position of a cursor, the inverse of :meth:`encode`.
 
         ``readers`` decode the values, one for each field of the order.
@@ -117,14 +117,14 @@ class QueryCursors:
     scope: str
     others: collections.abc.Sequence[tuple[str, str]]
 
-    def encode(self, place: Place, order: str = "") -> str:
+    def encode(self, position: CursorPosition, order: str = "") -> str:
         """Return the cursor of a position in an order.
 
         :raises TypeError: a value has no form in a query.
         """
-        return self.codec.encode(place, self._binding(order))
+        return self.codec.encode(position, self._binding(order))
 
-    def decode(self, cursor: str, readers: _Readers, order: str = "") -> Place:
+    def decode(self, cursor: str, readers: _Readers, order: str = "") -> CursorPosition:
         """Return the position of a cursor, the inverse of :meth:`encode`.
 
         :raises InvalidCursorError: the cursor isn't one of this query in this order.
@@ -181,10 +181,10 @@ def _derive_key(secret: bytes) -> bytes:
     return hashlib.blake2b(secret, digest_size=32, person=b"flama.cursors").digest()
 
 
-def _decode_content(content: bytes, readers: _Readers) -> Place:
+def _decode_content(content: bytes, readers: _Readers) -> CursorPosition:
     backward, texts = _CONTENT.decode(content)
     values = (None if each is None else read(each) for read, each in zip(readers, texts, strict=True))
-    return Place(tuple(values), backward)
+    return CursorPosition(tuple(values), backward)
 
 
 def _encode_binding(binding: str) -> bytes:

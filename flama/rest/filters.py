@@ -13,30 +13,40 @@ import typing as t
 import msgspec
 
 from flama.exceptions import UnknownColumnError
-from flama.query import OPERATORS, And, Beyond, Comparison, Condition, Not, Or, compare
+from flama.query import OPERATORS, And, Comparison, Condition, KeysetCondition, Not, Or, compare
 from flama.rest.query_parameters import FILTER, RESERVED
-from flama.rest.value_codecs import Reader, pattern, reader, text
+from flama.rest.value_codecs import Decoder, decoder_for, encode_value, pattern
 
-__all__ = ["Allowed", "EQUALITY", "Filterable", "NULLABLE", "decode", "encode", "filterable", "group_schema", "schema"]
+__all__ = [
+    "AllowedFilters",
+    "EQUALITY",
+    "FieldFilter",
+    "NULLABLE",
+    "decode",
+    "encode",
+    "field_filter",
+    "group_schema",
+    "schema",
+]
 
 _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
 
 
-class Filterable(t.NamedTuple):
-    """The filters of a field: its operators, and the decoder ``read`` of the values that it is compared with.
+class FieldFilter(t.NamedTuple):
+    """The filters of a field: its operators, and the decoder ``decode`` of the values that it is compared with.
 
     ``pattern`` is a regular expression that matches such values.
     """
 
-    read: Reader
+    decode: Decoder
     operators: frozenset[str]
     pattern: str
 
 
-NULLABLE: t.Final = Filterable(reader(str), frozenset({"isnull"}), "")
+NULLABLE: t.Final = FieldFilter(decoder_for(str), frozenset({"isnull"}), "")
 """The filters of a field that can't be compared with values."""
 
-Allowed: t.TypeAlias = collections.abc.Mapping[str, Filterable]
+AllowedFilters: t.TypeAlias = collections.abc.Mapping[str, FieldFilter]
 """The fields that may be filtered by, by name."""
 
 _TEXTUAL: t.Final = frozenset(name for name, operator in OPERATORS.items() if operator.pattern is not None)
@@ -51,10 +61,12 @@ _MAX_COMPARISONS: t.Final = 200
 _MAX_VALUES: t.Final = 2_000
 
 
-def filterable(annotation: t.Any, operators: collections.abc.Collection[str] | None = None) -> Filterable:
+def field_filter(annotation: t.Any, operators: collections.abc.Collection[str] | None = None) -> FieldFilter:
     """Return the filters of a field of this type, with these operators, or with all operators of the type."""
     supported = _operators(annotation) if isinstance(annotation, type) else OPERATORS.keys() - _TEXTUAL
-    return Filterable(reader(annotation), frozenset(supported if operators is None else operators), pattern(annotation))
+    return FieldFilter(
+        decoder_for(annotation), frozenset(supported if operators is None else operators), pattern(annotation)
+    )
 
 
 def _operators(kind: type) -> collections.abc.Set[str]:
@@ -63,7 +75,7 @@ def _operators(kind: type) -> collections.abc.Set[str]:
     return OPERATORS.keys() if issubclass(kind, str) else OPERATORS.keys() - _TEXTUAL
 
 
-def schema(field: Filterable) -> dict[str, t.Any]:
+def schema(field: FieldFilter) -> dict[str, t.Any]:
     """Return the JSON Schema of a field's own parameter."""
     valued = "|".join(_valued_operators(field.operators - _TEXTUAL))
     values = f"(({valued}):)({field.pattern})" if valued else ""
@@ -72,7 +84,7 @@ def schema(field: Filterable) -> dict[str, t.Any]:
     return {"type": "string", "pattern": f"^(not:)?({'|'.join(filter(None, (values, texts, null)))})$", "maxLength": 99}
 
 
-def group_schema(allowed: Allowed, itself: dict[str, t.Any]) -> dict[str, t.Any]:
+def group_schema(allowed: AllowedFilters, itself: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return the JSON Schema of the parameter ``filter``; ``itself`` is the reference to this schema."""
     several = {"type": "array", "items": itself, "minItems": 1, "maxItems": 9}
     groups = [_group_member("and", several), _group_member("or", several), _group_member("not", itself)]
@@ -83,7 +95,7 @@ def _group_member(name: str, schema: dict[str, t.Any]) -> dict[str, t.Any]:
     return {"type": "object", "properties": {name: schema}, "required": [name], "additionalProperties": False}
 
 
-def _comparison_schemas(name: str, field: Filterable) -> collections.abc.Iterator[dict[str, t.Any]]:
+def _comparison_schemas(name: str, field: FieldFilter) -> collections.abc.Iterator[dict[str, t.Any]]:
     value = {"type": "string", "pattern": f"^({field.pattern})$", "maxLength": 99}
     text = {"type": "string", "pattern": "^[^\\x00\\\\]*$", "maxLength": 99}
     for operators, operands in (
@@ -123,7 +135,7 @@ def encode(
 
 
 def decode(
-    pairs: _Pairs, allowed: Allowed, *, resource: str, reserved: collections.abc.Collection[str] = RESERVED
+    pairs: _Pairs, allowed: AllowedFilters, *, resource: str, reserved: collections.abc.Collection[str] = RESERVED
 ) -> tuple[Condition, ...]:
     """Return the conditions of a query, the inverse of :func:`encode`; conjunctions are split into their parts.
 
@@ -152,8 +164,8 @@ def _conjuncts(conditions: collections.abc.Iterable[t.Any]) -> collections.abc.I
         match condition:
             case And(parts):
                 yield from _conjuncts(parts)
-            case Beyond():
-                yield from _conjuncts([condition.expanded])
+            case KeysetCondition():
+                yield from _conjuncts([condition.as_comparisons])
             case Condition():
                 yield condition
             case _:
@@ -183,8 +195,8 @@ def _encode_values(compared: Comparison) -> list[str]:
         case "isnull":
             return ["isnull"]
         case "in":
-            return [f"in:{text(value)}" for value in compared.operand]
-    return [f"{compared.operator}:{text(compared.operand)}"]
+            return [f"in:{encode_value(value)}" for value in compared.operand]
+    return [f"{compared.operator}:{encode_value(compared.operand)}"]
 
 
 def _encode_group(condition: Condition) -> t.Any:
@@ -195,14 +207,14 @@ def _encode_group(condition: Condition) -> t.Any:
             return {"or": [_encode_group(part) for part in parts]}
         case Not(part):
             return {"not": _encode_group(part)}
-        case Beyond():
-            return _encode_group(condition.expanded)
+        case KeysetCondition():
+            return _encode_group(condition.as_comparisons)
         case Comparison(name, "isnull"):
             return [name, "isnull"]
         case Comparison(name, "in", operand):
-            return [name, "in", [text(value) for value in operand]]
+            return [name, "in", [encode_value(value) for value in operand]]
         case Comparison(name, operator, operand):
-            return [name, operator, text(operand)]
+            return [name, operator, encode_value(operand)]
     raise TypeError(f"{condition!r} has no form in a query")
 
 
@@ -213,7 +225,9 @@ def _decode_group(value: str) -> t.Any:
         raise ValueError(f"{FILTER} is JSON: {error}") from None
 
 
-def _check_known(parameters: collections.abc.Iterable[tuple[str, t.Any]], allowed: Allowed, resource: str) -> None:
+def _check_known(
+    parameters: collections.abc.Iterable[tuple[str, t.Any]], allowed: AllowedFilters, resource: str
+) -> None:
     fields = (field for name, value in parameters for field in (_fields(value) if name == FILTER else (name,)))
     if unknown := [field for field in dict.fromkeys(fields) if field not in allowed]:
         raise UnknownColumnError(resource=resource, names=unknown, columns=allowed)
@@ -239,7 +253,7 @@ _InKey: t.TypeAlias = tuple[str, bool]  # a field compared by ``in``, and whethe
 class _Parser:
     """A parser of one query, with the number of comparisons and values that are left to it."""
 
-    def __init__(self, allowed: Allowed) -> None:
+    def __init__(self, allowed: AllowedFilters) -> None:
         self.found: list[Condition | _InKey] = []
         self._allowed = allowed
         self._in_values: dict[_InKey, list[t.Any]] = {}
@@ -307,13 +321,13 @@ class _Parser:
             raise ValueError(f"the query compares with more than {_MAX_VALUES} values")
         if isinstance(operand, list | dict) or operand is None:
             raise ValueError(f"{name}: {operator} takes a text, not {str(operand)[:40]}")
-        value = operand if isinstance(operand, str) else text(operand)
+        value = operand if isinstance(operand, str) else encode_value(operand)
         try:
-            return value if operator in _TEXTUAL else field.read(value)
+            return value if operator in _TEXTUAL else field.decode(value)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
 
-    def _check_operator(self, name: str, operator: str) -> Filterable:
+    def _check_operator(self, name: str, operator: str) -> FieldFilter:
         field = self._allowed[name]
         if operator not in field.operators:
             has = ", ".join(each for each in OPERATORS if each in field.operators)

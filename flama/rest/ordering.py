@@ -9,10 +9,10 @@ import typing as t
 import urllib.parse
 
 from flama.exceptions import UnknownColumnError
-from flama.query import Order, orders
+from flama.query import Order, parse_order
 from flama.rest.query_parameters import ORDER_BY, ORDER_DIRECTION
 
-__all__ = ["decode", "encode", "listed", "names"]
+__all__ = ["decode", "decode_fields", "encode", "encode_fields"]
 
 _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
 
@@ -34,12 +34,12 @@ def encode(order: collections.abc.Sequence[Order]) -> list[tuple[str, str]]:
     return [(ORDER_BY, ",".join(map(_encode_order, order)))]
 
 
-def names(order_by: collections.abc.Collection[str]) -> str:
-    """Return field names, which may not be empty, as the value of one parameter; :func:`listed` is the inverse."""
+def encode_fields(order_by: collections.abc.Collection[str]) -> str:
+    """Return nonempty field names as the value of one parameter; :func:`decode_fields` is the inverse."""
     return ",".join(map(_quote, order_by))
 
 
-def listed(value: str) -> list[str]:
+def decode_fields(value: str) -> list[str]:
     """Return the field names in the value of one parameter."""
     return [urllib.parse.unquote(name) for name in value.split(",")] if value else []
 
@@ -63,7 +63,7 @@ def decode(pairs: _Pairs, allowed: collections.abc.Collection[str], *, resource:
     read = [_parse_order(each, descending=direction == "desc") for each in terms]
     if unknown := [each.field for each in read if each.field not in allowed]:
         raise UnknownColumnError(resource=resource, names=unknown, columns=allowed)
-    return orders(read)
+    return parse_order(read)
 
 
 def _encode_order(order: Order) -> str:

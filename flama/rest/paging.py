@@ -11,27 +11,27 @@ from flama.rest.operations import Envelope, Records
 from flama.rest.query_parameters import COUNT, CURSOR, LIMIT, OFFSET, PAGE, PAGE_NUMBER, PAGE_SIZE
 
 __all__ = [
-    "MOST",
+    "MAX_PAGE_SIZE",
     "Page",
+    "PageIterator",
     "SCHEMAS",
     "STYLES",
     "Style",
-    "Walk",
-    "asked",
-    "described",
+    "decode",
+    "detect_style",
+    "encode",
     "envelope",
     "link",
     "meta_schema",
-    "others",
-    "parameters",
-    "requested",
+    "parameter_schemas",
     "total",
+    "without_page_params",
 ]
 
 Style: t.TypeAlias = t.Literal["page_number", "limit_offset", "cursor"]
 STYLES: t.Final[tuple[Style, ...]] = t.get_args(Style)
 
-MOST: t.Final = 1_000
+MAX_PAGE_SIZE: t.Final = 1_000
 """The default limit of a page's records, whatever number is requested."""
 
 _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
@@ -54,11 +54,11 @@ class Page:
         """The number of the page among pages of its size, from 1."""
         return self.offset // self.limit + 1
 
-    def following(self) -> "Page":
+    def next_page(self) -> "Page":
         """Return the next page; not for cursors, which only the server can compute."""
         return dataclasses.replace(self, offset=self.offset + self.limit)
 
-    def preceding(self) -> "Page":
+    def previous_page(self) -> "Page":
         """Return the previous page; not for cursors."""
         return dataclasses.replace(self, offset=max(0, self.offset - self.limit))
 
@@ -93,7 +93,7 @@ SCHEMAS: t.Final[collections.abc.Mapping[str, dict[str, t.Any]]] = {
 }
 
 
-def described(style: Style) -> dict[str, dict[str, t.Any]]:
+def parameter_schemas(style: Style) -> dict[str, dict[str, t.Any]]:
     """Return the JSON Schemas of a style's page parameters by name."""
     return {name: SCHEMAS[name] for name in (*_PARAMETERS[style], COUNT)}
 
@@ -108,26 +108,26 @@ def meta_schema(style: Style) -> dict[str, t.Any]:
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
-def others(style: Style, query: _Pairs) -> list[tuple[str, str]]:
+def without_page_params(style: Style, query: _Pairs) -> list[tuple[str, str]]:
     """Return the parameters of a query apart from those of a page."""
     return [(name, value) for name, value in query if name not in {*_PARAMETERS[style], COUNT, PAGE_NUMBER}]
 
 
-def parameters(style: Style, page: Page) -> dict[str, str]:
+def encode(style: Style, page: Page) -> dict[str, str]:
     """Return the parameters of a query for a page."""
     query = {name: str(value(page)) for name, value in _PARAMETERS[style].items()}
     return {**query, COUNT: "true"} if page.count else query
 
 
-def asked(query: collections.abc.Container[str]) -> Style:
+def detect_style(query: collections.abc.Container[str]) -> Style:
     """Return the style of a query's page parameters, for servers that support all styles."""
     if CURSOR in query:
         return "cursor"
     return "limit_offset" if LIMIT in query or OFFSET in query else "page_number"
 
 
-def requested(style: Style, query: collections.abc.Mapping[str, str], most: int | None = MOST) -> Page:
-    """Return the page that a query requests, the inverse of :func:`parameters`; missing parameters have defaults.
+def decode(style: Style, query: collections.abc.Mapping[str, str], most: int | None = MAX_PAGE_SIZE) -> Page:
+    """Return the page that a query requests, the inverse of :func:`encode`; missing parameters have defaults.
 
     The page has at most ``most`` records, whatever number is requested.
 
@@ -166,9 +166,9 @@ def link(style: Style, query: _Pairs, **pages: Page | None) -> str:
     ``query`` is the query for this page; the targets differ from it in the position alone. Targets are relative to
     the page's own URL, so that clients resolve them correctly behind any proxy.
     """
-    unchanged = others(style, query)
+    unchanged = without_page_params(style, query)
     targets = {
-        relation: "?" + urllib.parse.urlencode([*unchanged, *parameters(style, page).items()])
+        relation: "?" + urllib.parse.urlencode([*unchanged, *encode(style, page).items()])
         for relation, page in pages.items()
         if page is not None
     }
@@ -186,7 +186,7 @@ def total(answer: Envelope, *, resource: str) -> int:
     return count
 
 
-class Walk:
+class PageIterator:
     """An iteration over all pages of a collection, which always ends or fails.
 
     Its state is the next page to request, whether there is one, and two earlier pages to detect cycles by: the
@@ -198,7 +198,7 @@ class Walk:
         self, style: Style, size: int, *, resource: str, offset: int = 0, count: bool = False, cursor: str = ""
     ) -> None:
         self.style: Style = style
-        self.ended = False
+        self.is_done = False
         start = 0 if style == "cursor" else offset
         if style == "page_number":
             start -= offset % size
@@ -211,27 +211,27 @@ class Walk:
         self._previous: Records = []
         self._checkpoint: Records = []
 
-    def parameters(self) -> dict[str, str]:
+    def next_parameters(self) -> dict[str, str]:
         """Return the parameters of a query for the next page."""
-        return parameters(self.style, self._page)
+        return encode(self.style, self._page)
 
-    def take(self, answer: Envelope) -> Records:
+    def accept(self, page: Envelope) -> Records:
         """Return the records of the requested page without those before the offset, and advance to the next page.
 
         :raises InvalidResponseError: the response is another page, repeats an earlier one, or is the last one though
             its ``count`` is greater than the number of records so far.
         """
-        meta = answer.meta if isinstance(answer.meta, dict) else {}
+        meta = page.meta if isinstance(page.meta, dict) else {}
         size = self._check_page_identity(meta)
         if self._restart_with_size(size):
             return []
-        self._check_not_repeated(answer.data)
+        self._check_not_repeated(page.data)
         skipped = max(0, self._offset - self._records_seen)
-        self._records_seen += len(answer.data)
-        self.ended = self._is_last(len(answer.data), size, meta)
-        step = (size or self._page.limit) if self.style == "page_number" else len(answer.data)
+        self._records_seen += len(page.data)
+        self.is_done = self._is_last(len(page.data), size, meta)
+        step = (size or self._page.limit) if self.style == "page_number" else len(page.data)
         self._page = Page(size or self._page.limit, self._page.offset + step, self._page.count, self._next_cursor(meta))
-        return answer.data[skipped:]
+        return page.data[skipped:]
 
     def _check_page_identity(self, meta: dict[str, t.Any]) -> int | None:
         """Check that the response is the requested page, and return its size; None if the response doesn't state it."""
@@ -257,7 +257,7 @@ class Walk:
     def _next_cursor(self, meta: dict[str, t.Any]) -> str:
         """Return the cursor of the next page; empty if there is none."""
         cursor = meta.get("next")
-        if self.style != "cursor" or self.ended:
+        if self.style != "cursor" or self.is_done:
             return ""
         if not isinstance(cursor, str) or cursor in ("", self._page.cursor):
             raise self._invalid_response("it has no cursor for the next page, or the same one again")

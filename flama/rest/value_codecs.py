@@ -13,23 +13,23 @@ import uuid
 
 import msgspec
 
-__all__ = ["Reader", "has_text", "pattern", "reader", "text"]
+__all__ = ["Decoder", "decoder_for", "encode_value", "is_encodable", "pattern"]
 
-Reader: t.TypeAlias = collections.abc.Callable[[str], t.Any]
+Decoder: t.TypeAlias = collections.abc.Callable[[str], t.Any]
 
 # No column stores more digits, and a number with an exponent may have more digits than fit in memory.
 _MAX_DIGITS: t.Final = 1_000
 _MAX_SHOWN: t.Final = 40
 
 
-def text(value: t.Any) -> str:
+def encode_value(value: t.Any) -> str:
     """Return the text of a value.
 
     :raises TypeError: the type has no form in a query.
     :raises ValueError: it is a number with more than 1,000 digits, or isn't finite.
     """
     if isinstance(value, enum.Enum):
-        return text(value.value)
+        return encode_value(value.value)
     for kind, encode in _ENCODERS.items():
         if isinstance(value, kind):
             return encode(value)
@@ -38,13 +38,14 @@ def text(value: t.Any) -> str:
     raise TypeError(f"a {type(value).__name__} has no form in a query: {value!r}")
 
 
-def has_text(annotation: t.Any) -> bool:
+def is_encodable(annotation: t.Any) -> bool:
     """Whether values of a type have a form in a query."""
     return isinstance(annotation, type) and issubclass(annotation, (*_ENCODERS, enum.Enum))
 
 
-def reader(annotation: t.Any) -> Reader:
-    """Return the inverse of :func:`text` for a type, a function that raises :class:`ValueError` for other texts.
+def decoder_for(annotation: t.Any) -> Decoder:
+    """Return the inverse of :func:`encode_value` for a type, a function that raises :class:`ValueError` for other
+    texts.
 
     For ``int``, a number with a fraction is returned as a decimal, since it can be compared with integers.
     """
@@ -63,7 +64,7 @@ def reader(annotation: t.Any) -> Reader:
 def pattern(annotation: t.Any) -> str:
     """Return a regular expression of a type's texts, for documentation: it matches the usual ones."""
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return "|".join(re.escape(text(member)) for member in annotation)
+        return "|".join(re.escape(encode_value(member)) for member in annotation)
     return next((each for kind, each in _PATTERNS.items() if _is_subclass(annotation, kind)), "[^\\x00]*")
 
 
@@ -78,7 +79,7 @@ def _check_digits(value: int | decimal.Decimal) -> int | decimal.Decimal:
     return value
 
 
-def _converter(annotation: t.Any) -> Reader:
+def _converter(annotation: t.Any) -> Decoder:
     return lambda value: msgspec.convert(value, annotation, strict=False)
 
 
@@ -100,7 +101,7 @@ _ADDRESSES: t.Final = (
     *(ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Interface, ipaddress.IPv6Interface),
     *(ipaddress.IPv4Network, ipaddress.IPv6Network),
 )
-_DECODERS: t.Final[dict[t.Any, Reader]] = {
+_DECODERS: t.Final[dict[t.Any, Decoder]] = {
     **{kind: kind for kind in _ADDRESSES},
     str: str,
     int: _decode_number,

@@ -22,15 +22,15 @@ __all__ = [
     "BodyComponent",
     "ConnectionComponent",
     "ParameterComponent",
-    "asked",
     "body_parameters",
     "has_form",
     "is_file",
     "is_optional",
     "is_parameter_type",
     "is_query_model",
+    "iter_providers",
+    "iter_request_parameters",
     "marker",
-    "needed",
 ]
 
 _Reader: t.TypeAlias = collections.abc.Callable[..., t.Any]
@@ -121,7 +121,7 @@ def _decode_member(decoder: msgspec.json.Decoder[t.Any], body: bytes) -> bytes |
         return None if member is None else bytes(member)
     except msgspec.ValidationError as error:
         wrong = {"type": "dict_type", "loc": (), "msg": "Input should be an object", "input": None}
-        raise exceptions.ValidationError(schemas.invalid([wrong])) from error
+        raise exceptions.ValidationError(schemas.error_detail([wrong])) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise exceptions.DecodeError(f"Invalid JSON: {error}") from error
 
@@ -164,7 +164,7 @@ class BodyComponent(Component):
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
         """Whether the annotation is a schema, an uploaded file, or a list of files."""
-        annotation = schemas.without_none(parameter.annotation)
+        annotation = schemas.unwrap_optional(parameter.annotation)
         if is_file(annotation):
             return True
         return schemas.is_structured(annotation) and marker(annotation) is None
@@ -174,7 +174,7 @@ class BodyComponent(Component):
 
         :raises ComponentError: the annotation has no schema.
         """
-        annotation = schemas.without_none(parameter.annotation)
+        annotation = schemas.unwrap_optional(parameter.annotation)
         if is_file(annotation):
             return self._file_reader(parameter, many=schemas.is_many(annotation))
         adapter = _adapter(parameter, annotation)
@@ -228,7 +228,7 @@ class BodyComponent(Component):
                 return await decode(member)
             except exceptions.ValidationError as error:
                 errors = reversed([*t.cast("dict[str, t.Any]", error.detail).values()])
-                raise exceptions.ValidationError(schemas.invalid(errors, (name,))) from error
+                raise exceptions.ValidationError(schemas.error_detail(errors, (name,))) from error
 
         return read
 
@@ -246,30 +246,30 @@ class BodyComponent(Component):
         return read
 
 
-def asked(
+def iter_request_parameters(
     injector: Injector, function: types.Handler, path: tuple[Component, ...] = ()
 ) -> collections.abc.Iterator[tuple[Parameter, Component]]:
     """Yield the parameters that built-in components provide to a function, directly or through other components."""
-    for parameter, component in needed(injector, function, path):
+    for parameter, component in iter_providers(injector, function, path):
         if isinstance(component, _BUILT_IN):
             yield parameter, component
 
 
-def needed(
+def iter_providers(
     injector: Injector, function: types.Handler, path: tuple[Component, ...] = ()
 ) -> collections.abc.Iterator[tuple[Parameter, Component | Depends]]:
     """Yield the providers of a function's arguments and their own dependencies, each with the parameter it provides."""
     for parameter in signature(function)[0]:
         if isinstance(parameter.annotation, Depends):
             yield parameter, parameter.annotation
-            yield from needed(injector, parameter.annotation.function, path)
+            yield from iter_providers(injector, parameter.annotation.function, path)
             continue
         component = None if _is_root(parameter, injector) else injector.components.find(parameter)
         if component is None or component in path:
             continue
         yield parameter, component
         if not isinstance(component, _BUILT_IN):
-            yield from needed(injector, component.provider(parameter), (*path, component))
+            yield from iter_providers(injector, component.provider(parameter), (*path, component))
 
 
 def _is_root(parameter: Parameter, injector: Injector) -> bool:
@@ -281,8 +281,12 @@ def body_parameters(injector: Injector, handler: types.Handler) -> list[str]:
 
     :raises ComponentError: the handler reads files as well as a value that a form can't contain.
     """
-    found = [parameter for parameter, component in asked(injector, handler) if isinstance(component, BodyComponent)]
-    kinds = {parameter.name: schemas.without_none(parameter.annotation) for parameter in found}
+    found = [
+        parameter
+        for parameter, component in iter_request_parameters(injector, handler)
+        if isinstance(component, BodyComponent)
+    ]
+    kinds = {parameter.name: schemas.unwrap_optional(parameter.annotation) for parameter in found}
     files = [name for name, kind in kinds.items() if is_file(kind)]
     others = [name for name in kinds if name not in files]
     if files and (wrong := [name for name in others if not has_form(kinds[name])]):
@@ -313,7 +317,7 @@ def _decoder(parameter: Parameter, adapter: schemas.Adapter, records: schemas.Re
         records.check(body)
         if len(body) <= schemas.LARGE:
             return adapter.decode(body)
-        async with schemas.turn():
+        async with schemas.decoding_slot():
             return await schemas.decode_large(adapter, body)
 
     return decode
@@ -326,7 +330,7 @@ def is_file(annotation: t.Any) -> bool:
 
 def is_optional(parameter: Parameter) -> bool:
     """Whether a parameter's annotation allows None."""
-    return schemas.without_none(parameter.annotation) is not parameter.annotation
+    return schemas.unwrap_optional(parameter.annotation) is not parameter.annotation
 
 
 def has_form(annotation: t.Any) -> bool:
@@ -421,7 +425,7 @@ def is_query_model(annotation: t.Any) -> bool:
 
 
 def _query_model(annotation: t.Any) -> t.Any:
-    kinds = schemas.members(schemas.without_none(annotation))
+    kinds = schemas.members(schemas.unwrap_optional(annotation))
     return kinds[0] if len(kinds) == 1 else None
 
 
@@ -485,7 +489,7 @@ def _parameter_reader(parameter: Parameter, values: _Reader, source: t.Any = typ
         try:
             return convert(sent)
         except ValueError as error:
-            raise exceptions.ValidationError(schemas.invalid(error.args[0], (name,))) from error
+            raise exceptions.ValidationError(schemas.error_detail(error.args[0], (name,))) from error
 
     read.__annotations__["source"] = source
     return read

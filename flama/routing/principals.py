@@ -28,7 +28,7 @@ class PrincipalComponent(Component):
     """
 
     def __init__(self, function: types.Handler) -> None:
-        returned = schemas.without_none(signature(function)[1])
+        returned = schemas.unwrap_optional(signature(function)[1])
         self._class = returned if _is_principal_type(returned) else None
 
         def require_principal(found: t.Any) -> t.Any:
@@ -49,7 +49,7 @@ class PrincipalComponent(Component):
 
     def can_handle_parameter(self, parameter: Parameter) -> bool:
         """Whether the annotation is that of a principal, or the function's return class."""
-        kind = schemas.without_none(parameter.annotation)
+        kind = schemas.unwrap_optional(parameter.annotation)
         is_of_class = self._class is not None and bool(kind == self._class)
         return is_of_class or kind is PrincipalKey or bool(kind == types.Principal)
 

@@ -26,10 +26,10 @@ import typing as t
 from flama import concurrency, exceptions, http, schemas, types
 from flama.http._send_timeout import add_send_timeout
 from flama.http.request import FORM, RESPONSE_STARTED
-from flama.http.response import json, to_response
+from flama.http.response import encode_json, to_response
 from flama.injection import Component, Components, Injector, Plan
 from flama.injection.component import signature
-from flama.pagination import paginated, style_of
+from flama.pagination import paginate, style_of
 from flama.routing.components import BodyComponent, ConnectionComponent, ParameterComponent, body_parameters
 from flama.routing.matcher import WEBSOCKET
 from flama.routing.path import Path
@@ -134,7 +134,7 @@ class Route(BaseRoute):
 
         :raises ApplicationError: the pagination style is unknown.
         """
-        return self.handler if self.pagination is None else paginated(self.handler, self.pagination)
+        return self.handler if self.pagination is None else paginate(self.handler, self.pagination)
 
     def endpoints(self, context: Context) -> dict[str, Endpoint]:
         """Return the compiled endpoint for each method.
@@ -210,7 +210,7 @@ def _response_encoder(handler: types.Handler) -> collections.abc.Callable[[t.Any
 
     :raises ApplicationError: no schema can be made for the annotation.
     """
-    returned = schemas.without_none(signature(handler)[1])
+    returned = schemas.unwrap_optional(signature(handler)[1])
     values = [kind for kind in schemas.members(returned) if not _is_response(kind)]
     try:
         if len(values) == len(schemas.members(returned)):
@@ -322,7 +322,7 @@ def _globals(context: Context) -> dict[str, t.Any]:
         "content_length": _content_length,
         "send_response": functools.partial(_send_response, context.send_timeout),
         "handle_error": context.handle_error,
-        "json": json,
+        "json": encode_json,
         "run_in_thread": concurrency.run_in_thread,
     }
 

@@ -1,14 +1,14 @@
 """Schemas: one interface to the models of pydantic and msgspec."""
 
-from flama.schemas._large_bodies import RecordLimit, decode_large, names_of_large, turn
+from flama.schemas._large_bodies import RecordLimit, decode_large, decoding_slot, names_of_large
 from flama.schemas.adapter import (
     LARGE,
     Adapter,
     adapter,
     annotations,
-    answers,
     encoder,
-    invalid,
+    error_detail,
+    has_output_field,
     is_many,
     is_model,
     is_structured,
@@ -16,7 +16,7 @@ from flama.schemas.adapter import (
     names,
     parameter_reader,
     to_jsonable,
-    without_none,
+    unwrap_optional,
 )
 
 __all__ = [
@@ -25,10 +25,11 @@ __all__ = [
     "RecordLimit",
     "adapter",
     "annotations",
-    "answers",
     "decode_large",
+    "decoding_slot",
     "encoder",
-    "invalid",
+    "error_detail",
+    "has_output_field",
     "is_many",
     "is_model",
     "is_structured",
@@ -37,6 +38,5 @@ __all__ = [
     "names_of_large",
     "parameter_reader",
     "to_jsonable",
-    "turn",
-    "without_none",
+    "unwrap_optional",
 ]

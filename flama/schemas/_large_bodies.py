@@ -15,9 +15,9 @@ import weakref
 import msgspec
 
 from flama import exceptions
-from flama.schemas.adapter import ERROR_LIMIT, LARGE, Adapter, invalid, too_many_errors
+from flama.schemas.adapter import ERROR_LIMIT, LARGE, Adapter, error_detail, too_many_errors
 
-__all__ = ["RecordLimit", "decode_large", "names_of_large", "turn"]
+__all__ = ["RecordLimit", "decode_large", "decoding_slot", "names_of_large"]
 
 _SLICE_SIZE: t.Final = 64 * 1024  # bytes: a slice takes 1 to 3 ms
 _FIELDS_AT_MOST: t.Final = 100_000  # of a struct: creating one of 10,000 takes 30 ms and 4 MB
@@ -86,7 +86,7 @@ _locks: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = wea
 
 
 @contextlib.asynccontextmanager
-async def turn() -> collections.abc.AsyncGenerator[None]:
+async def decoding_slot() -> collections.abc.AsyncGenerator[None]:
     """Wait until no other large body is being decoded on this event loop.
 
     The next one waits for as long again as this one took, so that the loop serves other requests.
@@ -124,7 +124,7 @@ async def decode_large(adapter: Adapter, body: bytes, *, slice_size: int = _SLIC
                 break
     if errors:
         is_listed = len(errors) <= ERROR_LIMIT and errors[-1]["type"] != too_many_errors()["type"]
-        raise exceptions.ValidationError(invalid(errors if is_listed else [too_many_errors()]))
+        raise exceptions.ValidationError(error_detail(errors if is_listed else [too_many_errors()]))
     return found
 
 

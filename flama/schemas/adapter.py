@@ -17,12 +17,12 @@ __all__ = [
     "SchemaSpec",
     "adapter",
     "annotations",
-    "answers",
     "empty_bodies",
     "encoder",
+    "error_detail",
     "field_names",
     "fields_of_form",
-    "invalid",
+    "has_output_field",
     "is_many",
     "is_model",
     "is_structured",
@@ -34,7 +34,7 @@ __all__ = [
     "to_builtins",
     "to_jsonable",
     "too_many_errors",
-    "without_none",
+    "unwrap_optional",
 ]
 
 ERROR_LIMIT: t.Final = 100
@@ -163,11 +163,11 @@ def names(schema: t.Any, *, output: bool = False) -> tuple[str, ...] | None:
     return t.cast("tuple[str, ...] | None", _library(schema).names(schema, output=output))
 
 
-def answers(annotation: t.Any, name: str) -> bool:
+def has_output_field(annotation: t.Any, name: str) -> bool:
     """Whether responses with values of a type contain a field; without a model, they contain all."""
     metadata = types.get_schema_metadata(annotation)
     models = [each for each in members(unwrap(metadata.schema if metadata else annotation)) if _is_model(each)]
-    return all(_library(model).answers(model, name) for model in models)
+    return all(_library(model).has_output_field(model, name) for model in models)
 
 
 def annotations(model: t.Any) -> dict[str, t.Any]:
@@ -178,7 +178,7 @@ def annotations(model: t.Any) -> dict[str, t.Any]:
 def parameter_reader(annotation: t.Any, *, many: bool = False) -> collections.abc.Callable[[t.Any], t.Any]:
     """Return the function that converts the string of a parameter, or a list of its strings, to a type.
 
-    The function raises :class:`ValueError` with the library's errors, which :func:`invalid` formats.
+    The function raises :class:`ValueError` with the library's errors, which :func:`error_detail` formats.
 
     :raises ApplicationError: strings don't convert to the type.
     """
@@ -211,7 +211,7 @@ def json_schema(annotation: t.Any, *, output: bool, reference: str) -> tuple[dic
 
 def is_many(annotation: t.Any) -> bool:
     """Whether a type is a list or another collection, or an optional one."""
-    kinds = members(without_none(unwrap(annotation)))
+    kinds = members(unwrap_optional(unwrap(annotation)))
     return all(t.get_origin(kind) in _COLLECTIONS for kind in kinds)
 
 
@@ -258,11 +258,11 @@ _COLLECTIONS: t.Final = (
 _MAPPINGS: t.Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
-def without_none(annotation: t.Any) -> t.Any:
+def unwrap_optional(annotation: t.Any) -> t.Any:
     """Return an optional type without None; any other type unchanged."""
     arguments = t.get_args(annotation)
     if hasattr(annotation, "__metadata__"):
-        return rebuild(annotation, without_none)
+        return rebuild(annotation, unwrap_optional)
     if t.get_origin(annotation) in _UNIONS and type(None) in arguments:
         return t.Union[tuple(argument for argument in arguments if argument is not type(None))]  # noqa: UP007
     return annotation
@@ -286,7 +286,7 @@ def too_many_errors() -> dict[str, t.Any]:
     return {"type": "too_many_errors", "loc": [], "msg": f"There are more than {ERROR_LIMIT} errors"}
 
 
-def invalid(errors: collections.abc.Iterable[dict[str, t.Any]], loc: tuple[t.Any, ...] = ()) -> dict[str, t.Any]:
+def error_detail(errors: collections.abc.Iterable[dict[str, t.Any]], loc: tuple[t.Any, ...] = ()) -> dict[str, t.Any]:
     """Return the detail of a validation error: the errors by the dotted names of their fields.
 
     Names and messages are truncated, since they may contain the input.

@@ -12,9 +12,9 @@ from flama._numbers import spell_infinite
 from flama.schemas.adapter import (
     SchemaSpec,
     empty_bodies,
+    error_detail,
     field_names,
     fields_of_form,
-    invalid,
     is_many,
     is_model,
     lists_of_models,
@@ -22,7 +22,7 @@ from flama.schemas.adapter import (
     to_builtins,
 )
 
-__all__ = ["SCHEMA_ERRORS", "StructAdapter", "adapter", "annotations", "answers", "json_schema", "names"]
+__all__ = ["SCHEMA_ERRORS", "StructAdapter", "adapter", "annotations", "has_output_field", "json_schema", "names"]
 
 SCHEMA_ERRORS: t.Final = (TypeError,)
 """The errors for a type without a schema."""
@@ -51,7 +51,7 @@ class StructAdapter:
         try:
             return self._result(self._decoder.decode(self._empty_bodies.get(body.strip(), body)))
         except msgspec.ValidationError as error:
-            raise exceptions.ValidationError(invalid([_error_detail(error)])) from error
+            raise exceptions.ValidationError(error_detail([_error_detail(error)])) from error
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise exceptions.DecodeError(f"Invalid JSON: {error}") from error
 
@@ -67,14 +67,14 @@ class StructAdapter:
         try:
             return self._result(msgspec.convert(fields_of_form(form, self._fields), self._type, strict=False))
         except msgspec.ValidationError as error:
-            raise exceptions.ValidationError(invalid([_error_detail(error)])) from error
+            raise exceptions.ValidationError(error_detail([_error_detail(error)])) from error
 
     def encode(self, value: t.Any) -> bytes:
         """Encode a value as JSON, with the encoded names of the Struct's fields."""
         try:
             return self._write(value)
         except msgspec.ValidationError as error:
-            raise exceptions.SerializationError(invalid([_error_detail(error)])) from error
+            raise exceptions.SerializationError(error_detail([_error_detail(error)])) from error
         except (TypeError, ValueError, RecursionError) as error:
             raise exceptions.SerializationError(str(error)) from error
 
@@ -111,7 +111,7 @@ def names(schema: t.Any, *, output: bool) -> tuple[str, ...]:
     return (*([] if tag is None else [tag]), *annotations(schema))
 
 
-def answers(schema: t.Any, name: str) -> bool:
+def has_output_field(schema: t.Any, name: str) -> bool:
     """Whether responses contain the field."""
     return name in annotations(schema) or name in getattr(schema, "__struct_fields__", ())
 

@@ -28,9 +28,9 @@ from flama.schemas.adapter import (
     LARGE,
     SchemaSpec,
     empty_bodies,
+    error_detail,
     field_names,
     fields_of_form,
-    invalid,
     is_many,
     is_model,
     lists_of_models,
@@ -44,7 +44,7 @@ __all__ = [
     "SCHEMA_ERRORS",
     "adapter",
     "annotations",
-    "answers",
+    "has_output_field",
     "json_schema",
     "names",
     "parameter_reader",
@@ -106,7 +106,7 @@ class PydanticAdapter:
             value = self._adapter.validate_python(fields_of_form(form, self._fields))
         except pydantic.ValidationError as error:
             inputs = all(isinstance(value, str) for values in form.values() for value in values)  # no files
-            raise exceptions.ValidationError(invalid(_errors(error, inputs=inputs))) from error
+            raise exceptions.ValidationError(error_detail(_errors(error, inputs=inputs))) from error
         _check_finite(value)
         return self._result(value)
 
@@ -116,7 +116,7 @@ class PydanticAdapter:
             value = _read_attributes(value, self._fields) if self._is_dataclass else value
             valid = self._adapter.validate_python(value, from_attributes=True, by_alias=True, by_name=True)
         except pydantic.ValidationError as error:
-            raise exceptions.SerializationError(invalid(_errors(error, inputs=False))) from error
+            raise exceptions.SerializationError(error_detail(_errors(error, inputs=False))) from error
         try:
             return self._write(valid)
         except (pydantic_core.PydanticSerializationError, UnicodeEncodeError) as error:
@@ -153,7 +153,7 @@ def names(schema: t.Any, *, output: bool) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(itertools.chain.from_iterable(found)))
 
 
-def answers(schema: t.Any, name: str) -> bool:
+def has_output_field(schema: t.Any, name: str) -> bool:
     """Whether responses contain the field: excluded fields and masked secrets don't count."""
     fields = [
         field for own, field in _field_infos(schema).items() if name in _input_names(own, field.validation_alias, True)
@@ -269,7 +269,7 @@ def _decode_error(error: pydantic.ValidationError, size: int) -> exceptions.HTTP
     errors = _errors(error, inputs=size <= INPUT_LIMIT)
     if errors[0]["type"] == "json_invalid":
         return exceptions.DecodeError(errors[0]["msg"])
-    return exceptions.ValidationError(invalid(errors))
+    return exceptions.ValidationError(error_detail(errors))
 
 
 def annotations(model: t.Any) -> dict[str, t.Any]:
@@ -336,7 +336,7 @@ def _may_be_infinite(schema: dict[str, t.Any]) -> bool:
 
 def _check_finite(value: t.Any) -> None:
     if (where := find_infinite(value)) is not None:
-        raise exceptions.ValidationError(invalid([_infinite_error(where)]))
+        raise exceptions.ValidationError(error_detail([_infinite_error(where)]))
 
 
 def _infinite_error(where: tuple[t.Any, ...]) -> dict[str, t.Any]:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from flama._private import sqlalchemy as private
 
-__all__ = ["constrained_fields"]
+__all__ = ["constraint_fields"]
 
 _Constraint: t.TypeAlias = sa.Constraint | sa.Index
 _Columns: t.TypeAlias = collections.abc.Sequence[sa.Column[t.Any]]
@@ -24,7 +24,7 @@ _MOST_BYTES: t.Final = 63  # of a name in PostgreSQL
 _HASH_LENGTH: t.Final = 4  # of the hash at the end of a name that SQLAlchemy cuts
 
 
-def constrained_fields(table: sa.Table, name: str) -> tuple[str, ...]:
+def constraint_fields(table: sa.Table, name: str) -> tuple[str, ...]:
     """Return the keys of the columns that the constraint, or unique index, of this name is on.
 
     There are none if the table has no such constraint, or if it is on no columns.

@@ -21,7 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama._moments import UnfitValue, in_utc, refuse_offset
 
-__all__ = ["has_moments", "has_zone", "kept_type", "portable", "use_portable"]
+__all__ = ["has_moments", "has_zone", "portable", "storage_type", "use_portable"]
 
 _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
 _Convert: t.TypeAlias = collections.abc.Callable[[t.Any], t.Any]
@@ -52,17 +52,17 @@ def use_portable(connection: AsyncConnection) -> None:
 
 def has_moments(type: _Type) -> bool:
     """Whether columns of this type hold moments, or times of the day."""
-    return isinstance(kept_type(type), sa.DateTime | sa.Time)
+    return isinstance(storage_type(type), sa.DateTime | sa.Time)
 
 
 def has_zone(type: _Type) -> bool:
     """Whether a column of this type holds instants, rather than local times without a zone."""
-    return bool(getattr(kept_type(type), "timezone", False))
+    return bool(getattr(storage_type(type), "timezone", False))
 
 
-def kept_type(type: _Type) -> _Type:
+def storage_type(type: _Type) -> _Type:
     """Return the type by which values are stored: the one inside decorators, or the type itself."""
-    return kept_type(type.impl_instance) if isinstance(type, sa.types.TypeDecorator) else type
+    return storage_type(type.impl_instance) if isinstance(type, sa.types.TypeDecorator) else type
 
 
 @functools.cache
@@ -92,16 +92,16 @@ class _Memos(weakref.WeakKeyDictionary[_Type, t.Any]):
     """
 
     def __setitem__(self, type: _Type, info: t.Any) -> None:
-        stored = kept_type(info["impl"])
+        stored = storage_type(info["impl"])
         if has_zone(type) and isinstance(stored, _Moment) and not stored.timezone:
-            info["impl"] = _replace_kept(info["impl"], _copy(stored, stored.__class__, timezone=True))
+            info["impl"] = _replace_storage_type(info["impl"], _copy(stored, stored.__class__, timezone=True))
         super().__setitem__(type, info)
 
 
-def _replace_kept(type: t.Any, kept: _Type) -> t.Any:
+def _replace_storage_type(type: t.Any, kept: _Type) -> t.Any:
     if not isinstance(type, sa.types.TypeDecorator):
         return kept
-    inner = _replace_kept(type.impl_instance, kept)
+    inner = _replace_storage_type(type.impl_instance, kept)
     return _copy(type, type.__class__, impl=inner, impl_instance=inner)
 
 
@@ -117,12 +117,12 @@ def _wrap_type(type: _Type, dialect: sa.Dialect) -> _Type:
         return type
     for kinds, wrapper in _WRAPPERS:
         if isinstance(type, kinds) and (not wrapper.dialects or dialect.name in wrapper.dialects):
-            return _copy(type, _wrapped_class(t.cast("t.Any", wrapper), t.cast("t.Any", type.__class__)))
+            return _copy(type, _wrapper_class(t.cast("t.Any", wrapper), t.cast("t.Any", type.__class__)))
     return type
 
 
 @functools.cache
-def _wrapped_class(wrapper: t.Any, kind: t.Any) -> type[_Type]:
+def _wrapper_class(wrapper: t.Any, kind: t.Any) -> type[_Type]:
     return t.cast("type[_Type]", type(kind.__name__, (wrapper, kind), {"__module__": kind.__module__}))
 
 
@@ -223,16 +223,16 @@ def _refuse_beyond_float(value: t.Any) -> t.Any:
 
 
 def _convert_bounds(convert: _Convert) -> _Convert:
-    def converted(value: t.Any) -> t.Any:
+    def convert_value(value: t.Any) -> t.Any:
         match value:
             case postgresql.Range():
                 bounds = {name: convert(bound) for name in _BOUNDS if (bound := getattr(value, name)) is not None}
                 return dataclasses.replace(value, **bounds)
             case list() | tuple():
-                return type(value)(map(converted, value))
+                return type(value)(map(convert_value, value))
         return value
 
-    return converted
+    return convert_value
 
 
 _BOUNDS: t.Final = ("lower", "upper")

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions
 from flama._private import sqlalchemy as private
-from flama._timeouts import limited
+from flama._timeouts import timeout
 from flama.sqlalchemy import drivers
 
 __all__ = ["Isolation", "TransactionOptions"]
@@ -40,7 +40,7 @@ class TransactionOptions:
         if self.isolation is not None:
             options["isolation_level"] = self.isolation
         reads = self.read_only and connection.dialect.name == "postgresql"
-        if reads and not (self.isolation is None and drivers.only_read(connection)):
+        if reads and not (self.isolation is None and drivers.set_read_only(connection)):
             options["postgresql_readonly"] = True
             _reset_readonly_on_checkin(connection)
         if options:
@@ -60,20 +60,24 @@ class TransactionOptions:
         if commands := self._commands(connection.dialect.name):
             await drivers.begin_with(connection, commands)
         if self.read_only:
-            drivers.read_alone(connection)
+            drivers.allow_autocommit_reads(connection)
 
     def reset_nowait(self, connection: AsyncConnection) -> bool:
         """Reset what outlasts the transaction, unless that takes a statement; return whether all of it is reset."""
         drivers.reset_transaction_options(connection)
-        return not self._undoing(connection.dialect.name)
+        return not self._reset_commands(connection.dialect.name)
 
     async def close(self, connection: AsyncConnection) -> None:
         """Reset the settings that would outlast the transaction; a connection where that fails is invalidated."""
         drivers.reset_transaction_options(connection)
-        if connection.closed or connection.invalidated or not (commands := self._undoing(connection.dialect.name)):
+        if (
+            connection.closed
+            or connection.invalidated
+            or not (commands := self._reset_commands(connection.dialect.name))
+        ):
             return
         try:
-            with limited(_LIMIT):
+            with timeout(_LIMIT):
                 await drivers.run(connection, commands)
         except (exc.DBAPIError, TimeoutError):
             await connection.invalidate()
@@ -97,7 +101,7 @@ class TransactionOptions:
                 return ("BEGIN IMMEDIATE",)  # otherwise its transactions begin with the first write
         return ()
 
-    def _undoing(self, dialect: str) -> tuple[str, ...]:
+    def _reset_commands(self, dialect: str) -> tuple[str, ...]:
         if dialect in ("mysql", "mariadb") and self.statement_timeout is not None:
             return ("SET SESSION max_statement_time = DEFAULT",)
         return ("PRAGMA query_only = OFF",) if dialect == "sqlite" and self.read_only else ()
@@ -111,8 +115,8 @@ def _reset_readonly_on_checkin(connection: AsyncConnection) -> None:
     if connection.dialect.driver == "psycopg":
         record = private.record(t.cast("t.Any", connection.sync_connection).connection)
         if record is not None:  # the last one added is called first, and SQLAlchemy adds its own after this one
-            record.finalize_callback.append(functools.partial(_say_nothing, connection.dialect))
+            record.finalize_callback.append(functools.partial(_reset_readonly, connection.dialect))
 
 
-def _say_nothing(dialect: t.Any, adapter: t.Any) -> None:
+def _reset_readonly(dialect: t.Any, adapter: t.Any) -> None:
     dialect.set_readonly(adapter, None)

@@ -11,7 +11,7 @@ from sqlalchemy import exc
 
 from flama import exceptions
 from flama._moments import UnfitValue
-from flama.sqlalchemy._constraints import constrained_fields
+from flama.sqlalchemy._constraints import constraint_fields
 from flama.sqlalchemy._stale import is_stale
 
 __all__ = ["translate_errors"]
@@ -141,11 +141,11 @@ class translate_errors:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: types.TracebackType | None
     ) -> None:
         """Raise the translation of an error that leaves the block."""
-        meant = self._meaning(error) if error is not None else None
-        if meant is not None:
-            raise meant from getattr(error, "orig", None) or error
+        translation = self._translate(error) if error is not None else None
+        if translation is not None:
+            raise translation from getattr(error, "orig", None) or error
 
-    def _meaning(self, error: BaseException) -> Exception | None:
+    def _translate(self, error: BaseException) -> Exception | None:
         resource = self._resource or "database"
         match error:
             case exc.ResourceClosedError():
@@ -153,7 +153,7 @@ class translate_errors:
             case exc.PendingRollbackError():
                 return exceptions.UnavailableError(resource=resource, detail="the unit's connection is lost")
             case exc.DBAPIError(orig=Exception() as driver):
-                return self._error(self._told(error, driver))
+                return self._error(self._error_info(error, driver))
             case exc.TimeoutError():  # the pool's; its other lines, with the holders of connections, aren't public
                 return exceptions.UnavailableError(resource=resource, detail=str(error.args[0]).partition("\n")[0])
             case OSError():
@@ -163,7 +163,7 @@ class translate_errors:
             case _ if self._is_refusal(error):
                 return self._error(_ErrorInfo("invalid"))
         # asyncpg's own, raised while a cursor of SQLAlchemy's fetches
-        return self._error(_told_by_code(error)) if hasattr(error, "sqlstate") else None
+        return self._error(_error_info_by_code(error)) if hasattr(error, "sqlstate") else None
 
     def _is_refusal(self, error: BaseException) -> bool:
         if isinstance(error, exc.StatementError):
@@ -172,21 +172,21 @@ class translate_errors:
             return False
         return not self._reads or _is_of_a_sent_value(error)
 
-    def _told(self, error: exc.DBAPIError, driver: Exception) -> _ErrorInfo:
-        told = _told_by_code(driver)
-        if told.outcome or (self._reads and _is_of_a_stored_value(driver)):
-            return told
+    def _error_info(self, error: exc.DBAPIError, driver: Exception) -> _ErrorInfo:
+        info = _error_info_by_code(driver)
+        if info.outcome or (self._reads and _is_of_a_stored_value(driver)):
+            return info
         return _ErrorInfo(_outcome_by_class(error, driver))
 
-    def _error(self, told: _ErrorInfo) -> Exception | None:
-        resource = self._resource or told.table or "database"
-        match told.outcome:
+    def _error(self, info: _ErrorInfo) -> Exception | None:
+        resource = self._resource or info.table or "database"
+        match info.outcome:
             case None:
                 return None
             case "invalid":
                 return exceptions.InvalidDataError(resource=resource)
             case "conflict":
-                return exceptions.ConflictError(resource=resource, detail=told.detail, retryable=True)
+                return exceptions.ConflictError(resource=resource, detail=info.detail, retryable=True)
             case "failed":
                 return exceptions.SQLAlchemyError("An earlier statement of the unit failed: PostgreSQL runs no other")
             case "read_only":
@@ -195,22 +195,22 @@ class translate_errors:
             case "unavailable":
                 return exceptions.UnavailableError(resource=resource, maybe_applied=self._leaves_open())
             case outcome:
-                fields = _fields(self._tables, told)
+                fields = _fields(self._tables, info)
                 kind = None if outcome == "integrity" else outcome
                 return exceptions.IntegrityError(
-                    resource=resource, kind=kind, constraint=told.constraint, fields=fields
+                    resource=resource, kind=kind, constraint=info.constraint, fields=fields
                 )
 
 
-def _told_by_code(driver: BaseException) -> _ErrorInfo:
+def _error_info_by_code(driver: BaseException) -> _ErrorInfo:
     match driver.args:
         case (int(number), str(message), *_):
-            return _read(_BY_NUMBER.get(number), _MYSQL_NAMES, message)
+            return _parse_message(_BY_NUMBER.get(number), _MYSQL_NAMES, message)
     result, state = getattr(driver, "sqlite_errorcode", None), getattr(driver, "sqlstate", None)
     if result is not None:
-        told = _read(_BY_RESULT.get(result) or _BY_RESULT.get(result & 0xFF), _SQLITE_NAMES, str(driver))
+        info = _parse_message(_BY_RESULT.get(result) or _BY_RESULT.get(result & 0xFF), _SQLITE_NAMES, str(driver))
         # SQLite's own text, for example "database is locked", which contains no value
-        return told._replace(detail=str(driver)) if told.outcome == "conflict" else told
+        return info._replace(detail=str(driver)) if info.outcome == "conflict" else info
     if is_stale(driver) or is_stale(driver.__cause__):
         return _ErrorInfo("conflict")
     if state is None:
@@ -221,7 +221,9 @@ def _told_by_code(driver: BaseException) -> _ErrorInfo:
     return _ErrorInfo(outcome, table, constraint, (column,) if column else ())
 
 
-def _read(outcome: _Outcome | None, names: collections.abc.Iterable[re.Pattern[str]], message: str) -> _ErrorInfo:
+def _parse_message(
+    outcome: _Outcome | None, names: collections.abc.Iterable[re.Pattern[str]], message: str
+) -> _ErrorInfo:
     found = next(filter(None, (pattern.search(message) for pattern in names)), None)
     groups = found.groupdict() if found else {}
     paths = [name.strip("` ").rpartition(".") for name in (groups.get("columns") or "").split(",") if name]
@@ -268,12 +270,12 @@ def _has_number(driver: Exception) -> bool:
     return hasattr(driver, "sqlite_errorcode") or bool(driver.args and isinstance(driver.args[0], int))
 
 
-def _fields(tables: collections.abc.Sequence[sa.Table], told: _ErrorInfo) -> tuple[str, ...]:
+def _fields(tables: collections.abc.Sequence[sa.Table], info: _ErrorInfo) -> tuple[str, ...]:
     if not tables:
-        return tuple(told.columns)
+        return tuple(info.columns)
     known = {table.name: table for table in (*tables[0].metadata.tables.values(), *tables)}
-    table = known.get(told.table or "", tables[0])
-    if told.columns:
+    table = known.get(info.table or "", tables[0])
+    if info.columns:
         keys = {column.name: column.key for column in table.columns}
-        return tuple(keys.get(name, name) for name in told.columns)
-    return constrained_fields(table, told.constraint) if told.constraint else ()
+        return tuple(keys.get(name, name) for name in info.columns)
+    return constraint_fields(table, info.constraint) if info.constraint else ()

@@ -39,7 +39,7 @@ class ConnectionManager:
         """Check a connection out for a unit of work or the program itself, waiting for one if all are in use."""
         return drivers.checkout(self._engine)
 
-    async def open_late(self) -> AsyncConnection:
+    async def open_lazily(self) -> AsyncConnection:
         """Return a connection that is checked out on first use, if the driver supports that and it isn't shared."""
         lazy = None if self.is_shared else drivers.lazy_connection(self._engine)
         return lazy or await self.open()
@@ -73,7 +73,7 @@ class ConnectionManager:
         if begun is None or not begun.is_active:
             raise exceptions.SQLAlchemyError("Transaction not started")
         driver = drivers.ending_driver(transaction)
-        if driver is None or not await driver.ended(transaction.connection, rollback=rollback):
+        if driver is None or not await driver.end(transaction.connection, rollback=rollback):
             await (transaction.rollback() if rollback else transaction.commit())
             return
         begun.is_active = False  # so that SQLAlchemy only records the end, now or when it closes the connection
@@ -129,7 +129,7 @@ class SharedConnectionManager(ConnectionManager):
 
     async def close(self, connection: AsyncConnection) -> None:
         """Release the connection; its last user returns it to the pool, and what isn't committed is rolled back."""
-        share = self._shared(connection)
+        share = self._require_share(connection)
         if share.depth:
             share.leave()
             return
@@ -154,7 +154,7 @@ class SharedConnectionManager(ConnectionManager):
 
     async def begin(self, connection: AsyncConnection, *, by_program: bool = False) -> AsyncTransaction:
         """Begin the connection's transaction, or a savepoint within it."""
-        share = self._shared(connection)
+        share = self._require_share(connection)
         share.transactions = [open for open in share.transactions if open.is_active]
         transaction = await (connection.begin_nested() if share.transactions else super().begin(connection))
         share.transactions.append(transaction)
@@ -166,7 +166,7 @@ class SharedConnectionManager(ConnectionManager):
 
         :raises SQLAlchemyError: it has ended already, or isn't the innermost.
         """
-        share = self._shared(transaction.connection)
+        share = self._require_share(transaction.connection)
         if share.transactions[-1:] != [transaction]:  # units end their savepoints by themselves
             share.transactions = [open for open in share.transactions if open.is_active]
         if not share.transactions:
@@ -177,7 +177,7 @@ class SharedConnectionManager(ConnectionManager):
         share.is_begun = share.is_begun and bool(share.transactions)
         await super().end(transaction, rollback=rollback)
 
-    def _shared(self, connection: AsyncConnection) -> _Share:
+    def _require_share(self, connection: AsyncConnection) -> _Share:
         if self._share is None:
             raise exceptions.SQLAlchemyError("Connection not initialized")
         if self._share.connection is not connection:

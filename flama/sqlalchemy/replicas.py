@@ -12,7 +12,7 @@ from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from flama import _request_context, exceptions
-from flama._shielding import finished
+from flama._shielding import shield
 from flama.sqlalchemy import drivers
 from flama.sqlalchemy.errors import translate_errors
 from flama.sqlalchemy.sql.statements import Statement
@@ -25,7 +25,7 @@ _SILENCE: t.Final = 1.0  # seconds without a response after which a replica coun
 _PAUSE: t.Final = 0.001  # seconds between two queries of the position, doubled after each
 _LONGEST_PAUSE: t.Final = 0.02
 
-_given_ups: set[asyncio.Task[None]] = set()  # the loop itself holds tasks by weak references only
+_cancellations: set[asyncio.Task[None]] = set()  # the loop itself holds tasks by weak references only
 
 # Replicas get what was inserted into the log once it is flushed. That happens before COMMIT returns, unless
 # synchronous_commit is off. When the log ends with a page, the insert position is after the next page's header of 24
@@ -39,11 +39,11 @@ CASE WHEN pg_is_in_recovery() THEN coalesce(pg_last_wal_replay_lsn() - '0/0', 0)
 """
 
 
-def _ask() -> sa.Select[t.Any]:
+def _select_position() -> sa.Select[t.Any]:
     return sa.select(sa.cast(sa.literal_column(_POSITION), sa.BigInteger).label("position"))
 
 
-_STATEMENT: t.Final = Statement((_KNOWN,), (), _ask, (), ("position",))
+_STATEMENT: t.Final = Statement((_KNOWN,), (), _select_position, (), ("position",))
 
 
 @dataclasses.dataclass(frozen=True, order=True, slots=True)
@@ -129,9 +129,9 @@ class Replicas:
         Without a position, any replica serves, however far behind it is.
         """
         deadline = _now() + self._patience
-        for replica in self._in_turn():
+        for replica in self._rotate():
             try:
-                connection = await _opened(replica.engine, after, deadline)
+                connection = await _open_caught_up(replica.engine, after, deadline)
             except exceptions.UnavailableError as error:
                 if isinstance(error.__cause__, exc.TimeoutError):  # the pool's: all of its connections are in use
                     raise
@@ -148,68 +148,68 @@ class Replicas:
         try:
             yield connection
         finally:
-            await finished(drivers.checkin(connection))
+            await shield(drivers.checkin(connection))
 
-    async def reader(self, after: LogPosition | None = None) -> AsyncConnection:
+    async def open_for_request(self, after: LogPosition | None = None) -> AsyncConnection:
         """Check out a connection that shows all writes up to a position, and those of this request: see :meth:`open`.
 
         From then on, the request reads nothing older than that position.
         """
         if after is not None:
-            self._see(after)
+            self._require_position(after)
         return await self.open(await self.position())
 
     def mark_write(self) -> None:
         """Record a commit that later reads of this request must see."""
-        seen = self._seen
-        self._seen = seen._replace(writes=seen.writes + 1)
+        seen = self._request_state
+        self._request_state = seen._replace(writes=seen.writes + 1)
 
     async def position(self) -> LogPosition | None:
         """Return the position that includes this request's writes and all it has waited for, None without any.
 
         It queries the primary if the request has written since the last query.
         """
-        writes, counted, _ = self._seen
+        writes, counted, _ = self._request_state
         if writes > counted:
-            reached = await self._reached()
-            self._see(reached)
-            self._seen = self._seen._replace(counted=max(writes, self._seen.counted))
-        return self._seen.position
+            reached = await self._fetch_primary_position()
+            self._require_position(reached)
+            self._request_state = self._request_state._replace(counted=max(writes, self._request_state.counted))
+        return self._request_state.position
 
     @property
-    def _seen(self) -> _ReadYourWrites:
-        seen: _ReadYourWrites = _request_context.known().get(self, _ReadYourWrites())
+    def _request_state(self) -> _ReadYourWrites:
+        seen: _ReadYourWrites = _request_context.get_state().get(self, _ReadYourWrites())
         return seen
 
-    @_seen.setter
-    def _seen(self, seen: _ReadYourWrites) -> None:
-        _request_context.known()[self] = seen
+    @_request_state.setter
+    def _request_state(self, seen: _ReadYourWrites) -> None:
+        _request_context.get_state()[self] = seen
 
-    def _see(self, position: LogPosition) -> None:
-        seen = self._seen
+    def _require_position(self, position: LogPosition) -> None:
+        seen = self._request_state
         if seen.position is None or seen.position < position:
-            self._seen = seen._replace(position=position)
+            self._request_state = seen._replace(position=position)
 
-    async def _reached(self) -> LogPosition:
+    async def _fetch_primary_position(self) -> LogPosition:
         with translate_errors(None):
             connection = await drivers.checkout(self._primary)
         try:
             return await position(connection)
         finally:
-            await finished(drivers.checkin(connection))
+            await shield(drivers.checkin(connection))
 
     @property
     def _engines(self) -> list[AsyncEngine]:
         return [replica.engine for replica in self._replicas]
 
-    def _in_turn(self) -> list[_Replica]:
+    def _rotate(self) -> list[_Replica]:
         now = _now()
         self._turn = (self._turn + 1) % max(1, len(self._replicas))
         ordered = self._replicas[self._turn :] + self._replicas[: self._turn]
         return [replica for replica in ordered if replica.rests_until <= now]
 
 
-async def _opened(engine: AsyncEngine, after: LogPosition | None, deadline: float) -> AsyncConnection | None:
+async def _open_caught_up(engine: AsyncEngine, after: LogPosition | None, deadline: float) -> AsyncConnection | None:
     """Check out a connection to a server that reaches a position before the deadline; return None if it doesn't."""
     with translate_errors(None):
         connection = await drivers.checkout(engine)
@@ -219,22 +219,22 @@ async def _opened(engine: AsyncEngine, after: LogPosition | None, deadline: floa
     try:
         await asyncio.wait((asking,), timeout=max(0, deadline - _now()) + _SILENCE)
     except asyncio.CancelledError as error:
-        await finished(_given_up(asking, connection), error)
+        await shield(_cancel_and_checkin(asking, connection), error)
         raise
     if not asking.done():
         # some drivers take long to notice that the server doesn't respond to a cancellation either
-        given_up = asyncio.create_task(_given_up(asking, connection))
-        _given_ups.add(given_up)
-        given_up.add_done_callback(_given_ups.discard)
+        given_up = asyncio.create_task(_cancel_and_checkin(asking, connection))
+        _cancellations.add(given_up)
+        given_up.add_done_callback(_cancellations.discard)
         raise exceptions.UnavailableError(resource="replica", detail=f"it told nothing for {_SILENCE} s")
     if asking.exception() is not None or not asking.result():
-        await finished(drivers.checkin(connection))
+        await shield(drivers.checkin(connection))
         asking.result()
         return None
     return connection
 
 
-async def _given_up(asking: asyncio.Task[bool], connection: AsyncConnection) -> None:
+async def _cancel_and_checkin(asking: asyncio.Task[bool], connection: AsyncConnection) -> None:
     asking.cancel()
     await asyncio.wait((asking,))
     await drivers.checkin(connection)

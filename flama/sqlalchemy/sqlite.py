@@ -194,12 +194,14 @@ def create_engine(
         "timeout": _BUSY_TIMEOUT,
     }
     if not in_memory(url):
-        engine = create_async_engine(url, **_merged(given, connect))
+        engine = create_async_engine(url, **_merge_options(given, connect))
         return engine, functools.partial(pool.dispose, engine)
     memory = MemoryDatabase()
     connect["async_creator_fn"] = memory.connect
     alone = {"pool_timeout": _QUEUE_TIMEOUT, **given, "pool_size": 1, "max_overflow": 0}
-    engine = create_async_engine(url, **_merged(alone if given.get("poolclass") is pool.FairPool else given, connect))
+    engine = create_async_engine(
+        url, **_merge_options(alone if given.get("poolclass") is pool.FairPool else given, connect)
+    )
 
     async def dispose() -> None:
         await pool.dispose(engine)
@@ -208,5 +210,5 @@ def create_engine(
     return engine, dispose
 
 
-def _merged(given: collections.abc.Mapping[str, t.Any], connect: dict[str, t.Any]) -> dict[str, t.Any]:
+def _merge_options(given: collections.abc.Mapping[str, t.Any], connect: dict[str, t.Any]) -> dict[str, t.Any]:
     return {**given, "connect_args": {**connect, **given.get("connect_args", {})}}

@@ -27,7 +27,7 @@ class KeysetContract(Contract):
     ) -> None:
         await repository.drop()
         stored = await create_each(repository, *records)
-        whole = query.in_order(stored, query.orders(orders, keys=["id"]))
+        whole = query.sort_records(stored, query.parse_order(orders, keys=["id"]))
 
         ahead = await _read_pages(repository, orders, size, "after", -1)
         back = await _read_pages(repository, orders, size, "before", 0)

@@ -113,7 +113,7 @@ class OrderingContract(Contract):
     ) -> None:
         await repository.drop()
         stored = await create_each(repository, *records)
-        matching = query.in_order(filter(condition.matches, stored), query.orders(orders, keys=["id"]))
+        matching = query.sort_records(filter(condition.matches, stored), query.parse_order(orders, keys=["id"]))
         found = await fetch_all(repository, condition, order_by=orders or "id", **slice)
 
         assert found == matching[slice["offset"] :][: slice["limit"]]

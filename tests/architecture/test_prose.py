@@ -12,10 +12,13 @@ WORDS = re.compile(
     r"\b(gives?|tells?|told|said|says?|asked|asks|kept|whoever|so many|of which|nobody)\b", re.IGNORECASE
 )
 PARTICIPLE = re.compile(r"_?[a-z]+(ed|wn|ught)(_[a-z]+)*")
-NOUNS = re.compile(r"_?(shared|required|valued|tagged|listed|need|feed|seed|embed)(_|$)")
+NOUNS = re.compile(  # and adjectives before a noun
+    r"_?((shared|required|valued|tagged|mounted|computed|bounded|cached|generated|unexpected|deferred|allowed|unknown)_"
+    r"|(need|feed|seed|embed|shutdown)(_|$))"
+)
 
 WORDS_PER_1000_LINES = 2
-PARTICIPLES_LEFT = 127  # of about 320: these may only become fewer
+PARTICIPLES_LEFT = 7  # of about 320: these may only become fewer
 
 
 def docstrings():
@@ -57,11 +60,11 @@ def test_functions_are_named_by_imperatives():
     assert len(found) <= PARTICIPLES_LEFT, found
 
 
-@pytest.mark.parametrize("name", ["inserted", "_wrapped", "checked_out"])
+@pytest.mark.parametrize("name", ["inserted", "_wrapped", "checked_out", "cached"])
 def test_the_rule_on_names_notices(name):
     assert is_participle(name)
 
 
-@pytest.mark.parametrize("name", ["insert", "is_allowed", "required_fields", "seed"])
+@pytest.mark.parametrize("name", ["insert", "is_allowed", "required_fields", "cached_driver", "seed", "shutdown"])
 def test_the_rule_on_names_lets_pass(name):
     assert not is_participle(name)

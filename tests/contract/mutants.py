@@ -13,7 +13,7 @@ class TiesLost(SQLAlchemyTableRepository):
 
     def list(self, *clauses, order_by=None, after=None, **options):
         if after is not None:
-            order = query.orders(order_by)[0]
+            order = query.parse_order(order_by)[0]
             place = after[order.field]
             if place is not None:
                 clauses = (*clauses, (F[order.field] > place) | F[order.field].isnull())
@@ -37,7 +37,7 @@ class LimitBeforeOrder(SQLAlchemyTableRepository):
 
     async def list(self, *clauses, order_by=None, limit=None, offset=None, **options):
         found = [record async for record in super().list(*clauses, limit=limit, offset=offset, **options)]
-        for record in query.in_order(found, query.orders(order_by, keys=["id"])):
+        for record in query.sort_records(found, query.parse_order(order_by, keys=["id"])):
             yield record
 
 
@@ -52,7 +52,7 @@ class NullsFirst(SQLAlchemyTableRepository):
     """Nulls come first."""
 
     def list(self, *clauses, order_by=None, **options):
-        orders = [query.Order(order.field, order.descending, "first") for order in query.orders(order_by)]
+        orders = [query.Order(order.field, order.descending, "first") for order in query.parse_order(order_by)]
         return super().list(*clauses, order_by=orders, **options)
 
 
@@ -60,7 +60,7 @@ class TiesAnyhow(SQLAlchemyTableRepository):
     """What an order leaves equal comes in another order than the key's."""
 
     def list(self, *clauses, order_by=None, **options):
-        return super().list(*clauses, order_by=[*query.orders(order_by), "-id"], **options)
+        return super().list(*clauses, order_by=[*query.parse_order(order_by), "-id"], **options)
 
 
 class Endless(SQLAlchemyTableRepository):

@@ -142,7 +142,7 @@ WAYS = [once, with_the_answer, twice, again_and_again, by_its_scope, by_a_time_l
 
 # by the function that waits, ours or SQLAlchemy's
 PHASES = {
-    "ASGITransport.answer": "remote",
+    "ASGITransport.handle": "remote",
     "_run": "hook",
     "Unit.begin_nested": "savepoint",
     "Unit.end_nested": "end of a savepoint",
@@ -160,7 +160,7 @@ PHASES = {
     "close_streams": "end of a cursor",
     "Transfer.first": "first statement",
     "Transfer.later": "later statement",
-    "finished": "leaving",
+    "shield": "leaving",
     "sleep": "pause",
 }
 

@@ -95,7 +95,7 @@ async def requested(work):
     """Give what a coroutine gives, run as a request is."""
 
     async def request():
-        _request_context.begin()
+        _request_context.copy_state()
         return await work
 
     return await asyncio.create_task(request())

@@ -211,7 +211,7 @@ async def test_a_rollback_that_is_not_answered_is_one_all_the_same(url, direct, 
 
 
 async def test_a_cancelled_unit_waits_for_a_silent_database_so_long_and_no_longer(url, direct, monkeypatch):
-    monkeypatch.setattr(_shielding.finished, "__defaults__", (None, 1.0))
+    monkeypatch.setattr(_shielding.shield, "__defaults__", (None, 1.0))
     passed = await bytes_of(url, "plain")
     async with line(url) as silent:
         for _ in range(2):

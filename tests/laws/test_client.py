@@ -110,7 +110,7 @@ async def nothing(_):
 
 
 async def called(client, method, path, query, headers, body, limit):
-    address = client.address("/thing")
+    address = client.resource_url("/thing")
     try:
         answer = await client.call(method, address, path, query, headers=headers, body=body, limit=limit)
     except httpx.HTTPError as error:

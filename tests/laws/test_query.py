@@ -132,7 +132,7 @@ CONDITIONS = st.recursive(
     max_leaves=6,
 )
 ORDER = st.builds(query.Order, st.sampled_from(list(VALUES)), st.booleans(), st.sampled_from(["first", "last"]))
-ORDERS = st.lists(ORDER, max_size=3).map(lambda said: query.orders(said, keys=["batch", "id"]))
+ORDERS = st.lists(ORDER, max_size=3).map(lambda said: query.parse_order(said, keys=["batch", "id"]))
 
 
 class Databases:
@@ -208,7 +208,7 @@ def test_a_condition_an_order_and_a_slice_give_the_same_everywhere(databases, re
         orders = data.draw(ORDERS)
         limit, offset = data.draw(st.none() | st.integers(0, 9)), data.draw(st.integers(0, 3))
         end = None if limit is None else offset + limit
-        expected = query.in_order(filter(condition.matches, stored), orders)[offset:end]
+        expected = query.sort_records(filter(condition.matches, stored), orders)[offset:end]
         for found in databases.read(batch, condition, order_by=orders, limit=limit, offset=offset):
             assert found == expected, (condition, orders)
 
@@ -218,7 +218,7 @@ def test_a_condition_an_order_and_a_slice_give_the_same_everywhere(databases, re
 def test_pages_by_position_tile_a_collection_in_both_directions(databases, records, orders, size, wanted):
     batch, stored = databases.store(records)
     wanted |= F.number >= 0
-    whole = query.in_order(filter(wanted.matches, stored), orders)
+    whole = query.sort_records(filter(wanted.matches, stored), orders)
     pages = [whole[start : start + size] for start in range(0, len(whole), size)]
 
     def read(**place):
@@ -236,7 +236,7 @@ def test_pages_by_position_tile_a_collection_in_both_directions(databases, recor
 @EXAMPLES
 @hypothesis.given(records=RECORDS, orders=ORDERS)
 def test_in_python_a_record_is_after_those_before_it(records, orders):
-    whole = query.in_order([{"batch": 1, "id": id, **record} for id, record in enumerate(records)], orders)
+    whole = query.sort_records([{"batch": 1, "id": id, **record} for id, record in enumerate(records)], orders)
 
     for place, record in enumerate(whole):
         assert [*filter(query.before(orders, record).matches, whole)] == whole[:place]
@@ -261,7 +261,7 @@ def test_a_condition_is_a_value(condition):
 
     assert again == condition
     assert hash(again) == hash(condition)
-    assert (again.shape, again.values) == (condition.shape, condition.values)
+    assert (again.cache_key, again.values) == (condition.cache_key, condition.values)
     assert (
         eval(repr(condition), {"F": F, "Decimal": decimal.Decimal, "datetime": datetime, "UUID": uuid.UUID})
         == condition
@@ -282,7 +282,7 @@ def test_the_laws_of_three_values_hold(records, one, other):
 def test_conditions_of_one_shape_have_the_same_sql(condition, data):
     other = data.draw(like_shaped(condition))
 
-    assert other.shape == condition.shape
+    assert other.cache_key == condition.cache_key
     assert sql(other) == sql(condition)
 
 

@@ -50,13 +50,13 @@ async def listed(records, conditions, order, style, size):
     app.resources.add_resource("/thing/", Thing)
     async with worker:
         await worker.thing.create(*records)
-    found, walk = [], paging.Walk(style, size, resource="thing")
+    found, walk = [], paging.PageIterator(style, size, resource="thing")
     asked = [*filters.encode(conditions), *ordering.encode(order)]
     async with Client(app=app) as client:
-        while not walk.ended:
-            response = await client.get("/thing/", params=[*asked, *walk.parameters().items()])
+        while not walk.is_done:
+            response = await client.get("/thing/", params=[*asked, *walk.next_parameters().items()])
             assert response.status_code == 200, response.text
-            found += walk.take(Envelope(**response.json()))
+            found += walk.accept(Envelope(**response.json()))
     return [record["id"] for record in found]
 
 
@@ -64,7 +64,7 @@ async def listed(records, conditions, order, style, size):
 @hypothesis.given(
     st.lists(RECORD, max_size=8),
     st.lists(CONDITIONS, max_size=2),
-    st.lists(ORDER, max_size=2).map(query.orders),
+    st.lists(ORDER, max_size=2).map(query.parse_order),
     st.sampled_from(paging.STYLES),
     st.integers(1, 4),
 )
@@ -74,5 +74,5 @@ def test_a_resource_lists_what_holds_in_order_once(records, conditions, order, s
     found = asyncio.run(listed(records, conditions, order, style, size))
 
     holding = [record for record in records if all(condition.matches(record) for condition in conditions)]
-    expected = query.in_order(holding, query.orders(order, keys=["id"]))
+    expected = query.sort_records(holding, query.parse_order(order, keys=["id"]))
     assert found == [record["id"] for record in expected]

@@ -118,10 +118,10 @@ def test_whatever_a_server_answers_is_a_sound_error(status, body, headers, write
 def test_a_page_is_asked_for_as_it_is_understood(style, limit, number, count, cursor):
     offset = {"page_number": number * limit, "limit_offset": number, "cursor": 0}[style]
     page = paging.Page(limit, offset, count, cursor if style == "cursor" else "")
-    asked = paging.parameters(style, page)
+    asked = paging.encode(style, page)
 
-    assert paging.requested(style, asked, most=None) == page
-    assert paging.asked(asked) == style
+    assert paging.decode(style, asked, most=None) == page
+    assert paging.detect_style(asked) == style
 
 
 @hypothesis.given(
@@ -134,20 +134,20 @@ def test_a_page_is_asked_for_as_it_is_understood(style, limit, number, count, cu
     st.sampled_from(["none", "reference", "ours"]),
 )
 def test_the_pages_of_a_collection_give_each_record_once(style, collection, size, most, offset, count, meta):
-    walk = paging.Walk(style, size, resource="/thing", offset=offset)
+    walk = paging.PageIterator(style, size, resource="/thing", offset=offset)
     seen, requests = [], 0
-    while not walk.ended:
-        page = paging.requested(style, walk.parameters(), most if meta != "none" else None)
+    while not walk.is_done:
+        page = paging.decode(style, walk.next_parameters(), most if meta != "none" else None)
         data = collection[page.offset : page.offset + page.limit]
         more = page.offset + page.limit < len(collection)
         body = paging.envelope(
-            style, page, data, len(collection) if count else None, next=page.following() if more else None
+            style, page, data, len(collection) if count else None, next=page.next_page() if more else None
         )
         if meta == "reference":
             del body["meta"]["next"]
         if meta == "none":
             del body["meta"]
-        seen += walk.take(msgspec.json.decode(msgspec.json.encode(body), type=operations.Envelope))
+        seen += walk.accept(msgspec.json.decode(msgspec.json.encode(body), type=operations.Envelope))
         requests += 1
 
     assert seen == collection[offset:]
@@ -165,7 +165,7 @@ def test_the_pages_of_a_collection_give_each_record_once(style, collection, size
     st.integers(1, 12),
 )
 def test_a_server_that_goes_in_circles_is_found_out(style, size, straight, circle):
-    walk = paging.Walk(style, size, resource="/thing")
+    walk = paging.PageIterator(style, size, resource="/thing")
 
     def page(number):
         if number >= straight:
@@ -174,7 +174,7 @@ def test_a_server_that_goes_in_circles_is_found_out(style, size, straight, circl
 
     with pytest.raises(exceptions.InvalidResponseError):
         for number in range(10 * (straight + circle)):
-            walk.take(operations.Envelope(page(number)))
+            walk.accept(operations.Envelope(page(number)))
 
 
 @hypothesis.given(st.text(st.characters(codec="utf-8"), min_size=1) | st.integers() | st.uuids())
@@ -207,7 +207,7 @@ OF_TYPE = {
 def test_a_value_of_any_type_comes_back_from_its_text(typed):
     kind, value = typed
 
-    read = value_codecs.reader(kind)(value_codecs.text(value))
+    read = value_codecs.decoder_for(kind)(value_codecs.encode_value(value))
 
     assert read == value
     assert type(read) is kind
@@ -216,7 +216,7 @@ def test_a_value_of_any_type_comes_back_from_its_text(typed):
 @hypothesis.given(st.sampled_from(list(OF_TYPE)), st.text())
 def test_a_text_is_a_value_or_refused(kind, text):
     with contextlib.suppress(ValueError):
-        assert isinstance(value_codecs.reader(kind)(text), kind | decimal.Decimal)
+        assert isinstance(value_codecs.decoder_for(kind)(text), kind | decimal.Decimal)
 
 
 KINDS = {
@@ -228,7 +228,7 @@ KINDS = {
     "day": datetime.date,
     "token": uuid.UUID,
 }
-ALLOWED = {name: filters.filterable(kind) for name, kind in KINDS.items()}
+ALLOWED = {name: filters.field_filter(kind) for name, kind in KINDS.items()}
 
 
 def conjuncts(conditions):
@@ -272,7 +272,7 @@ def test_a_value_of_any_type_can_be_compared_with_over_http(typed, grouped):
     condition = (F.x == value) | F.x.isnull() if grouped else F.x == value
     pairs = queried(filters.encode([condition]))
 
-    assert filters.decode(pairs, {"x": filters.filterable(kind)}, resource="thing") == (condition,)
+    assert filters.decode(pairs, {"x": filters.field_filter(kind)}, resource="thing") == (condition,)
 
 
 @hypothesis.given(
@@ -281,7 +281,7 @@ def test_a_value_of_any_type_can_be_compared_with_over_http(typed, grouped):
 def test_a_field_of_any_name_can_be_asked_for(name, value):
     pairs = queried(filters.encode([F[name] == value]))
 
-    assert filters.decode(pairs, {name: filters.filterable(str)}, resource="thing") == (F[name] == value,)
+    assert filters.decode(pairs, {name: filters.field_filter(str)}, resource="thing") == (F[name] == value,)
 
 
 @hypothesis.given(
@@ -306,7 +306,7 @@ NAMED = st.text(st.characters(codec="utf-8"), min_size=1)
 ANY_ORDERS = st.lists(st.builds(query.Order, NAMED, st.booleans(), st.sampled_from(["first", "last"])), max_size=4)
 
 
-@hypothesis.given(ANY_ORDERS.map(query.orders))
+@hypothesis.given(ANY_ORDERS.map(query.parse_order))
 def test_an_order_comes_back_from_a_query(order):
     pairs = queried(ordering.encode(order))
 
@@ -315,7 +315,7 @@ def test_an_order_comes_back_from_a_query(order):
 
 @hypothesis.given(st.lists(NAMED))
 def test_names_come_back_from_one_parameter(given):
-    assert ordering.listed(ordering.names(given)) == given
+    assert ordering.decode_fields(ordering.encode_fields(given)) == given
 
 
 PLACES = st.lists(st.tuples(st.sampled_from(list(KINDS.values())), st.none() | st.integers(), st.booleans())).flatmap(
@@ -333,10 +333,10 @@ CODECS = st.sampled_from([cursors.codec(None), cursors.codec("0123456789abcdef" 
 @hypothesis.given(CODECS, PLACES, TEXT)
 def test_a_place_comes_back_from_its_cursor(codec, place, binding):
     kinds, position, backward = place
-    readers = [value_codecs.reader(kind) for kind in kinds]
-    cursor = codec.encode(cursors.Place(position, backward), binding)
+    readers = [value_codecs.decoder_for(kind) for kind in kinds]
+    cursor = codec.encode(cursors.CursorPosition(position, backward), binding)
 
-    assert codec.decode(cursor, readers, binding) == cursors.Place(position, backward)
+    assert codec.decode(cursor, readers, binding) == cursors.CursorPosition(position, backward)
     assert urllib.parse.quote(cursor) == cursor
     with pytest.raises(ValueError, match="leave it empty to begin anew"):
         codec.decode(cursor, readers, binding + "!")
@@ -344,7 +344,7 @@ def test_a_place_comes_back_from_its_cursor(codec, place, binding):
 
 @hypothesis.given(CODECS, st.text() | st.binary().map(lambda raw: raw.hex()), st.data())
 def test_what_is_no_cursor_is_refused(codec, rubbish, data):
-    good = codec.encode(cursors.Place((1, "a")), "")
+    good = codec.encode(cursors.CursorPosition((1, "a")), "")
     index = data.draw(st.integers(0, len(good) - 1))
     letter = data.draw(st.sampled_from(string.ascii_letters))  # of all: a cursor differs each time
     changed = good[:index] + (letter.swapcase() if letter == good[index] else letter) + good[index + 1 :]
@@ -354,7 +354,7 @@ def test_what_is_no_cursor_is_refused(codec, rubbish, data):
             place = codec.decode(cursor, [int, str], "")
         except ValueError:
             continue
-        assert place == cursors.Place((1, "a"))  # the last character has bits that mean nothing
+        assert place == cursors.CursorPosition((1, "a"))  # the last character has bits that mean nothing
 
 
 TARGETS = st.text(st.sampled_from(string.ascii_letters + string.digits + "/?&=%,;\"'"))
@@ -377,9 +377,9 @@ def test_tags_come_back_from_their_header(tags):
 
 @hypothesis.given(st.integers())
 def test_a_version_comes_back_from_its_tag(version):
-    tag = conditional_requests.of_version(version)
+    tag = conditional_requests.etag_from_version(version)
 
-    assert value_codecs.reader(int)(conditional_requests.version(tag)) == version
+    assert value_codecs.decoder_for(int)(conditional_requests.version(tag)) == version
     assert conditional_requests.decode(tag) == (tag,)
 
 

@@ -19,7 +19,7 @@ import trustme
 from hypothesis import strategies as st
 
 from flama import Flama, http
-from flama.client import Client, network_transport
+from flama.client import Client, make_transport
 from flama.client._transports import network
 from flama.ddd.components import WorkerComponent
 from flama.ddd.repositories.http import HTTPResourceRepository
@@ -117,7 +117,7 @@ class TestFraming:
             client.base_url = url
             try:
                 if way == "call":
-                    address = client.address("/r")
+                    address = client.resource_url("/r")
                     await client.call(method, address, *path.split("?"), headers=headers, body=body)
                 else:
                     content = body if way == "request" else chunks()
@@ -191,8 +191,8 @@ class TestForwardedHeaders:
             async with Client(base_url=url) as client:
                 headers = [(b"content-type", b"text/plain"), *[tuple(line.encode().split(b": ")) for line in framing]]
                 with contextlib.suppress(httpx.LocalProtocolError):
-                    await client.call("POST", client.address("/echo"), "/", headers=headers, body=hidden)
-                    await client.call("GET", client.address("/echo"), "/")
+                    await client.call("POST", client.resource_url("/echo"), "/", headers=headers, body=hidden)
+                    await client.call("GET", client.resource_url("/echo"), "/")
             return 1
 
         with server.served(inner, http=parser) as url, server.served(outer, http=parser) as outer_url:
@@ -225,7 +225,7 @@ class TestHosts:
                     url = f"https://{host}:{port}"
                     async with Client(base_url=url, verify=trusting, headers={"authorization": "x"}) as client:
                         with pytest.raises(httpx.ConnectError, match="certificate"):
-                            await client.call("GET", client.address("/thing"))
+                            await client.call("GET", client.resource_url("/thing"))
                         with pytest.raises(httpx.ConnectError, match="certificate"):
                             await client.get("/")
                 return service.asked
@@ -471,4 +471,4 @@ class TestWithoutAiohttp:
             with pytest.raises(httpx.LocalProtocolError):
                 await client.post("/", content=b"12345", headers={"content-length": "3"})
 
-        assert isinstance(network_transport({}), httpx.AsyncHTTPTransport)
+        assert isinstance(make_transport({}), httpx.AsyncHTTPTransport)

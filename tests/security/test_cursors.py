@@ -212,7 +212,7 @@ async def test_with_a_secret_no_cursor_reveals_what_isnt_answered(secret):
 async def test_the_length_of_a_cursor_says_nothing_of_a_short_value():
     codec = cursors.codec(SECRET)
 
-    lengths = {len(codec.encode(cursors.Place(("x" * n, 7)), "")) for n in range(40)}
+    lengths = {len(codec.encode(cursors.CursorPosition(("x" * n, 7)), "")) for n in range(40)}
 
     assert len(lengths) == 1
 
@@ -220,12 +220,12 @@ async def test_the_length_of_a_cursor_says_nothing_of_a_short_value():
 async def test_two_cursors_of_one_place_are_different_texts():
     codec = cursors.codec(SECRET)
 
-    assert codec.encode(cursors.Place((1,)), "") != codec.encode(cursors.Place((1,)), "")
+    assert codec.encode(cursors.CursorPosition((1,)), "") != codec.encode(cursors.CursorPosition((1,)), "")
 
 
 def forged(position, binding=""):
     """What anybody can make who has read the source: the cursor of an application without a secret."""
-    return cursors.codec(None).encode(cursors.Place(position), binding)
+    return cursors.codec(None).encode(cursors.CursorPosition(position), binding)
 
 
 async def test_a_cursor_that_the_application_didnt_make_is_refused():
@@ -264,8 +264,8 @@ async def test_the_cursor_of_another_secret_is_refused_until_that_is_one_of_ours
 
 @pytest.mark.parametrize("secret", [None, SECRET], ids=["open", "encrypted"])
 def test_a_cursor_is_bound_to_query_and_scope_of_the_caller(secret):
-    codec, place = cursors.codec(secret), cursors.Place((7, None), backward=True)
-    readers = [value_codecs.reader(int), value_codecs.reader(str)]
+    codec, place = cursors.codec(secret), cursors.CursorPosition((7, None), backward=True)
+    readers = [value_codecs.decoder_for(int), value_codecs.decoder_for(str)]
     made = cursors.QueryCursors(codec, "/a/", "acme", [("age", "1")]).encode(place, "order")
 
     def read(path="/a/", caller="acme", query=(("age", "1"),), order="order"):

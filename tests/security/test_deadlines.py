@@ -6,7 +6,7 @@ import time
 import pytest
 
 from flama import _timeouts
-from flama._timeouts import limited
+from flama._timeouts import timeout
 
 pytestmark = pytest.mark.anyio
 
@@ -15,7 +15,7 @@ async def ended(seconds):
     """How long a block of so many seconds took."""
     began = time.monotonic()
     with pytest.raises(TimeoutError):
-        with limited(seconds):
+        with timeout(seconds):
             await asyncio.sleep(60)
     return time.monotonic() - began
 
@@ -31,7 +31,7 @@ async def test_deadlines_are_exact_to_50_ms():
 
 async def test_a_short_deadline_after_a_long_one_is_exact_too():
     async def short():
-        with limited(30):
+        with timeout(30):
             return await ended(0.1)
 
     assert min([await short() for _ in range(3)]) < 0.15
@@ -53,7 +53,7 @@ async def test_deadlines_that_are_met_leave_the_timer_alone(monkeypatch):
 
     monkeypatch.setattr(_timeouts._local, "scheduler", Counting(loop))
     for _ in range(1_000):
-        with limited(30):
+        with timeout(30):
             await asyncio.sleep(0)
 
     assert len(made) == 1

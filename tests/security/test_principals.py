@@ -468,7 +468,7 @@ async def test_a_tower_of_resources_passes_its_callers_authorization_on(serve):
 
     class Front(CRUDResource):
         name = "front"
-        repository = RemoteAccounts._declarations.resolved()["accounts"].repository
+        repository = RemoteAccounts._declarations.resolve()["accounts"].repository
         schema = Account
 
     worker = RemoteAccounts(serve(inner))

@@ -66,9 +66,9 @@ class _Colour(enum.Enum):
 
 
 _FIELDS: t.Final = {
-    "age": filters.filterable(int),
-    "name": filters.filterable(str),
-    "at": filters.filterable(datetime.date),
+    "age": filters.field_filter(int),
+    "name": filters.field_filter(str),
+    "at": filters.field_filter(datetime.date),
 }
 _KINDS: t.Final = (
     int,
@@ -82,7 +82,7 @@ _KINDS: t.Final = (
     datetime.time,
     uuid.UUID,
 )
-_READERS: t.Final = {kind: value_codecs.reader(kind) for kind in (*_KINDS, datetime.timedelta, _Colour, list[int])}
+_READERS: t.Final = {kind: value_codecs.decoder_for(kind) for kind in (*_KINDS, datetime.timedelta, _Colour, list[int])}
 
 
 def _bytes(text: str) -> bytes:
@@ -176,7 +176,7 @@ def _fields(text: str) -> object:
 
 def _page(text: str) -> object:
     query = dict(request.query_pairs({"query_string": _bytes(text)}))
-    return [paging.requested(style, query) for style in paging.STYLES]
+    return [paging.decode(style, query) for style in paging.STYLES]
 
 
 def _remote_error(text: str) -> object:
@@ -255,7 +255,7 @@ PARSERS: t.Final[tuple[Parser, ...]] = (
         (*_REFUSED, exceptions.UnknownColumnError),
         ("age", ",", "-", ":nulls_first", "%", "%61", ":", " "),
     ),
-    Parser("names", ordering.listed, (), ("age", ",", "%", "%61", " ", *_UNPRINTABLE)),
+    Parser("names", ordering.decode_fields, (), ("age", ",", "%", "%61", " ", *_UNPRINTABLE)),
     Parser(
         "cursor",
         _cursor(None),

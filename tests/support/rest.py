@@ -19,9 +19,9 @@ __all__ = ["Asked", "Service"]
 Record: t.TypeAlias = dict[str, t.Any]
 
 ALLOWED: t.Final = {
-    "id": filters.filterable(str),
-    "name": filters.filterable(str),
-    "age": filters.filterable(int),
+    "id": filters.field_filter(str),
+    "name": filters.field_filter(str),
+    "age": filters.field_filter(int),
 }
 
 
@@ -99,12 +99,12 @@ class Service:
 
     def listed(self, request: starlette.requests.Request, pairs: list[tuple[str, str]]) -> starlette.responses.Response:
         """Give a page of those that match, or a stream of them."""
-        order = query.orders(ordering.decode(pairs, ALLOWED, resource="person"), keys=["id"])
-        found = query.in_order(self.matching(pairs), order)
+        order = query.parse_order(ordering.decode(pairs, ALLOWED, resource="person"), keys=["id"])
+        found = query.sort_records(self.matching(pairs), order)
         if ndjson.MEDIA_TYPE in request.headers["accept"]:
             lines = b"".join(map(ndjson.encode, found))
             return starlette.responses.Response(lines, media_type=ndjson.MEDIA_TYPE)
-        page = paging.requested(self.style, dict(pairs), self.most)
+        page = paging.decode(self.style, dict(pairs), self.most)
         offset = int(page.cursor or page.offset)
         data = found[offset : offset + page.limit]
         more = offset + page.limit < len(found)

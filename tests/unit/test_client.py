@@ -940,7 +940,7 @@ async def test_calls_have_the_headers_that_a_client_has_now(change):
         seen.append(sorted(scope["headers"]))
 
     async with Client(app=respond(before=note), headers={"x-removed": "b"}) as client:
-        address = client.address("/")
+        address = client.resource_url("/")
         await client.call("GET", address)
         change(client)
         await client.call("GET", address)

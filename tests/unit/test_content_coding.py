@@ -13,7 +13,7 @@ import pytest
 from hypothesis import strategies as st
 
 from flama import exceptions
-from flama.client import Answer, ResponseTooLarge
+from flama.client import RawResponse, ResponseTooLarge
 from flama.client._content_coding import decompress
 from flama.ddd.repositories.http import HTTPResourceRepository
 from tests.support import ways
@@ -62,7 +62,7 @@ def header(coding):
 
 def response(coding, body, status=200):
     name, _, value = header(coding).partition(": ")
-    return Answer(status, [(name.encode(), value.encode())], body)
+    return RawResponse(status, [(name.encode(), value.encode())], body)
 
 
 @pytest.mark.parametrize("data", [b"", b"x", b"text " * 10_000, random.Random(1).randbytes(10_000)], ids=len)
@@ -139,20 +139,20 @@ def test_a_refusal_whose_body_is_cut_is_told_by_its_status():
     ids=lambda each: each if isinstance(each, str) else "",  # when a body was compressed is part of it
 )
 def test_codings_are_undone_in_the_reverse_order(value, body):
-    assert decompress(Answer(200, [(b"content-encoding", value.encode())], body)).body == b"text"
+    assert decompress(RawResponse(200, [(b"content-encoding", value.encode())], body)).body == b"text"
 
 
 def test_several_headers_are_one_list():
     headers = [(b"content-encoding", b"deflate"), (b"content-encoding", b"gzip")]
 
-    assert decompress(Answer(200, headers, gzip.compress(zlib.compress(b"text")))).body == b"text"
+    assert decompress(RawResponse(200, headers, gzip.compress(zlib.compress(b"text")))).body == b"text"
 
 
 @pytest.mark.parametrize("end", [-1, -9])
 def test_each_of_several_codings_has_to_end(end):
     for body in (gzip.compress(zlib.compress(b"text" * 9)[:end]), gzip.compress(zlib.compress(b"text" * 9))[:end]):
         with pytest.raises(httpx.DecodingError):
-            decompress(Answer(200, [(b"content-encoding", b"deflate, gzip")], body))
+            decompress(RawResponse(200, [(b"content-encoding", b"deflate, gzip")], body))
 
 
 @pytest.mark.parametrize("coding", [coding for coding in ("br", "zstd") if coding not in CODINGS])

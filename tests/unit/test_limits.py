@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from flama._timeouts import limited
+from flama._timeouts import timeout
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +19,7 @@ async def test_a_block_that_takes_too_long_is_cancelled():
     began = time.perf_counter()
 
     with pytest.raises(TimeoutError, match="it took longer"):
-        with limited(0.1):
+        with timeout(0.1):
             await asyncio.sleep(60)
 
     assert time.perf_counter() - began < 1
@@ -31,7 +31,7 @@ async def test_a_block_that_goes_on_when_it_is_cancelled_is_cancelled_again():
     cancellations = 0
 
     with pytest.raises(TimeoutError):
-        with limited(0):
+        with timeout(0):
             while cancellations < 2:
                 try:
                     await asyncio.sleep(60)
@@ -43,7 +43,7 @@ async def test_a_block_that_goes_on_when_it_is_cancelled_is_cancelled_again():
 
 
 async def test_a_block_that_ends_in_time_is_let_be():
-    with limited(0.05):
+    with timeout(0.05):
         await asyncio.sleep(0)
 
     await asyncio.sleep(0.2)
@@ -51,7 +51,7 @@ async def test_a_block_that_ends_in_time_is_let_be():
 
 async def test_what_a_late_block_raises_is_raised():
     with pytest.raises(ZeroDivisionError):
-        with limited(0):
+        with timeout(0):
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -62,7 +62,7 @@ async def test_what_a_late_block_raises_is_raised():
 
 async def test_a_cancellation_from_outside_is_not_taken_for_the_limit():
     async def block():
-        with limited(0):
+        with timeout(0):
             try:
                 await asyncio.sleep(60)
             finally:
@@ -76,7 +76,7 @@ async def test_a_cancellation_from_outside_is_not_taken_for_the_limit():
 
 async def test_blocks_have_limits_of_their_own():
     async def block(seconds, waits):
-        with limited(seconds):
+        with timeout(seconds):
             await asyncio.sleep(waits)
 
     late, in_time = await asyncio.gather(block(0.1, 60), block(60, 0.3), return_exceptions=True)
@@ -87,7 +87,7 @@ async def test_blocks_have_limits_of_their_own():
 
 def test_each_event_loop_has_its_limits(anyio_backend):
     async def late():
-        with limited(0):
+        with timeout(0):
             await asyncio.sleep(60)
 
     for _ in range(2):

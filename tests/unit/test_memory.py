@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from flama import exceptions
 from flama.memory import MemoryModule, Store
-from flama.memory._dml import completed, insert
-from flama.memory._from_sqlalchemy import definition
-from flama.memory._type_codecs import kind
+from flama.memory._dml import apply_defaults, insert
+from flama.memory._from_sqlalchemy import schema_of
+from flama.memory._type_codecs import codec_for
 from tests.support import source
 
 pytestmark = pytest.mark.anyio
@@ -28,11 +28,11 @@ def numbered(*cases):
 
 metadata = sa.MetaData()
 thing_table = sa.Table("thing", metadata, sa.Column("id", sa.Integer, primary_key=True), sa.Column("n", sa.Integer))
-THING = definition(thing_table)
+THING = schema_of(thing_table)
 
 
 def stored(session, **values):
-    return insert(session, THING, completed(THING, values, session.rows(THING).count))
+    return insert(session, THING, apply_defaults(THING, values, session.rows(THING).count))
 
 
 def ids(session):
@@ -162,7 +162,7 @@ async def test_a_session_that_has_ended_says_so():
         pass
 
     with pytest.raises(exceptions.SessionClosedError, match="unit of work of 'thing' has ended"):
-        await session.reach("list", THING)
+        await session.begin_operation("list", THING)
 
 
 async def test_a_fault_is_made_once_after_as_many_as_it_was_told():
@@ -170,11 +170,11 @@ async def test_a_fault_is_made_once_after_as_many_as_it_was_told():
     store.fail("create", ZeroDivisionError("now"), table="thing", after=1)
 
     async with store.session() as session:
-        await session.reach("update", THING)
-        await session.reach("create", THING)
+        await session.begin_operation("update", THING)
+        await session.begin_operation("create", THING)
         with pytest.raises(ZeroDivisionError, match="now"):
-            await session.reach("create", THING)
-        await session.reach("create", THING)
+            await session.begin_operation("create", THING)
+        await session.begin_operation("create", THING)
 
 
 async def test_a_fault_of_another_table_is_not_made():
@@ -182,7 +182,7 @@ async def test_a_fault_of_another_table_is_not_made():
     store.fail("create", ZeroDivisionError, table="other")
 
     async with store.session() as session:
-        await session.reach("create", THING)
+        await session.begin_operation("create", THING)
 
 
 @pytest.mark.parametrize("verb", ["begin", "commit", "rollback"])
@@ -220,7 +220,7 @@ async def test_a_task_can_be_cancelled_at_a_verb():
 
     async def unit():
         async with store.session() as session:
-            await session.reach("create", THING)
+            await session.begin_operation("create", THING)
 
     task = asyncio.create_task(unit())
     await asyncio.wait([task])
@@ -233,14 +233,14 @@ async def test_a_verb_lets_other_tasks_run():
     ran = []
     async with Store().session() as session:
         other = asyncio.create_task(asyncio.sleep(0, ran.append(True)))
-        await session.reach("get", THING)
+        await session.begin_operation("get", THING)
 
         assert ran == [True]
         await other
 
 
 async def test_two_tables_of_one_name_are_told():
-    other = definition(sa.Table("thing", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True)))
+    other = schema_of(sa.Table("thing", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True)))
 
     async with Store().session() as session:
         session.rows(THING)
@@ -325,12 +325,12 @@ GIVEN = [
 
 @pytest.mark.parametrize(("type", "value", "given"), numbered(*GIVEN))
 def test_a_value_is_given_back_as_a_database_would(type, value, given):
-    column = definition(sa.Table("t", sa.MetaData(), sa.Column("c", type)))
+    column = schema_of(sa.Table("t", sa.MetaData(), sa.Column("c", type)))
 
-    again = column.given(column.kept({"c": value}))["c"]
+    again = column.decode(column.encode({"c": value}))["c"]
 
     assert (again, again.__class__) == (given, given.__class__)
-    assert column.given(column.kept({"c": None})) == {"c": None}
+    assert column.decode(column.encode({"c": None})) == {"c": None}
 
 
 REFUSED = [
@@ -370,16 +370,16 @@ REFUSED = [
 
 @pytest.mark.parametrize(("type", "value", "why"), numbered(*REFUSED))
 def test_a_value_that_is_none_of_the_columns_is_refused(type, value, why):
-    table = definition(sa.Table("t", sa.MetaData(), sa.Column("c", type)))
+    table = schema_of(sa.Table("t", sa.MetaData(), sa.Column("c", type)))
 
     with pytest.raises(exceptions.InvalidDataError, match=f"'c' is .*{why}"):
-        table.kept({"c": value})
+        table.encode({"c": value})
 
 
 def test_a_json_null_is_a_value_and_one_of_sql_is_none():
-    assert kind(sa.JSON()).keep(None) == "null"
-    assert kind(sa.JSON(none_as_null=True)).keep(None) is None
-    assert kind(sa.JSON()).keep(sa.null()) is None
+    assert codec_for(sa.JSON()).encode(None) == "null"
+    assert codec_for(sa.JSON(none_as_null=True)).encode(None) is None
+    assert codec_for(sa.JSON()).encode(sa.null()) is None
 
 
 DEFAULTS = [
@@ -413,18 +413,18 @@ DEFAULTS = [
 
 @pytest.mark.parametrize(("column", "value"), numbered(*DEFAULTS))
 def test_a_column_has_its_default(column, value):
-    table = definition(sa.Table("t", sa.MetaData(), sa.Column("a", sa.Integer), column))
+    table = schema_of(sa.Table("t", sa.MetaData(), sa.Column("a", sa.Integer), column))
 
-    assert table.given(completed(table, {"a": 7}, 0))["c"] == value
+    assert table.decode(apply_defaults(table, {"a": 7}, 0))["c"] == value
 
 
 @pytest.mark.parametrize("default", [sa.func.now(), sa.text("CURRENT_TIMESTAMP"), sa.text("now()")])
 @pytest.mark.parametrize("timezone", [False, True])
 def test_a_default_of_now_is_now_in_utc(default, timezone):
     column = sa.Column("c", sa.DateTime(timezone=timezone), server_default=default)
-    table = definition(sa.Table("t", sa.MetaData(), column))
+    table = schema_of(sa.Table("t", sa.MetaData(), column))
 
-    moment = table.given(completed(table, {}, 0))["c"]
+    moment = table.decode(apply_defaults(table, {}, 0))["c"]
 
     assert (moment.tzinfo is UTC) is timezone
     assert abs(datetime.datetime.now(UTC) - moment.replace(tzinfo=UTC)) < datetime.timedelta(seconds=5)
@@ -435,9 +435,9 @@ def test_a_default_of_today_or_at_random_is_that():
         sa.Column("day", sa.Date, server_default=sa.func.current_date()),
         sa.Column("id", sa.Uuid, server_default=sa.func.gen_random_uuid()),
     )
-    table = definition(sa.Table("t", sa.MetaData(), *columns))
+    table = schema_of(sa.Table("t", sa.MetaData(), *columns))
 
-    one, other = completed(table, {}, 0), completed(table, {}, 0)
+    one, other = apply_defaults(table, {}, 0), apply_defaults(table, {}, 0)
 
     assert isinstance(one["day"], datetime.date)
     assert one["id"] != other["id"]
@@ -455,11 +455,11 @@ UNKNOWN = [
 
 @pytest.mark.parametrize("column", [pytest.param(each, id=f"{number}") for number, each in enumerate(UNKNOWN)])
 def test_a_default_that_only_a_database_works_out_is_told_when_it_is_needed(column):
-    table = definition(sa.Table("t", sa.MetaData(), sa.Column("a", sa.Integer), column))
+    table = schema_of(sa.Table("t", sa.MetaData(), sa.Column("a", sa.Integer), column))
 
     with pytest.raises(exceptions.ApplicationError, match="'c' of table 't' has a default that memory can't work out"):
-        completed(table, {}, 0)
-    assert completed(table, {"c": 1}, 0)["c"] == 1
+        apply_defaults(table, {}, 0)
+    assert apply_defaults(table, {"c": 1}, 0)["c"] == 1
 
 
 a, b = sa.column("a"), sa.column("b")
@@ -480,12 +480,12 @@ CHECKS = [
 @pytest.mark.parametrize(("expression", "right", "wrong"), numbered(*CHECKS))
 def test_a_check_that_is_an_expression_is_held(expression, right, wrong):
     columns = (sa.Column("a", sa.Integer), sa.Column("b", sa.Integer))
-    table = definition(sa.Table("t", sa.MetaData(), *columns, sa.CheckConstraint(expression, name="must_be")))
+    table = schema_of(sa.Table("t", sa.MetaData(), *columns, sa.CheckConstraint(expression, name="must_be")))
 
-    completed(table, right, 0)
-    completed(table, {"b": None, "a": right.get("a")}, 0)
+    apply_defaults(table, right, 0)
+    apply_defaults(table, {"b": None, "a": right.get("a")}, 0)
     with pytest.raises(exceptions.IntegrityError) as caught:
-        completed(table, wrong, 0)
+        apply_defaults(table, wrong, 0)
 
     assert (caught.value.kind, caught.value.constraint) == ("check", "must_be")
 
@@ -494,7 +494,7 @@ def test_a_check_that_is_an_expression_is_held(expression, right, wrong):
 def test_a_check_that_only_a_database_works_out_is_not_held(expression):
     table = sa.Table("t", sa.MetaData(), sa.Column("a", sa.Integer), sa.CheckConstraint(expression))
 
-    assert definition(table).checks == ()
+    assert schema_of(table).checks == ()
 
 
 def test_unique_are_the_key_what_is_declared_and_indexes_of_columns():
@@ -509,7 +509,7 @@ def test_unique_are_the_key_what_is_declared_and_indexes_of_columns():
     sa.Index("partial", table.c.d, unique=True, sqlite_where=table.c.a > 1)
     sa.Index("expression", sa.func.abs(table.c.d), unique=True)
 
-    uniques = definition(table).uniques
+    uniques = schema_of(table).uniques
     assert {unique[:2] for unique in uniques if unique.holds is None} == {
         (("id",), None),
         (("a", "b"), "pair"),

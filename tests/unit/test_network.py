@@ -12,7 +12,7 @@ import httpx
 import pytest
 import trustme
 
-from flama.client import Client, ResponseTooLarge, lease, network_transport
+from flama.client import Client, ResponseTooLarge, make_transport, share
 from flama.client._transports.asgi import DirectTransport
 from tests.support import loops
 from tests.support.scripted import answer, connected, scripted
@@ -27,7 +27,7 @@ def asked(request):
     """A function that asks a server, fast, by httpx, or bit by bit; and gives status and body."""
 
     async def by_call(client, path="/thing/", method="GET", limit=None):
-        found = await client.call(method, client.address(""), path, limit=limit)
+        found = await client.call(method, client.resource_url(""), path, limit=limit)
         return found.status, found.body
 
     async def by_request(client, path="/thing/", method="GET", limit=None):
@@ -90,7 +90,7 @@ class TestAnswers:
 
         async with scripted(OK) as server, Client(base_url=server.url) as client:
             await client.post("/", content=chunks())
-            await client.call("POST", client.address("/a"), "/", body=b"y" * 1_000_000)
+            await client.call("POST", client.resource_url("/a"), "/", body=b"y" * 1_000_000)
 
         assert [len(asked.body) for asked in server.asked] == [300_000, 1_000_000]
 
@@ -119,7 +119,7 @@ class TestAnswers:
     async def test_a_header_that_would_be_another_line_is_not_sent(self, value):
         async with scripted(OK) as server, Client(base_url=server.url) as client:
             with pytest.raises(httpx.LocalProtocolError):
-                await client.call("GET", client.address("/a"), headers=[(b"x", value.encode())])
+                await client.call("GET", client.resource_url("/a"), headers=[(b"x", value.encode())])
 
         assert server.asked == []
 
@@ -227,7 +227,7 @@ class TestFaults:
         sent = []
         async with scripted(script) as server, Client(base_url=server.url) as client:
             with pytest.raises(ResponseTooLarge, match="1,000,000 bytes"):
-                await client.call("GET", client.address("/a"), limit=1_000_000)
+                await client.call("GET", client.resource_url("/a"), limit=1_000_000)
 
         assert len(sent) < 500
 
@@ -236,7 +236,7 @@ class TestFaults:
 
         async with scripted(bomb) as server, Client(base_url=server.url) as client:
             with pytest.raises(ResponseTooLarge):
-                await client.call("GET", client.address("/a"), limit=1_000_000)
+                await client.call("GET", client.resource_url("/a"), limit=1_000_000)
 
     async def test_a_server_that_is_not_there_is_an_error(self, asked):
         async with scripted(OK) as server:
@@ -394,9 +394,9 @@ class TestPool:
 
     async def test_connections_can_be_kept_from_one_client_to_the_next(self, asked):
         async with scripted(OK) as server:
-            kept = network_transport({})
+            kept = make_transport({})
             for _ in range(3):
-                async with Client(base_url=server.url, transport=lease(kept)) as client:
+                async with Client(base_url=server.url, transport=share(kept)) as client:
                     assert client.direct is not None
                     await asked(client)
             assert server.connections == 1
@@ -409,8 +409,8 @@ class TestPool:
             writer.write(answer(200, b"half", length=100))
 
         async with scripted(script) as server:
-            kept = network_transport({})
-            async with Client(base_url=server.url, transport=lease(kept)) as client:
+            kept = make_transport({})
+            async with Client(base_url=server.url, transport=share(kept)) as client:
                 await client.send(client.build_request("GET", "/"), stream=True)
             await asyncio.sleep(0.05)
             assert len(server.open) == 0
@@ -503,7 +503,7 @@ class TestHTTPX:
 
     async def called(self, **settings):
         async with scripted(OK) as server, Client(base_url=server.url, **settings) as client:
-            await client.call("GET", client.address("/thing"), "/1/")
+            await client.call("GET", client.resource_url("/thing"), "/1/")
         return server.asked
 
     async def test_authentication(self):
@@ -532,7 +532,7 @@ class TestHTTPX:
 
         async with scripted(script) as server, Client(base_url=server.url) as client:
             for _ in range(3):
-                await client.call("GET", client.address("/thing"))
+                await client.call("GET", client.resource_url("/thing"))
 
         assert [asked.headers.get("cookie") for asked in server.asked] == [None, "seen=1", "seen=2"]
 
@@ -543,7 +543,7 @@ class TestHTTPX:
                 return await super().send(request, **kwargs)
 
         async with scripted(OK) as server, Signing(base_url=server.url) as client:
-            await client.call("GET", client.address("/thing"))
+            await client.call("GET", client.resource_url("/thing"))
 
         assert server.asked[0].headers["x-signed"] == "1"
 
@@ -555,8 +555,8 @@ class TestHTTPX:
         settings = {"follow_redirects": True}
         async with scripted(OK) as other, scripted(script) as server:
             async with Client(base_url=server.url, **settings) as client:
-                there = await client.call("GET", client.address("/there"), "/")
-                away = await client.call("GET", client.address("/away"), "/")
+                there = await client.call("GET", client.resource_url("/there"), "/")
+                away = await client.call("GET", client.resource_url("/away"), "/")
 
         assert (there.status, away.status) == (200, 307)
         assert other.asked == []
@@ -565,7 +565,7 @@ class TestHTTPX:
         async with scripted(answer(302, b"", "location: /")) as server:
             async with Client(base_url=server.url, follow_redirects=True) as client:
                 with pytest.raises(httpx.TooManyRedirects):
-                    await client.call("GET", client.address("/a"))
+                    await client.call("GET", client.resource_url("/a"))
 
 
 @pytest.mark.parametrize("hooks", [{}, {"request": [lambda _: asyncio.sleep(0)]}], ids=["fast", "slow"])
@@ -580,7 +580,7 @@ class TestBothWays:
                 log.append("ended")
 
         client = Client(app=app, event_hooks=hooks)
-        task = asyncio.create_task(client.call("GET", client.address("/a")))
+        task = asyncio.create_task(client.call("GET", client.resource_url("/a")))
         await asyncio.sleep(0.01)
         task.cancel()
 
@@ -596,14 +596,14 @@ class TestBothWays:
             async with Client(base_url=server.url, event_hooks=hooks, timeout=0.05) as client:
                 began = time.monotonic()
                 with pytest.raises(httpx.ReadTimeout):
-                    await client.call("GET", client.address("/a"))
+                    await client.call("GET", client.resource_url("/a"))
 
         assert time.monotonic() - began < 5
 
     async def test_a_closed_client_calls_nobody(self, hooks):
         async with scripted(OK) as server:
             async with Client(base_url=server.url, event_hooks=hooks) as client:
-                address = client.address("/a")
+                address = client.resource_url("/a")
             with pytest.raises(RuntimeError, match="closed"):
                 await client.call("GET", address)
 

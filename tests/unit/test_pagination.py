@@ -47,11 +47,11 @@ Many = t.Annotated[types.SchemaList, types.SchemaMetadata(Number)]
 
 async def every(client, path, style, size=4):
     """What a client finds that goes through all pages."""
-    walk, found = paging.Walk(style, size, resource=path), []
-    while not walk.ended:
-        response = await client.get(path, params=walk.parameters())
+    walk, found = paging.PageIterator(style, size, resource=path), []
+    while not walk.is_done:
+        response = await client.get(path, params=walk.next_parameters())
         assert response.status_code == 200, response.text
-        found += walk.take(paging.Envelope(**response.json()))
+        found += walk.accept(paging.Envelope(**response.json()))
     return found
 
 

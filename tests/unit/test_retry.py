@@ -3,7 +3,14 @@
 import pytest
 
 from flama import retry
-from flama.retry import Backoff, Guard, Keys, Policy, attempted, repeated
+from flama.retry import (
+    Backoff,
+    CircuitBreaker,
+    IdempotencyKeySequence,
+    Policy,
+    run_with_retries,
+    stable_idempotency_keys,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -37,21 +44,21 @@ class TestAttempts:
     async def test_what_fails_is_tried_again(self, failures):
         work = Work(failures)
 
-        assert await attempted(work, 3, AT_ONCE, lambda error: 0) == 42
+        assert await run_with_retries(work, 3, AT_ONCE, lambda error: 0) == 42
         assert work.calls == failures + 1
 
     async def test_the_last_error_is_raised(self):
         work = Work(9)
 
         with pytest.raises(OSError, match="3"):
-            await attempted(work, 3, AT_ONCE, lambda error: 0)
+            await run_with_retries(work, 3, AT_ONCE, lambda error: 0)
         assert work.calls == 3
 
     async def test_an_error_that_is_not_for_repeating_is_raised_at_once(self):
         work = Work(9)
 
         with pytest.raises(OSError, match="1"):
-            await attempted(work, 3, AT_ONCE, lambda error: None)
+            await run_with_retries(work, 3, AT_ONCE, lambda error: None)
 
     @pytest.mark.parametrize(("attempt", "most"), [(0, 0.1), (1, 0.2), (2, 0.4), (9, 1.0)])
     async def test_pauses_are_random_and_double_up_to_the_longest(self, attempt, most):
@@ -63,41 +70,41 @@ class TestAttempts:
 
 class TestGuards:
     async def test_after_so_many_failures_in_a_row_no_call_is_made(self, clock):
-        guard = Guard(Policy(failures=3, rest=5))
+        guard = CircuitBreaker(Policy(failures=3, rest=5))
 
         waits = []
         for _ in range(3):
-            waits.append(guard.wait())
-            guard.failed()
+            waits.append(guard.retry_after())
+            guard.record_failure()
 
         assert waits == [0, 0, 0]
-        assert guard.wait() == 5
+        assert guard.retry_after() == 5
         clock[0] += 2
-        assert guard.wait() == 3
+        assert guard.retry_after() == 3
 
     async def test_then_one_call_goes_to_see(self, clock):
-        guard = Guard(Policy(failures=1, rest=5))
-        guard.failed()
+        guard = CircuitBreaker(Policy(failures=1, rest=5))
+        guard.record_failure()
         clock[0] += 5
 
-        assert [guard.wait(), guard.wait()] == [0, 5]
-        guard.succeeded()
-        assert [guard.wait(), guard.wait()] == [0, 0]
+        assert [guard.retry_after(), guard.retry_after()] == [0, 5]
+        guard.record_success()
+        assert [guard.retry_after(), guard.retry_after()] == [0, 0]
 
     async def test_a_success_in_between_makes_a_new_start(self, clock):
-        guard = Guard(Policy(failures=2))
+        guard = CircuitBreaker(Policy(failures=2))
 
-        for end in (guard.failed, guard.succeeded, guard.failed):
+        for end in (guard.record_failure, guard.record_success, guard.record_failure):
             end()
 
-        assert guard.wait() == 0
+        assert guard.retry_after() == 0
 
     async def test_repetitions_are_a_part_of_the_calls(self):
-        guard = Guard(Policy(budget=0.1, failures=1_000))
+        guard = CircuitBreaker(Policy(budget=0.1, failures=1_000))
         repetitions = 0
         for _ in range(500):
-            guard.succeeded()
-            repetitions += guard.may_repeat()
+            guard.record_success()
+            repetitions += guard.acquire_retry_token()
 
         assert 50 <= repetitions <= 60
 
@@ -106,16 +113,16 @@ class TestKeys:
     async def test_the_keys_of_a_unit_that_is_repeated_are_the_same(self):
         attempts = []
         for _ in range(2):
-            with repeated("unit"):
-                users, orders = Keys("/user"), Keys("/order")
-                attempts.append([users.next(), users.next(), orders.next(), Keys("/user").next()])
+            with stable_idempotency_keys("unit"):
+                users, orders = IdempotencyKeySequence("/user"), IdempotencyKeySequence("/order")
+                attempts.append([users.next(), users.next(), orders.next(), IdempotencyKeySequence("/user").next()])
 
         assert attempts[0] == attempts[1]
         assert len(set(attempts[0])) == 4
 
     async def test_the_keys_of_two_units_are_not(self):
-        assert Keys("/user").next() != Keys("/user").next()
-        with repeated("one"):
-            one = Keys("/user").next()
-        with repeated("other"):
-            assert Keys("/user").next() != one
+        assert IdempotencyKeySequence("/user").next() != IdempotencyKeySequence("/user").next()
+        with stable_idempotency_keys("one"):
+            one = IdempotencyKeySequence("/user").next()
+        with stable_idempotency_keys("other"):
+            assert IdempotencyKeySequence("/user").next() != one

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from flama._shielding import Begun
+from flama._shielding import EagerCoroutine
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ async def turns(number=5):
 
 
 async def test_it_begins_at_once_and_ends_by_itself(work):
-    begun = Begun(work.run())
+    begun = EagerCoroutine(work.run())
     work.first.set_result(None)
     work.second.set_result(None)
     await turns()
@@ -50,11 +50,11 @@ async def test_what_waits_for_nothing_has_ended():
     async def nothing() -> None:
         pass
 
-    await Begun(nothing()).wait()
+    await EagerCoroutine(nothing()).wait()
 
 
 async def test_who_waits_is_told_of_its_end(work):
-    waiting = asyncio.ensure_future(Begun(work.run()).wait())
+    waiting = asyncio.ensure_future(EagerCoroutine(work.run()).wait())
     await turns()
     assert not waiting.done()
 
@@ -64,7 +64,7 @@ async def test_who_waits_is_told_of_its_end(work):
 
 
 async def test_a_wait_that_is_cancelled_leaves_it_as_it_is(work):
-    begun = Begun(work.run())
+    begun = EagerCoroutine(work.run())
     waiting = asyncio.ensure_future(begun.wait())
     await turns()
     waiting.cancel()
@@ -83,7 +83,7 @@ async def test_a_wait_that_is_cancelled_leaves_it_as_it_is(work):
 
 
 async def test_a_wait_that_takes_too_long_leaves_it_as_it_is(work):
-    begun = Begun(work.run())
+    begun = EagerCoroutine(work.run())
     with pytest.raises(TimeoutError):
         await begun.wait(0.01)
     assert not work.first.done()
@@ -96,7 +96,7 @@ async def test_a_wait_that_takes_too_long_leaves_it_as_it_is(work):
 
 @pytest.mark.parametrize("early", [True, False])
 async def test_its_error_is_raised_where_one_waits(work, early):
-    begun = Begun(work.run())
+    begun = EagerCoroutine(work.run())
     waiting = None if early else asyncio.ensure_future(begun.wait())
     await turns()
     work.first.set_exception(ConnectionError("gone"))
@@ -112,4 +112,4 @@ async def test_an_error_before_it_waits_is_raised_where_one_waits():
         raise ConnectionError("gone")
 
     with pytest.raises(ConnectionError, match="gone"):
-        await Begun(fail()).wait()
+        await EagerCoroutine(fail()).wait()

@@ -19,8 +19,8 @@ from flama._private import aiohttp as private
 from flama._semaphore import FairSemaphore
 from flama._timeouts import get_scheduler
 from flama.client._framing import check_length, check_method, frame
-from flama.client._models import Answer, Call, Headers, ResponseTooLarge, lowered
-from flama.client._transports.asgi import BUFFERED, DirectTransport
+from flama.client._models import Headers, RawRequest, RawResponse, ResponseTooLarge, lower_names
+from flama.client._transports.asgi import READ_BODY, DirectTransport
 
 __all__ = ["AiohttpTransport"]
 
@@ -54,24 +54,24 @@ class AiohttpTransport(DirectTransport):
         self._last_headers: tuple[Headers, _FramedHeaders] = [], (multidict.CIMultiDict(), 0)
         self._session: tuple[asyncio.AbstractEventLoop, aiohttp.ClientSession] | None = None
 
-    async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None = None) -> Answer:
+    async def handle(self, request: RawRequest, *, timeout: httpx.Timeout, limit: int | None = None) -> RawResponse:
         """Return the response to a call, with its whole body.
 
         :raises ResponseTooLarge: the body is longer than ``limit`` bytes; it isn't read to its end.
         """
-        address = call.address
-        url = _build_url(address.scheme, address.authority, call.target)
+        resource = request.resource
+        url = _build_url(resource.scheme, resource.authority, request.target)
         headers, framed = self._last_headers
-        if call.headers is not headers or call.body:
-            framed = _frame_headers(call.headers, len(call.body))
-            if not call.body:
-                self._last_headers = call.headers, framed
-        return await self._read_response(_Outgoing(call.method, url, framed, call.body, timeout), limit)
+        if request.headers is not headers or request.body:
+            framed = _frame_headers(request.headers, len(request.body))
+            if not request.body:
+                self._last_headers = request.headers, framed
+        return await self._read_response(_Outgoing(request.method, url, framed, request.body, timeout), limit)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the response to a request; its body can be read while it arrives."""
         outgoing = _convert_request(request)
-        if request.extensions.get(BUFFERED):
+        if request.extensions.get(READ_BODY):
             answer = await self._read_response(outgoing, None)
             return _build_response(answer.status, answer.headers, httpx.ByteStream(answer.body))
         if not self._slots.acquire_nowait():
@@ -82,7 +82,7 @@ class AiohttpTransport(DirectTransport):
             self._slots.release()
             raise
         stream = _Stream(incoming, outgoing, self._slots.release)
-        return _build_response(incoming.status, lowered(incoming.raw_headers), stream)
+        return _build_response(incoming.status, lower_names(incoming.raw_headers), stream)
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -90,7 +90,7 @@ class AiohttpTransport(DirectTransport):
         if opened is not None:
             await opened[1].close()
 
-    async def _read_response(self, outgoing: "_Outgoing", limit: int | None) -> Answer:
+    async def _read_response(self, outgoing: "_Outgoing", limit: int | None) -> RawResponse:
         slots = self._slots
         if not slots.acquire_nowait():
             await self._acquire(outgoing.timeout.pool)
@@ -107,7 +107,7 @@ class AiohttpTransport(DirectTransport):
                     await _close_response(incoming, outgoing)
         finally:
             slots.release()
-        return Answer(incoming.status, lowered(incoming.raw_headers), body)
+        return RawResponse(incoming.status, lower_names(incoming.raw_headers), body)
 
     async def _start(self, outgoing: "_Outgoing") -> aiohttp.ClientResponse:
         """Send a request, and return its response when the response's head has arrived."""

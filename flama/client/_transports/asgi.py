@@ -11,15 +11,15 @@ import urllib.parse
 import httpx
 
 from flama import types
-from flama._shielding import outlast, stop
-from flama.client._asgi_cycle import Body, Exchange, StreamedExchange
+from flama._shielding import cancel_and_wait, wait_uncancelled
+from flama.client._asgi_cycle import Body, RequestResponseCycle, StreamingCycle
 from flama.client._lifespan import ASGIApp
-from flama.client._models import Answer, Call, Headers, ascii_host, default_port, lowered
+from flama.client._models import Headers, RawRequest, RawResponse, ascii_host, default_port, lower_names
 
-__all__ = ["ASGITransport", "BUFFERED", "DirectTransport"]
+__all__ = ["ASGITransport", "DirectTransport", "READ_BODY"]
 
 #: The request extension that is true if the caller reads the whole response at once.
-BUFFERED: t.Final = "flama.buffered"
+READ_BODY: t.Final = "flama.buffered"
 
 _logger = logging.getLogger("flama")
 
@@ -28,7 +28,7 @@ class DirectTransport(httpx.AsyncBaseTransport, abc.ABC):
     """A transport that also makes calls in bytes, without httpx's objects for requests and responses."""
 
     @abc.abstractmethod
-    async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None = None) -> Answer:
+    async def handle(self, request: RawRequest, *, timeout: httpx.Timeout, limit: int | None = None) -> RawResponse:
         """Return the response to a call, with its whole body; one longer than ``limit`` bytes may end early."""
 
 
@@ -60,67 +60,69 @@ class ASGITransport(DirectTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the application's response to a request."""
         scope, body = self._request_scope(request), _request_body(request)
-        if not request.extensions.get(BUFFERED):
-            return await self._start_streaming(StreamedExchange(scope, body))
-        answer = await self._run_to_completion(Exchange(scope, body))
-        return httpx.Response(answer.status, headers=answer.headers, stream=httpx.ByteStream(answer.body))
+        if not request.extensions.get(READ_BODY):
+            return await self._start_streaming(StreamingCycle(scope, body))
+        response = await self._run_to_completion(RequestResponseCycle(scope, body))
+        return httpx.Response(response.status, headers=response.headers, stream=httpx.ByteStream(response.body))
 
-    async def answer(self, call: Call, *, timeout: httpx.Timeout | None = None, limit: int | None = None) -> Answer:
+    async def handle(
+        self, request: RawRequest, *, timeout: httpx.Timeout | None = None, limit: int | None = None
+    ) -> RawResponse:
         """Return the application's response to a call."""
-        path, query = call.address.path + call.path.encode("ascii"), call.query.encode("ascii")
-        scope = self._build_scope(call.method, call.address.origin, path, query, call.headers)
-        return await self._run_to_completion(Exchange(scope, call.body))
+        path, query = request.resource.path + request.path.encode("ascii"), request.query.encode("ascii")
+        scope = self._build_scope(request.method, request.resource.origin, path, query, request.headers)
+        return await self._run_to_completion(RequestResponseCycle(scope, request.body))
 
     async def aclose(self) -> None:
         """Cancel the responses that are still open."""
         tasks = set(self._tasks)
         for task in tasks:
             task.cancel()
-        await outlast(tasks, first=False)
+        await wait_uncancelled(tasks, first=False)
 
-    async def _run_to_completion(self, exchange: Exchange) -> Answer:
+    async def _run_to_completion(self, cycle: RequestResponseCycle) -> RawResponse:
         error: Exception | None = None
         caller = asyncio.current_task()
         cancellations = caller.cancelling() if caller else 0
         try:
-            await _RunInContext(self._call(exchange), self._context.copy())
+            await _RunInContext(self._call(cycle), self._context.copy())
         except Exception as raised:  # noqa: BLE001 - a server survives every error of its application
             error = raised
         except asyncio.CancelledError:
             if caller is None or caller.cancelling() > cancellations:
                 raise  # otherwise the caller wasn't cancelled: the application ended by a cancellation of its own
         finally:
-            await exchange.close()
-        self.raise_for_failure(exchange, error)
-        return exchange.answer
+            await cycle.close()
+        self.raise_for_failure(cycle, error)
+        return cycle.response
 
-    async def _start_streaming(self, exchange: StreamedExchange) -> httpx.Response:
-        task = asyncio.create_task(self._run(exchange), context=self._context.copy())
+    async def _start_streaming(self, cycle: StreamingCycle) -> httpx.Response:
+        task = asyncio.create_task(self._run(cycle), context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         try:
-            await exchange.wait_for_start()
-            if not exchange.status:
-                self.raise_for_failure(exchange, exchange.error)
-                exchange.error = None
+            await cycle.wait_for_start()
+            if not cycle.status:
+                self.raise_for_failure(cycle, cycle.error)
+                cycle.error = None
         except BaseException:
-            await stop(task)
+            await cancel_and_wait(task)
             raise
-        stream = _Stream(self, exchange, task)
-        return httpx.Response(exchange.status, headers=exchange.headers, stream=stream)
+        stream = _Stream(self, cycle, task)
+        return httpx.Response(cycle.status, headers=cycle.headers, stream=stream)
 
-    async def _run(self, exchange: StreamedExchange) -> None:
+    async def _run(self, cycle: StreamingCycle) -> None:
         try:
-            await self._call(exchange)
+            await self._call(cycle)
         except Exception as error:  # noqa: BLE001 - see _run_to_completion
-            exchange.error = error
+            cycle.error = error
         finally:
-            await exchange.close()
+            await cycle.close()
 
-    async def _call(self, exchange: Exchange) -> None:
-        await self.app(exchange.scope, exchange.receive, exchange.send)
+    async def _call(self, cycle: RequestResponseCycle) -> None:
+        await self.app(cycle.scope, cycle.receive, cycle.send)
 
-    def raise_for_failure(self, exchange: Exchange, error: Exception | None) -> None:
+    def raise_for_failure(self, exchange: RequestResponseCycle, error: Exception | None) -> None:
         """Handle an application that failed, or left a response unfinished, as a server does."""
         if exchange.request_error is not None:
             raise exchange.request_error
@@ -139,7 +141,7 @@ class ASGITransport(DirectTransport):
     def _request_scope(self, request: httpx.Request) -> types.Scope:
         url = request.url
         path, _, query = url.raw_path.partition(b"?")
-        headers = lowered(request.headers.raw)
+        headers = lower_names(request.headers.raw)
         origin = url.scheme, ascii_host(url), url.port or default_port(url.scheme)
         return self._build_scope(request.method, origin, path, query, headers)
 
@@ -178,9 +180,9 @@ def _request_body(request: httpx.Request) -> Body:
 class _Stream(httpx.AsyncByteStream):
     """The body of a response that is read while the application sends it."""
 
-    def __init__(self, transport: ASGITransport, exchange: StreamedExchange, task: asyncio.Task[None]) -> None:
+    def __init__(self, transport: ASGITransport, cycle: StreamingCycle, task: asyncio.Task[None]) -> None:
         self._transport = transport
-        self._exchange = exchange
+        self._cycle = cycle
         self._task = task
 
     # An iterator rather than a generator: an unfinished generator would be left for the event loop to close.
@@ -189,23 +191,23 @@ class _Stream(httpx.AsyncByteStream):
         return self
 
     async def __anext__(self) -> bytes:
-        if chunk := await self._exchange.read():
+        if chunk := await self._cycle.read():
             return chunk
-        if not self._exchange.complete:
-            self._transport.raise_for_failure(self._exchange, self._exchange.error)
+        if not self._cycle.complete:
+            self._transport.raise_for_failure(self._cycle, self._cycle.error)
         raise StopAsyncIteration
 
     async def aclose(self) -> None:
-        if not self._exchange.complete:
-            self._exchange.end()
-            await stop(self._task)
+        if not self._cycle.complete:
+            self._cycle.end()
+            await cancel_and_wait(self._task)
             return
         try:
             await asyncio.wait({self._task})
         except asyncio.CancelledError:
-            await stop(self._task)
+            await cancel_and_wait(self._task)
             raise
-        self._transport.raise_for_failure(self._exchange, self._exchange.error)
+        self._transport.raise_for_failure(self._cycle, self._cycle.error)
 
 
 class _RunInContext:

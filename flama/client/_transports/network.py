@@ -13,10 +13,10 @@ import httpx
 
 from flama.client._content import GeneratedContent
 from flama.client._framing import check_length, check_method, frame
-from flama.client._models import Answer, Call
+from flama.client._models import RawRequest, RawResponse
 from flama.client._transports.asgi import DirectTransport
 
-__all__ = ["Lease", "lease", "network_transport", "ssl_context"]
+__all__ = ["SharedTransport", "make_transport", "share", "ssl_context"]
 
 #: Arguments of a client that only httpx's own transport supports, or that replace the transport.
 _HTTPX_ONLY_OPTIONS: t.Final = ("cert", "http2", "mounts", "proxy", "transport")
@@ -24,7 +24,7 @@ _HTTPX_ONLY_OPTIONS: t.Final = ("cert", "http2", "mounts", "proxy", "transport")
 _LIMITS: t.Final = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=5.0)
 
 
-def network_transport(options: collections.abc.Mapping[str, t.Any]) -> httpx.AsyncBaseTransport | None:
+def make_transport(options: collections.abc.Mapping[str, t.Any]) -> httpx.AsyncBaseTransport | None:
     """Return the transport of a client with these arguments; None if httpx's client has to create it."""
     trust_env = options.get("trust_env", True)
     proxies = urllib.request.getproxies() if trust_env else {}
@@ -60,7 +60,7 @@ class _HTTPXTransport(httpx.AsyncHTTPTransport):
             return await super().handle_async_request(request)
 
 
-class Lease(httpx.AsyncBaseTransport):
+class SharedTransport(httpx.AsyncBaseTransport):
     """A transport for a short-lived client that shares the connections of another transport.
 
     Closing it closes the open responses, and leaves the connections open.
@@ -83,16 +83,16 @@ class Lease(httpx.AsyncBaseTransport):
             await stream.aclose()
 
 
-class _DirectLease(Lease, DirectTransport):
+class _SharedDirectTransport(SharedTransport, DirectTransport):
     _transport: DirectTransport
 
-    async def answer(self, call: Call, *, timeout: httpx.Timeout, limit: int | None = None) -> Answer:
-        return await self._transport.answer(call, timeout=timeout, limit=limit)
+    async def handle(self, request: RawRequest, *, timeout: httpx.Timeout, limit: int | None = None) -> RawResponse:
+        return await self._transport.handle(request, timeout=timeout, limit=limit)
 
 
-def lease(transport: httpx.AsyncBaseTransport) -> Lease:
+def share(transport: httpx.AsyncBaseTransport) -> SharedTransport:
     """Return a lease of the transport; it is a :class:`DirectTransport` if the transport is one."""
-    return _DirectLease(transport) if isinstance(transport, DirectTransport) else Lease(transport)
+    return _SharedDirectTransport(transport) if isinstance(transport, DirectTransport) else SharedTransport(transport)
 
 
 class _Stream(httpx.AsyncByteStream):

@@ -7,11 +7,11 @@ import typing as t
 
 from flama import query
 
-__all__ = ["DeferredQuery", "Places", "RecordIterator"]
+__all__ = ["DeferredQuery", "KeysetColumns", "RecordIterator"]
 
 R = t.TypeVar("R")
 
-Places: t.TypeAlias = collections.abc.Mapping[query.Order, t.Any]
+KeysetColumns: t.TypeAlias = collections.abc.Mapping[query.Order, t.Any]
 """An order that identifies positions, with the type of each field's values."""
 
 
@@ -22,15 +22,15 @@ class DeferredQuery:
     select: query.Select
     iterate: collections.abc.Callable[[query.Select], collections.abc.AsyncIterator[t.Any]]
     count_matches: collections.abc.Callable[[query.Select], collections.abc.Awaitable[int]]
-    keyset_columns: collections.abc.Callable[[query.Select], Places | None]
+    find_keyset_columns: collections.abc.Callable[[query.Select], KeysetColumns | None]
 
     @property
-    def places(self) -> Places | None:
+    def keyset_columns(self) -> KeysetColumns | None:
         """The order and the types of its fields, if pages can be defined by the values of their records; else None."""
         select = self.select
-        return None if select.is_slice or select.fields is not None else self.keyset_columns(select)
+        return None if select.is_slice or select.fields is not None else self.find_keyset_columns(select)
 
-    def sliced(
+    def slice(
         self, limit: int, offset: int = 0, *, after: t.Any = None, before: t.Any = None
     ) -> collections.abc.AsyncIterator[t.Any]:
         """Return at most ``limit`` of the records, after an offset or next to a record's position."""
@@ -49,7 +49,7 @@ class RecordIterator(collections.abc.AsyncIterator[R]):
 
     @property
     @abc.abstractmethod
-    def query(self) -> query.Query | None:
+    def query(self) -> query.PageableQuery | None:
         """The query, to be paginated; None if it has ``after`` or ``before``."""
 
     async def all(self) -> list[R]:

@@ -27,7 +27,7 @@ class TypedRepository(t.Generic[Record]):
     """
 
     _record: t.ClassVar[t.Any] = dict  # the record type, or the type variable until it is bound
-    _records: t.Any = None  # the row adapter; None for dictionaries
+    _row_adapter: t.Any = None  # the row adapter; None for dictionaries
     _resource_name: str
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
@@ -52,18 +52,18 @@ class TypedRepository(t.Generic[Record]):
         return alias if alias.__parameters__ else _class(alias)
 
     def _read(self, records: list[t.Any]) -> list[Record]:
-        if self._records is None:
+        if self._row_adapter is None:
             return records
         try:
-            return t.cast("list[Record]", self._records.read(records))
+            return t.cast("list[Record]", self._row_adapter.read(records))
         except ValueError as error:
             raise exceptions.InvalidResponseError(resource=self._resource_name, detail=str(error)) from error
 
     def _data(self, record: t.Any, *, changes: bool = False) -> t.Any:
-        if self._records is None:
+        if self._row_adapter is None:
             return record
         try:
-            return self._records.data(record, changes=changes)
+            return self._row_adapter.data(record, changes=changes)
         except ValueError as error:
             raise exceptions.InvalidDataError(resource=self._resource_name, detail=str(error)) from error
 
@@ -73,7 +73,7 @@ def row_adapter(record: t.Any, encoded: frozenset[str] | None) -> t.Any:
     """Return the row adapter of a record type; None for dictionaries, which need no schema library."""
     if isinstance(record, t.TypeVar):
         return None
-    return importlib.import_module("flama.schemas.row_adapters").records(record, encoded=encoded)
+    return importlib.import_module("flama.schemas.row_adapters").make_row_adapter(record, encoded=encoded)
 
 
 def required_fields(record: t.Any) -> frozenset[str]:

@@ -6,9 +6,9 @@ import collections.abc
 import typing as t
 
 from flama import exceptions
-from flama.ddd.repositories._deferred import DeferredQuery, Places, RecordIterator
+from flama.ddd.repositories._deferred import DeferredQuery, KeysetColumns, RecordIterator
 from flama.ddd.repositories._typed import Record, TypedRepository
-from flama.query import Field, Lock, Order, Query, Select
+from flama.query import Field, Lock, Order, PageableQuery, Select
 from flama.query.select import check_natural
 
 __all__ = [
@@ -356,7 +356,7 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     async def _fetch(self, select: Select) -> builtins.list[_Record]:
         """Return the records that a query selects."""
-        raise self._unsupported("read records")
+        raise self._unsupported_error("read records")
 
     async def _find(self, select: Select) -> builtins.list[_Record]:
         """Return at most two of the records that match, in any order."""
@@ -368,7 +368,7 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
         async def fetch() -> builtins.list[t.Any]:
             return self._records_of(await self._fetch(select), select)
 
-        return FetchedRecords(fetch, self._check_open, self._deferred(select))
+        return FetchedRecords(fetch, self._check_open, self._pageable(select))
 
     async def _count(self, select: Select) -> int:
         """Return the number of records that match."""
@@ -380,23 +380,23 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
 
     async def _insert(self, rows: _Rows) -> builtins.list[_Record]:
         """Insert records, all or none, and return them as stored, in order."""
-        raise self._unsupported("insert records")
+        raise self._unsupported_error("insert records")
 
     async def _update(self, select: Select, changes: Data, max_affected: int | None) -> builtins.list[_Record]:
         """Change the records that match, if they are at most ``max_affected``, and return them as changed."""
-        raise self._unsupported("update records")
+        raise self._unsupported_error("update records")
 
     async def _upsert(self, rows: _Rows, on: Names | None, set: Names | None) -> builtins.list[_Record]:
         """Insert records or update the existing ones, all or none; return them as stored, in order."""
-        raise self._unsupported("upsert records")
+        raise self._unsupported_error("upsert records")
 
     async def _get_or_create(self, row: Data, on: Names | None) -> tuple[_Record, bool]:
         """Return ``(record, created)``: the existing match and False, or the newly stored record and True."""
-        raise self._unsupported("get or create a record")
+        raise self._unsupported_error("get or create a record")
 
     async def _delete(self, select: Select, max_affected: int | None) -> int:
         """Delete the records that match, if they are at most ``max_affected``, and return their number."""
-        raise self._unsupported("delete records")
+        raise self._unsupported_error("delete records")
 
     async def _delete_one(self, select: Select) -> bool:
         """Delete the record that matches, and return whether there is one.
@@ -411,13 +411,13 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
     async def _check_no_match(self, select: Select) -> None:
         """Raise the reason why a write matched no record, unless it is that there is none."""
 
-    def _deferred(self, select: Select) -> Query | None:
+    def _pageable(self, select: Select) -> PageableQuery | None:
         """Return a query to be paginated; None if it has ``after`` or ``before``."""
         if not select.is_whole:
             return None
         return DeferredQuery(select, self._iterate, self._count, self._keyset_columns)
 
-    def _keyset_columns(self, select: Select) -> Places | None:
+    def _keyset_columns(self, select: Select) -> KeysetColumns | None:
         """Return the order of a query, with a key that breaks ties, and the types of its fields; None if unknown."""
         return None
 
@@ -459,7 +459,7 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
     def _error(self, error: type[exceptions.ResourceException], select: Select) -> exceptions.ResourceException:
         return error(resource=self._resource_name, id=self._identity(select))
 
-    def _unsupported(self, what: str) -> exceptions.ApplicationError:
+    def _unsupported_error(self, what: str) -> exceptions.ApplicationError:
         return exceptions.ApplicationError(f"{type(self).__name__} can't {what}: its backend doesn't implement that")
 
 
@@ -477,7 +477,7 @@ class FetchedRecords(RecordIterator[t.Any]):
         self,
         fetch: collections.abc.Callable[[], collections.abc.Awaitable[list[t.Any]]],
         check_open: collections.abc.Callable[[], None],
-        query: Query | None,
+        query: PageableQuery | None,
     ) -> None:
         self._fetch = fetch
         self._check_open = check_open
@@ -485,7 +485,7 @@ class FetchedRecords(RecordIterator[t.Any]):
         self._records: collections.abc.Iterator[t.Any] | None = None  # until they are fetched
 
     @property
-    def query(self) -> Query | None:
+    def query(self) -> PageableQuery | None:
         return self._query
 
     async def __anext__(self) -> t.Any:

@@ -49,7 +49,7 @@ class RepositoryAnnotations:
         """The names of repositories, and of annotations that can't be evaluated yet."""
         return [*self._known, *self._deferred]
 
-    def resolved(self) -> dict[str, Declaration]:
+    def resolve(self) -> dict[str, Declaration]:
         """Return the declarations, with string annotations evaluated."""
         for name, (owner, annotation) in list(self._deferred.items()):
             try:
@@ -65,7 +65,7 @@ class RepositoryAnnotations:
         """Return the classes of the declared repositories."""
         if self._repositories is not None:
             return self._repositories
-        found = {name: declared.repository for name, declared in self.resolved().items()}
+        found = {name: declared.repository for name, declared in self.resolve().items()}
         if not self._deferred:
             self._repositories = found
         return found

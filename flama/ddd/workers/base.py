@@ -10,7 +10,7 @@ import typing as t
 import uuid
 
 from flama import _request_context, _shielding, exceptions, types
-from flama._shielding import finished
+from flama._shielding import shield
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers._backend import Backend, CallContext, LoopCache, Part, Transaction
 from flama.ddd.workers._bindings import Binding
@@ -19,7 +19,7 @@ from flama.ddd.workers._hooks import Committed, Hook
 from flama.ddd.workers._scopes import Scopes, conditions_of, narrow
 from flama.ddd.workers._unit_of_work import Rollback, Unit
 from flama.query import Condition
-from flama.retry import Backoff, attempted, repeated
+from flama.retry import Backoff, run_with_retries, stable_idempotency_keys
 
 __all__ = ["AbstractWorker", "BaseWorker"]
 
@@ -27,7 +27,7 @@ R = t.TypeVar("R")
 
 _Ending: t.TypeAlias = collections.abc.Coroutine[t.Any, t.Any, None]
 
-_BACKOFF: t.Final = Backoff(first=0.01, longest=1.0)
+_BACKOFF: t.Final = Backoff(initial=0.01, maximum=1.0)
 
 
 class AbstractWorker(abc.ABC):
@@ -221,11 +221,11 @@ class BaseWorker(AbstractWorker):
 
         Once it has begun, it is completed even if the task is cancelled.
         """
-        await finished(self._require_unit("commit() is").restart(rollback=False))
+        await shield(self._require_unit("commit() is").restart(rollback=False))
 
     async def rollback(self) -> None:
         """Undo what was done since the unit or the savepoint began, or since the last commit."""
-        await finished(self._require_unit("rollback() is").restart(rollback=True))
+        await shield(self._require_unit("rollback() is").restart(rollback=True))
 
     @contextlib.asynccontextmanager
     async def savepoint(self) -> collections.abc.AsyncGenerator[None]:
@@ -279,16 +279,16 @@ class BaseWorker(AbstractWorker):
         identity = uuid.uuid4().hex
 
         async def attempt() -> R:
-            with repeated(identity):
+            with stable_idempotency_keys(identity):
                 async with self:
                     return await work(self)
 
-        return await attempted(attempt, attempts, _BACKOFF, _pause)
+        return await run_with_retries(attempt, attempts, _BACKOFF, _pause)
 
     async def __aexit__(self, kind: t.Any, error: BaseException | None, traceback: t.Any) -> None:
         unit = self._leave()
         if unit.nested:
-            await finished(unit.end_nested(error), error)
+            await shield(unit.end_nested(error), error)
             return
         unit.open = False
         self._begun.remove(unit)
@@ -301,13 +301,13 @@ class BaseWorker(AbstractWorker):
             if ending is True or (ending and await ending):
                 return
         except asyncio.CancelledError as cancelled:
-            await finished(unit.end(None), cancelled)
+            await shield(unit.end(None), cancelled)
             raise
         await self._end(unit, error)
 
     def bound(self, app: types.App) -> t.Self:
         """Return a copy of this worker for a request, with no unit begun, that uses the application's modules."""
-        _request_context.begin()
+        _request_context.copy_state()
         bound = self._copy()
         bound._app = app
         return bound
@@ -359,7 +359,7 @@ class BaseWorker(AbstractWorker):
         return unit
 
     def _end(self, unit: Unit, error: BaseException | None) -> _Ending:
-        ending = finished(unit.end(error), error)
+        ending = shield(unit.end(error), error)
         return ending if unit.deadline is None else self._end_within(unit.deadline, ending, error)
 
     async def _end_within(self, deadline: asyncio.Timeout, ending: _Ending, error: BaseException | None) -> None:

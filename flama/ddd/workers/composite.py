@@ -52,7 +52,7 @@ class Worker(BaseWorker):
     def parts(self) -> collections.abc.Sequence[Part]:
         """Return a part for each session that is needed; the one that commits first is last."""
         repositories: dict[tuple[type[BaseWorker] | None, Binding | None], _Repositories] = {}
-        for name, (repository, hints) in self._declarations.resolved().items():
+        for name, (repository, hints) in self._declarations.resolve().items():
             hinted = next((hint for hint in hints if isinstance(hint, Database | Remote)), None)
             key = repository.worker_class(), self._bindings.get(name, hinted)
             repositories.setdefault(key, {})[name] = repository

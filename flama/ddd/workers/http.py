@@ -9,13 +9,13 @@ import typing as t
 import httpx
 
 from flama import exceptions, types
-from flama.client import Client, check_base_url, lease, network_transport
+from flama.client import Client, check_base_url, make_transport, share
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers._backend import Backend, CallContext, LoopCache, Part, Transaction
 from flama.ddd.workers._bindings import Binding, Remote, Writes
 from flama.ddd.workers.base import BaseWorker
 from flama.rest.operations import OPERATIONS
-from flama.retry import Guard
+from flama.retry import CircuitBreaker
 
 __all__ = ["HTTPWorker"]
 
@@ -100,7 +100,8 @@ class _HTTPBackend(Backend):
     writes: Writes
     options: dict[str, t.Any]  # of the clients
     key: Remote | None = None  # of the service, among those of one worker
-    guards: dict[t.Any, Guard] = dataclasses.field(default_factory=dict)  # what earlier units have learned of it
+    # what earlier units have learned of it
+    guards: dict[t.Any, CircuitBreaker] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.address, str):
@@ -120,9 +121,9 @@ class _HTTPBackend(Backend):
             headers.update([(name.encode("ascii"), value.encode("latin-1")) for name, value in calls.headers.items()])
             options = {**options, "headers": headers}
         if (network := self._network(calls.cache)) is not None:
-            options = {**options, "transport": lease(network)}
+            options = {**options, "transport": share(network)}
         async with Client(base_url=self.url, **options) as client:
-            client.guards = self.guards
+            client.circuit_breakers = self.guards
             yield _Session(client)
 
     async def begin_transaction(self, session: "_Session", *, nested: bool) -> Transaction | None:
@@ -145,7 +146,7 @@ class _HTTPBackend(Backend):
         if cache is None or not cache.is_here or "app" in self.options:
             return None
         if self.key not in cache:
-            cache[self.key] = network_transport(self.options)
+            cache[self.key] = make_transport(self.options)
         return cache[self.key]
 
 

@@ -56,7 +56,7 @@ class MemoryWorker(BaseWorker):
             backend = type(f"InMemory{backend.__name__}", (MemoryWorker, backend), body)
         own = {"_default_store": store, "_substitutes": dict(substitutes or {})}
         made: t.Any = type(name, (backend,) if issubclass(backend, worker) else (worker, backend), {**body, **own})
-        for name, declared in made._declarations.resolved().items():
+        for name, declared in made._declarations.resolve().items():
             _memory_repository_class(
                 made._substitutes.get(name, declared.repository), worker
             )  # raises now, not when it is entered
@@ -75,7 +75,7 @@ class MemoryWorker(BaseWorker):
 
         :raises ApplicationError: one is missing.
         """
-        for name, declared in self._declarations.resolved().items():
+        for name, declared in self._declarations.resolve().items():
             repository = self._substitutes.get(name, declared.repository)
             if (
                 name not in places

@@ -11,8 +11,8 @@ from sqlalchemy import exc
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncTransaction
 
 from flama import _request_context, exceptions, types
-from flama._shielding import finished
-from flama._timeouts import limited
+from flama._shielding import shield
+from flama._timeouts import timeout
 from flama.ddd.repositories.base import AbstractRepository
 from flama.ddd.workers._backend import Backend, CallContext, Part, Session
 from flama.ddd.workers._bindings import Binding, Database
@@ -188,7 +188,7 @@ class _SQLBackend(Backend):
                 try:
                     await self.options.open(connection)
                 except BaseException as error:
-                    await finished(module.manager.close(connection), error)
+                    await shield(module.manager.close(connection), error)
                     raise
         except BaseException:
             with _translated:
@@ -198,13 +198,13 @@ class _SQLBackend(Backend):
     def _check_out(self, module: SQLAlchemyModule) -> collections.abc.Coroutine[t.Any, t.Any, AsyncConnection]:
         manager, options = module.connection_manager, self.options
         if module.replicas is not None:
-            _request_context.known()  # the task that ends the unit may be another, and has to share the context
+            _request_context.get_state()  # the task that ends the unit may be another, and has to share the context
         if self.is_lazy:
-            return manager.open_late()
+            return manager.open_lazily()
         # a replica can't take part in serializable isolation
         if module.replicas is None or not options.read_only or options.isolation == "SERIALIZABLE":
             return manager.open()
-        return module.replicas.reader(self.after)
+        return module.replicas.open_for_request(self.after)
 
 
 class _SQLSession(Session):
@@ -265,7 +265,7 @@ class _SQLSession(Session):
             await self.rollback(begun)
             raise exceptions.SQLAlchemyError("A statement of the unit failed: PostgreSQL stores nothing of it")
         try:
-            with limited(_COMMIT_LIMIT):
+            with timeout(_COMMIT_LIMIT):
                 if begun.nested:
                     await drivers.prepare_for_statement(connection)
                     await begun.commit()
@@ -274,7 +274,7 @@ class _SQLSession(Session):
                     await self._manager.end(begun, closes=last and not self._database.has_options)
         except BaseException:
             with translate_errors(None, *self._database.tables(), leaves_open=lambda: True):
-                with limited(_ROLLBACK_LIMIT):
+                with timeout(_ROLLBACK_LIMIT):
                     await begun.rollback()  # SQLAlchemy doesn't by itself when COMMIT fails
                 raise
         finally:
@@ -288,7 +288,7 @@ class _SQLSession(Session):
         await self._roll_back_if_lost()
         with _translated:
             try:
-                with limited(_ROLLBACK_LIMIT):
+                with timeout(_ROLLBACK_LIMIT):
                     await self._undo(begun)
             except (exc.DBAPIError, TimeoutError):
                 if not self._connection.invalidated:  # losing the connection has rolled back

@@ -1,5 +1,5 @@
 """Typed records: conversion between dictionaries and models."""
 
-from flama.schemas.row_adapters.base import Records, records
+from flama.schemas.row_adapters.base import RowAdapter, make_row_adapter
 
-__all__ = ["Records", "records"]
+__all__ = ["RowAdapter", "make_row_adapter"]

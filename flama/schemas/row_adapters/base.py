@@ -8,13 +8,13 @@ import inspect
 import types
 import typing as t
 
-__all__ = ["Records", "records"]
+__all__ = ["RowAdapter", "make_row_adapter"]
 
 _Data: t.TypeAlias = dict[str, t.Any]
 _DICTIONARIES: t.Final = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 
-class Records(abc.ABC):
+class RowAdapter(abc.ABC):
     """The conversion of records to a type: a pydantic model, dataclass, msgspec Struct or TypedDict.
 
     ``encoded`` names the fields that are stored in their JSON form; other fields are stored unchanged, and all of them
@@ -68,7 +68,7 @@ class Records(abc.ABC):
         return {name: self._encode(value) if name in encoded else value for name, value in record.items()}
 
 
-def records(type: t.Any, *, encoded: collections.abc.Collection[str] | None) -> Records | None:
+def make_row_adapter(type: t.Any, *, encoded: collections.abc.Collection[str] | None) -> RowAdapter | None:
     """Return the conversion for a type of records; None for dictionaries, which need none.
 
     :raises TypeError: records can't be of this type.
@@ -76,7 +76,7 @@ def records(type: t.Any, *, encoded: collections.abc.Collection[str] | None) -> 
     if type in _DICTIONARIES or t.get_origin(type) in _DICTIONARIES:
         return None
     library = importlib.import_module(f"flama.schemas.row_adapters.{_library(type)}")
-    return t.cast("Records", library.records(type, encoded))
+    return t.cast("RowAdapter", library.make_row_adapter(type, encoded))
 
 
 def _library(type: t.Any) -> str:

@@ -11,9 +11,9 @@ import uuid
 import msgspec
 
 from flama._numbers import read_infinite
-from flama.schemas.row_adapters.base import Records
+from flama.schemas.row_adapters.base import RowAdapter
 
-__all__ = ["StructRecords", "TypedDictRecords", "records"]
+__all__ = ["StructRowAdapter", "TypedDictRowAdapter", "make_row_adapter"]
 
 _Data: t.TypeAlias = dict[str, t.Any]
 # types with another form in JSON; a value of any other type may be an SQL expression
@@ -23,7 +23,7 @@ _ENCODED: t.Final = (
 )  # fmt: skip
 
 
-class _MsgspecRecords(Records):
+class _MsgspecRowAdapter(RowAdapter):
     _floats: tuple[str, ...] = ()  # encoded names of fields with floats, whose infinities may be strings
 
     def read(self, records: list[_Data]) -> list[t.Any]:
@@ -41,7 +41,7 @@ class _MsgspecRecords(Records):
         return msgspec.to_builtins(value)
 
 
-class TypedDictRecords(_MsgspecRecords):
+class TypedDictRowAdapter(_MsgspecRowAdapter):
     """Records of a TypedDict type."""
 
     def __init__(self, type: t.Any, encoded: collections.abc.Collection[str] | None) -> None:
@@ -53,7 +53,7 @@ class TypedDictRecords(_MsgspecRecords):
         return None
 
 
-class StructRecords(_MsgspecRecords):
+class StructRowAdapter(_MsgspecRowAdapter):
     """Records of a msgspec Struct type."""
 
     def __init__(self, type: t.Any, encoded: collections.abc.Collection[str] | None) -> None:
@@ -91,6 +91,6 @@ def _is_float(annotation: t.Any) -> bool:
     return bare is float or any(map(_is_float, t.get_args(bare)))
 
 
-def records(type: t.Any, encoded: collections.abc.Collection[str] | None) -> Records:
+def make_row_adapter(type: t.Any, encoded: collections.abc.Collection[str] | None) -> RowAdapter:
     """Return the conversion for a type of records."""
-    return (StructRecords if hasattr(type, "__struct_fields__") else TypedDictRecords)(type, encoded)
+    return (StructRowAdapter if hasattr(type, "__struct_fields__") else TypedDictRowAdapter)(type, encoded)

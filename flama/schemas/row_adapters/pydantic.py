@@ -12,9 +12,9 @@ import uuid
 import pydantic
 import pydantic_core
 
-from flama.schemas.row_adapters.base import Records
+from flama.schemas.row_adapters.base import RowAdapter
 
-__all__ = ["PydanticRecords", "records"]
+__all__ = ["PydanticRowAdapter", "make_row_adapter"]
 
 _Data: t.TypeAlias = dict[str, t.Any]
 # types with another form in JSON; a value of any other type may be an SQL expression
@@ -24,7 +24,7 @@ _ENCODED: t.Final = (
 )  # fmt: skip
 
 
-class PydanticRecords(Records):
+class PydanticRowAdapter(RowAdapter):
     """Records of a pydantic model or a dataclass."""
 
     def __init__(self, type: t.Any, encoded: collections.abc.Collection[str] | None) -> None:
@@ -64,9 +64,9 @@ class PydanticRecords(Records):
         return {name: value for name, value in attributes.items() if value is not None or name not in omitted}
 
 
-def records(type: t.Any, encoded: collections.abc.Collection[str] | None) -> PydanticRecords:
+def make_row_adapter(type: t.Any, encoded: collections.abc.Collection[str] | None) -> PydanticRowAdapter:
     """Return the conversion for a type of records."""
-    return PydanticRecords(type, encoded)
+    return PydanticRowAdapter(type, encoded)
 
 
 def _defaults(type: t.Any) -> _Data:

@@ -2,12 +2,12 @@
 
 from flama.sqlalchemy.drivers._dml import (
     check_stored,
+    delete,
     delete_one,
-    dropped,
-    inserted,
+    insert,
     matches_several,
     trigger_error,
-    updated,
+    update,
 )
 from flama.sqlalchemy.drivers._execute import fetch_records, rowcount
 from flama.sqlalchemy.drivers._execute_one import RETURNING, ROWCOUNT, ROWS, execute_one, first_batch, read
@@ -22,7 +22,14 @@ from flama.sqlalchemy.drivers._lifecycle import (
     lazy_connection,
 )
 from flama.sqlalchemy.drivers._resolve import reset_transaction_options
-from flama.sqlalchemy.drivers._savepoints import atomic, autocommits, begin_with, only_read, read_alone, run
+from flama.sqlalchemy.drivers._savepoints import (
+    allow_autocommit_reads,
+    atomic,
+    autocommits,
+    begin_with,
+    run,
+    set_read_only,
+)
 from flama.sqlalchemy.drivers._server_cursors import ServerCursor, close_streams, has_more_to_end, prepare_for_statement
 from flama.sqlalchemy.drivers._triggers import may_pass_over
 
@@ -32,6 +39,7 @@ __all__ = [
     "ROWCOUNT",
     "ROWS",
     "ServerCursor",
+    "allow_autocommit_reads",
     "atomic",
     "autocommits",
     "begin",
@@ -41,25 +49,24 @@ __all__ = [
     "checkin_nowait",
     "checkout",
     "close_streams",
+    "delete",
     "delete_one",
-    "dropped",
     "ending_driver",
     "execute_one",
     "fetch_records",
     "finishing_driver",
     "first_batch",
     "has_more_to_end",
-    "inserted",
+    "insert",
     "lazy_connection",
     "matches_several",
     "may_pass_over",
-    "only_read",
     "prepare_for_statement",
     "read",
-    "read_alone",
     "reset_transaction_options",
     "rowcount",
     "run",
+    "set_read_only",
     "trigger_error",
-    "updated",
+    "update",
 ]

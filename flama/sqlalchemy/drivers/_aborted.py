@@ -68,7 +68,7 @@ def _open(connection: sa.Connection) -> list[sa.engine.Transaction]:
 def _on_error(context: sa.ExceptionContext) -> None:
     connection, driver = context.connection, context.original_exception
     prepare_anew(context.dialect, driver)
-    if connection is None or not _is_answer(driver):
+    if connection is None or not _is_server_error(driver):
         return
     transactions = _open(connection)
     if (context.statement or "").startswith("RELEASE SAVEPOINT sa_"):
@@ -77,7 +77,7 @@ def _on_error(context: sa.ExceptionContext) -> None:
         vars(connection)[FAILED] = transactions[0]
 
 
-def _is_answer(error: BaseException) -> bool:
+def _is_server_error(error: BaseException) -> bool:
     """Return whether the server raised the error, rather than the driver before it sent anything."""
     if not getattr(error, "sqlstate", None):
         return False

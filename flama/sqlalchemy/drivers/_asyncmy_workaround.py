@@ -28,14 +28,14 @@ def reject_non_finite(connection: AsyncConnection) -> None:
         return
     encoders = asyncmy.encoders(proxy.driver_connection)
     for number in _FINITE.keys() & encoders.keys():
-        encoders[number] = _finite(encoders[number], _FINITE[number])
+        encoders[number] = _refuse_non_finite(encoders[number], _FINITE[number])
     proxy.info["flama_finite"] = True
 
 
-def _finite(encode: t.Any, is_finite: t.Any) -> t.Any:
-    def encoded(value: t.Any, mapping: t.Any = None) -> t.Any:
+def _refuse_non_finite(encode: t.Any, is_finite: t.Any) -> t.Any:
+    def encode_finite(value: t.Any, mapping: t.Any = None) -> t.Any:
         if not is_finite(value):
             raise UnfitValue(f"{value} has no form in SQL")
         return encode(value, mapping)
 
-    return encoded
+    return encode_finite

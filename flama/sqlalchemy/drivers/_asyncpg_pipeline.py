@@ -46,7 +46,7 @@ class PipelinedTransaction:
         self._write: t.Any = transport.hold if isinstance(transport, WriteBufferingTransport) else transport.write
         self._first: tuple[str, ...] = ()  # commands to run right after the next BEGIN
         self._alone = False  # statements outside of a transaction need no BEGIN, and only read
-        self._wanted = False  # whether a savepoint precedes the next statement
+        self._savepoint_pending = False  # whether a savepoint precedes the next statement
         self._blocks = 0  # open blocks that share the savepoint: nothing was done between their beginnings
         self._guarded: _Guard | None = None  # what undoes the statement
         self._number = 0  # of the last savepoint
@@ -64,7 +64,7 @@ class PipelinedTransaction:
     @property
     def is_empty(self) -> bool:
         """Whether only a BEGIN would precede a statement outside of a transaction."""
-        return not (self._first or self._alone or self._wanted)
+        return not (self._first or self._alone or self._savepoint_pending)
 
     def forget_prepared(self) -> None:
         """Prepare recurring commands again, as the server may no longer have them."""
@@ -82,7 +82,7 @@ class PipelinedTransaction:
         self._first = commands
         return True
 
-    def read_alone(self) -> None:
+    def use_single_statement_reads(self) -> None:
         """Make each statement a read-only transaction of its own until a transaction is begun."""
         self._alone = True
 
@@ -107,10 +107,10 @@ class PipelinedTransaction:
 
     def savepoint(self) -> bool:
         """Begin a savepoint with the next statement; return False if one is open since which something was done."""
-        if self._blocks and not self._wanted:
+        if self._blocks and not self._savepoint_pending:
             return False
         self._blocks += 1
-        self._wanted = True
+        self._savepoint_pending = True
         return True
 
     def release(self) -> None:
@@ -118,14 +118,14 @@ class PipelinedTransaction:
         self._blocks -= 1
         if self._blocks:  # another block shares it
             return
-        if self._wanted:
-            self._wanted = False  # nothing was done
+        if self._savepoint_pending:
+            self._savepoint_pending = False  # nothing was done
         else:
             self._ended_in = adapter_transaction(self._adapter)
 
     def undo(self) -> str | None:
         """Return the command that undoes the changes made since the savepoint; None when there are none."""
-        return None if self._wanted else f"ROLLBACK TO SAVEPOINT flama_{self._number}"
+        return None if self._savepoint_pending else f"ROLLBACK TO SAVEPOINT flama_{self._number}"
 
     def send(self, *, guarded: bool = False) -> bool:
         """Write the pending commands ahead of the next statement, and return whether that was possible.
@@ -140,15 +140,15 @@ class PipelinedTransaction:
             if private.is_begun(connection):
                 return False  # a transaction that is not SQLAlchemy's
             ahead = self._messages((_READ_ONLY,)) + _encode_unnamed(self._first) if self._alone else self._begin()
-        elif not self._wanted:
+        elif not self._savepoint_pending:
             return True
         self._sent = private.queries_sent(connection)
-        if self._wanted:
+        if self._savepoint_pending:
             ahead += self._messages(self._savepoints())
         self._write(ahead)
         return True
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """Record that the commands sent ahead of a statement succeeded, as the statement did."""
         self._begun = None
         if self._preparing:
@@ -169,14 +169,14 @@ class PipelinedTransaction:
         if self._connection.is_closed():
             return False
         if self._sent == private.queries_sent(self._connection):  # it was not sent, as its values are invalid
-            await self._answer()
+            await self._sync()
         begun, self._begun = self._begun, None
         is_first = begun is not None and begun is adapter_transaction(self._adapter)
         if is_first and not self._connection.is_in_transaction():  # BEGIN itself was refused
             self._forget_transaction()
         elif all_of_it and guarded is None and is_first:
             guarded = None if self._blocks or self._began_with_more else "transaction"
-        return guarded is not None and await self._undone(guarded)
+        return guarded is not None and await self._try_undo(guarded)
 
     async def end(self, command: str) -> None:
         """End the transaction by a command, with the effects of the transaction's own methods, even on an error."""
@@ -203,14 +203,16 @@ class PipelinedTransaction:
         await self._start()
         await self._run(self._savepoints())
 
-    async def settle(self) -> None:
+    async def flush(self) -> None:
         """Run the pending commands ahead of a statement that may begin a savepoint."""
         self.doubt_prepared()
         if self._first:
             await self._start()
         ended, self._ended_in = self._ended_in, None
         released = (
-            (_release(self._number),) if ended is not None and ended is adapter_transaction(self._adapter) else ()
+            (_release_command(self._number),)
+            if ended is not None and ended is adapter_transaction(self._adapter)
+            else ()
         )
         await self._run((*released, *self._savepoints()))
 
@@ -220,11 +222,11 @@ class PipelinedTransaction:
 
     def _guard(self, *, in_transaction: bool) -> None:
         begins_with_more = bool(self._first) and self._adapter.isolation_level != "autocommit"
-        self._wanted = in_transaction or begins_with_more
-        self._guarded = "savepoint" if self._wanted else "transaction"
+        self._savepoint_pending = in_transaction or begins_with_more
+        self._guarded = "savepoint" if self._savepoint_pending else "transaction"
 
-    async def _undone(self, guard: _Guard) -> bool:
-        command, self._wanted = self.undo(), False
+    async def _try_undo(self, guard: _Guard) -> bool:
+        command, self._savepoint_pending = self.undo(), False
         if command is None or adapter_transaction(self._adapter) is None:  # it didn't begin: there is nothing to undo
             return False
         if guard == "transaction":
@@ -237,7 +239,7 @@ class PipelinedTransaction:
             return False
         return True
 
-    async def _answer(self) -> None:
+    async def _sync(self) -> None:
         """Make the server respond to what was sent ahead of a statement that was not sent."""
         with contextlib.suppress(PostgresError):
             if self._nothing is None:
@@ -281,7 +283,7 @@ class PipelinedTransaction:
         private.begin_silently(connection, transaction)
         set_adapter_transaction(adapter, transaction)
         self._begun = transaction
-        begin = self._messages(_begin(level, readonly, deferrable))
+        begin = self._messages(_begin_command(level, readonly, deferrable))
         self._began_with_more = bool(self._first)
         if not self._first:
             return begin
@@ -289,16 +291,16 @@ class PipelinedTransaction:
         return begin + _encode_unnamed(first)
 
     def _savepoints(self) -> tuple[str, ...]:
-        if not self._wanted:
+        if not self._savepoint_pending:
             return ()
-        self._wanted = False
+        self._savepoint_pending = False
         ended, self._ended_in = self._ended_in, None
         if ended is None or ended is not adapter_transaction(self._adapter):
             self._number = 0
-            return _begun(0)
+            return _savepoint_command(0)
         last = self._number
         self._number = number = (last + 1) % (2 * _DEPTH)
-        return _begun(number) if number % _DEPTH else _released_and_begun(last, number)
+        return _savepoint_command(number) if number % _DEPTH else _release_and_savepoint_commands(last, number)
 
     async def _run(self, commands: tuple[str, ...]) -> None:
         if commands:
@@ -317,7 +319,7 @@ class ExecuteMutex:
         """Acquire the mutex, and send the pending commands."""
         await self._mutex.acquire()
         try:
-            await self._ahead.settle()
+            await self._ahead.flush()
         except BaseException:
             self._mutex.release()
             raise
@@ -330,24 +332,24 @@ class ExecuteMutex:
 
 
 @functools.cache
-def _begin(level: str | None, readonly: bool, deferrable: bool) -> tuple[str, ...]:
+def _begin_command(level: str | None, readonly: bool, deferrable: bool) -> tuple[str, ...]:
     isolation = f" ISOLATION LEVEL {level.replace('_', ' ').upper()}" if level else ""
     return (f"BEGIN{isolation}{' READ ONLY' if readonly else ''}{' DEFERRABLE' if deferrable else ''}",)
 
 
-def _release(number: int) -> str:
+def _release_command(number: int) -> str:
     """Return the command that releases a savepoint, along with those open when it began."""
     return f"RELEASE SAVEPOINT flama_{number - number % _DEPTH}"
 
 
 @functools.cache
-def _begun(number: int) -> tuple[str, ...]:
+def _savepoint_command(number: int) -> tuple[str, ...]:
     return (f"SAVEPOINT flama_{number}",)
 
 
 @functools.cache
-def _released_and_begun(last: int, number: int) -> tuple[str, ...]:
-    return _release(last), f"SAVEPOINT flama_{number}"
+def _release_and_savepoint_commands(last: int, number: int) -> tuple[str, ...]:
+    return _release_command(last), f"SAVEPOINT flama_{number}"
 
 
 def _encode_parse(name: bytes, command: str) -> bytes:

@@ -55,10 +55,10 @@ class _LoopProxy:
         return getattr(self._loop, name)
 
     async def create_connection(self, factory: t.Any, *args: t.Any, **options: t.Any) -> _Made:
-        return await _made(self._loop.create_connection, factory, *args, **options)
+        return await _create_buffered(self._loop.create_connection, factory, *args, **options)
 
     async def create_unix_connection(self, factory: t.Any, *args: t.Any, **options: t.Any) -> _Made:
-        return await _made(self._loop.create_unix_connection, factory, *args, **options)
+        return await _create_buffered(self._loop.create_unix_connection, factory, *args, **options)
 
     async def start_tls(
         self, transport: WriteBufferingTransport, *args: t.Any, **options: t.Any
@@ -67,7 +67,7 @@ class _LoopProxy:
         return None if encrypted is None else WriteBufferingTransport(encrypted)
 
 
-async def _made(
+async def _create_buffered(
     create: collections.abc.Callable[..., collections.abc.Awaitable[_Made]],
     factory: collections.abc.Callable[[], t.Any],
     *args: t.Any,

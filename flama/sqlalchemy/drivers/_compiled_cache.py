@@ -13,10 +13,10 @@ from flama._private import sqlalchemy as private
 from flama.sqlalchemy._dialects import portable
 from flama.sqlalchemy.sql import statements
 
-__all__ = ["Arguments", "CompiledCache", "CompiledStatement", "Reader", "Record", "reader_source"]
+__all__ = ["Arguments", "CompiledCache", "CompiledStatement", "Record", "RowDecoder", "reader_source"]
 
 Record: t.TypeAlias = dict[str, t.Any]
-Reader: t.TypeAlias = collections.abc.Callable[[collections.abc.Iterable[t.Any]], list[Record]]
+RowDecoder: t.TypeAlias = collections.abc.Callable[[collections.abc.Iterable[t.Any]], list[Record]]
 """A function that converts a driver's rows to records."""
 Arguments: t.TypeAlias = collections.abc.Sequence[t.Any] | collections.abc.Mapping[str, t.Any]
 """The values of a statement in the form that its driver expects."""
@@ -34,11 +34,11 @@ _WITHOUT_CONTEXT: t.Final[str] = t.cast("t.Any", sa.ColumnDefault(lambda: None))
 class _Default(t.NamedTuple):
     column: sa.Column[t.Any]
     name: str
-    give: collections.abc.Callable[[t.Any], t.Any]
+    make_value: collections.abc.Callable[[t.Any], t.Any]
 
     @property
-    def contextual(self) -> bool:
-        code = getattr(self.give, "__code__", None)
+    def needs_context(self) -> bool:
+        code = getattr(self.make_value, "__code__", None)
         return code is None or code.co_filename != _WITHOUT_CONTEXT
 
 
@@ -57,7 +57,7 @@ class CompiledStatement:
         self._names = plan.names
         self._constants = plan.constants
         self._defaults = plan.defaults
-        self._contextual = any(default.contextual for default in plan.defaults)
+        self._contextual = any(default.needs_context for default in plan.defaults)
         processors = _processors(compiled)
         self._processors = [(index, processors.get(plan.names[index])) for index in plan.order]
         in_order = plan.order == list(range(len(plan.names)))
@@ -67,7 +67,7 @@ class CompiledStatement:
         self._mapping = (
             None if compiled.positional else [escaped.get(name, name) for name in compiled.bind_names.values()]
         )
-        self._readers: dict[tuple[t.Any, ...] | None, Reader] = {}
+        self._readers: dict[tuple[t.Any, ...] | None, RowDecoder] = {}
 
     def arguments(self, values: _Values, connection: sa.Connection) -> Arguments:
         """Return the driver's arguments for these values, including defaults."""
@@ -84,11 +84,11 @@ class CompiledStatement:
                 given[index] = process(given[index])
         return given if self._mapping is None else dict(zip(self._mapping, given, strict=True))
 
-    def reader(self, types: tuple[t.Any, ...] | None = None) -> Reader:
+    def row_decoder(self, types: tuple[t.Any, ...] | None = None) -> RowDecoder:
         """Return a reader of rows whose columns have these types: the driver's codes, or None without any."""
         reader = self._readers.get(types)
         if reader is None:
-            reader = self._readers[types] = _reader(self._keys, self._result_processors(types))
+            reader = self._readers[types] = _make_row_decoder(self._keys, self._result_processors(types))
         return reader
 
     def context(self, connection: sa.Connection) -> DefaultExecutionContext:
@@ -104,7 +104,7 @@ class CompiledStatement:
 
     def _add_defaults(self, given: list[t.Any], connection: sa.Connection) -> None:
         if not self._contextual:
-            given.extend([default.give(None) for default in self._defaults])
+            given.extend([default.make_value(None) for default in self._defaults])
             return
         context: t.Any = self.context(connection)
         parameters = dict.fromkeys(self._names) | dict(zip(self._names, given, strict=False))
@@ -112,7 +112,7 @@ class CompiledStatement:
         context.current_parameters = parameters
         for default in self._defaults:
             context.current_column = default.column
-            parameters[default.name] = default.give(context)
+            parameters[default.name] = default.make_value(context)
             given.append(parameters[default.name])
 
     def _result_processors(self, types: tuple[t.Any, ...] | None) -> list[_Processor | None]:
@@ -134,7 +134,7 @@ class CompiledCache:
         self._shapes: dict[collections.abc.Hashable, CompiledStatement | None] = {}
         self._sizes: dict[collections.abc.Hashable, int] = {}
         self._size = 0
-        self.known: dict[collections.abc.Hashable, CompiledStatement] = {}  # by signature
+        self.by_signature: dict[collections.abc.Hashable, CompiledStatement] = {}
 
     @classmethod
     def of(cls, pool: sa.Pool, dialect: sa.Dialect) -> "CompiledCache":
@@ -149,7 +149,7 @@ class CompiledCache:
         try:
             return self._shapes[key] if key is not None else None
         except KeyError:
-            return self._keep(statement)
+            return self._store(statement)
         except TypeError:
             return None
 
@@ -159,14 +159,14 @@ class CompiledCache:
         """Return the compiled statement as :meth:`get` does, and store it under its signature, if it has one."""
         shape = self.get(statement)
         if shape is not None and signature is not None:
-            self.known[signature] = shape
-            if len(self.known) > _MOST:  # each is at most about the size of two tables' columns
-                del self.known[next(iter(self.known))]
+            self.by_signature[signature] = shape
+            if len(self.by_signature) > _MOST:  # each is at most about the size of two tables' columns
+                del self.by_signature[next(iter(self.by_signature))]
         return shape
 
-    def _keep(self, statement: statements.Statement) -> CompiledStatement | None:
+    def _store(self, statement: statements.Statement) -> CompiledStatement | None:
         key = statement.key
-        shape = self._shapes[key] = _compiled(statement, self._dialect)
+        shape = self._shapes[key] = _compile(statement, self._dialect)
         self._sizes[key] = statement.size
         self._size += self._sizes[key]
         while len(self._shapes) > _MOST or (self._size > _HEAVIEST and len(self._shapes) > 1):
@@ -187,7 +187,7 @@ class _Plan(t.NamedTuple):
     order: list[int]  # for each of the driver's parameters, the index of its name
 
 
-def _compiled(statement: statements.Statement, dialect: sa.Dialect) -> CompiledStatement | None:
+def _compile(statement: statements.Statement, dialect: sa.Dialect) -> CompiledStatement | None:
     executable: t.Any = statement.build()
     compiled = executable.compile(dialect=dialect)
     if not isinstance(compiled, SQLCompiler) or executable.get_execution_options():
@@ -266,10 +266,10 @@ def _constant(value: t.Any) -> collections.abc.Callable[[t.Any], t.Any]:
     return lambda context: value
 
 
-def _reader(keys: tuple[str, ...], processors: collections.abc.Sequence[_Processor | None]) -> Reader:
+def _make_row_decoder(keys: tuple[str, ...], processors: collections.abc.Sequence[_Processor | None]) -> RowDecoder:
     names = {f"p{place}": process for place, process in enumerate(processors) if process}
     source = reader_source(keys, [process is not None for process in processors])
-    return t.cast("Reader", compile_factory(source, names)(*names.values()))
+    return t.cast("RowDecoder", compile_factory(source, names)(*names.values()))
 
 
 def reader_source(keys: collections.abc.Sequence[str], is_processed: collections.abc.Sequence[bool]) -> str:

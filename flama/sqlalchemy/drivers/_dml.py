@@ -21,13 +21,13 @@ from flama.sqlalchemy.sql._value_checks import check_values
 __all__ = [
     "check_stored",
     "checks_each_deletion",
+    "delete",
     "delete_one",
-    "dropped",
-    "inserted",
+    "insert",
     "matches_several",
     "supports_self_subquery_in_delete",
     "trigger_error",
-    "updated",
+    "update",
 ]
 
 _Record: t.TypeAlias = dict[str, t.Any]
@@ -60,7 +60,7 @@ async def matches_several(
     return len(await fetch_records(connection, statements.select(table, clauses, filters, limit=2))) > 1
 
 
-def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> collections.abc.Awaitable[list[_Record]]:
+def insert(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> collections.abc.Awaitable[list[_Record]]:
     """Insert rows, and return them as stored, in their order; each may set any columns, all or none.
 
     A single row that the database passes over yields an empty list; among several rows, it is an error.
@@ -70,31 +70,31 @@ def inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> colle
     if len(rows) == 1 and _dialect(connection).update_returning:  # then INSERT supports RETURNING, too
         signature = statements.signature("insert", table, rows[0], (), {})
         return execute_one(connection, RETURNING, functools.partial(statements.insert, table, rows[0]), signature)
-    return _inserted(connection, table, rows)
+    return _insert(connection, table, rows)
 
 
-async def _inserted(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+async def _insert(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     async with atomic(connection, several=len(rows) > 1):
         if len(rows) == 1 or not self_references(table):
-            return await _inserted_in_groups(connection, table, rows)
+            return await _insert_in_groups(connection, table, rows)
         found, stored = generations(table, rows), dict[int, _Record]()
         for places in found.ordered:  # a driver may check each record before the next one
-            alike = await _inserted_in_groups(connection, table, [rows[place] for place in places])
+            alike = await _insert_in_groups(connection, table, [rows[place] for place in places])
             stored.update(zip(places, alike, strict=True))
         if found.cycles:
-            together = await _inserted_at_once(connection, table, [rows[place] for place in found.cycles])
+            together = await _insert_at_once(connection, table, [rows[place] for place in found.cycles])
             stored.update(zip(found.cycles, together, strict=True))
         return [stored[place] for place in range(len(rows))]
 
 
-async def _inserted_in_groups(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+async def _insert_in_groups(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     groups: dict[tuple[str, ...], list[int]] = {}
     for index, row in enumerate(rows):
         groups.setdefault(tuple(row), []).append(index)
     stored: dict[int, _Record] = {}
     for indexes in groups.values():
         some = rows if len(groups) == 1 else [rows[index] for index in indexes]
-        alike = await _inserted_alike(connection, table, some)
+        alike = await _insert_group(connection, table, some)
         check_stored(table, alike, some)
         if len(groups) == 1:
             return alike
@@ -102,10 +102,10 @@ async def _inserted_in_groups(connection: AsyncConnection, table: sa.Table, rows
     return [stored[index] for index in range(len(rows))]
 
 
-async def _inserted_at_once(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+async def _insert_at_once(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     """Insert rows by one statement: some databases check references only at its end."""
     if not connection.dialect.insert_returning or len({frozenset(row) for row in rows}) > 1:
-        return await _inserted_in_groups(connection, table, rows)
+        return await _insert_in_groups(connection, table, rows)
     statements.values_of_all(table, rows)  # checks each row
     insert = sa.insert(table).values([dict(row) for row in rows]).returning(*table.columns)
     keys = statements.record_keys(table)
@@ -114,7 +114,7 @@ async def _inserted_at_once(connection: AsyncConnection, table: sa.Table, rows: 
     return stored
 
 
-def updated(
+def update(
     connection: AsyncConnection,
     table: sa.Table,
     data: _Row,
@@ -125,7 +125,7 @@ def updated(
     if _dialect(connection).update_returning:
         make = functools.partial(statements.update, table, data, clauses, filters)
         return execute_one(connection, RETURNING, make, statements.signature("update", table, data, clauses, filters))
-    return _updated(connection, table, data, clauses, filters)
+    return _update(connection, table, data, clauses, filters)
 
 
 def delete_one(
@@ -135,15 +135,15 @@ def delete_one(
     if supports_self_subquery_in_delete(_dialect(connection)):
         make = functools.partial(statements.delete_one, table, clauses, filters)
         return execute_one(connection, ROWCOUNT, make, statements.signature("delete one", table, {}, clauses, filters))
-    return _deleted_one(connection, table, clauses, filters)
+    return _delete_one(connection, table, clauses, filters)
 
 
-def dropped(
+def delete(
     connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
 ) -> collections.abc.Awaitable[int]:
     """Delete the records that match, and return their number."""
     if checks_each_deletion(connection, table):
-        return _dropped_in_generations(connection, table, clauses, filters)
+        return _delete_in_generations(connection, table, clauses, filters)
     return execute_one(connection, ROWCOUNT, functools.partial(statements.delete, table, clauses, filters))
 
 
@@ -152,7 +152,7 @@ def checks_each_deletion(connection: AsyncConnection, table: sa.Table) -> bool:
     return bool(self_references(table)) and _dialect(connection).name in _MYSQL
 
 
-async def _dropped_in_generations(
+async def _delete_in_generations(
     connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
 ) -> int:
     with contextlib.suppress(exc.IntegrityError):  # succeeds if no record refers to another
@@ -170,7 +170,7 @@ async def _dropped_in_generations(
         if tangled := [*(row for row in rows if refers_to_itself(table, row)), *(rows[place] for place in cycles)]:
             await _break_cycles(connection, table, tangled)
         for places in ([*ordered, cycles] if cycles else ordered)[::-1]:
-            await _by_keys(connection, table, sa.delete(table), [rows[place] for place in places])
+            await _write_by_keys(connection, table, sa.delete(table), [rows[place] for place in places])
         return len(rows)
 
 
@@ -178,17 +178,17 @@ async def _break_cycles(connection: AsyncConnection, table: sa.Table, rows: _Row
     """Set the records' references to their own table to null, as far as the columns are nullable."""
     nulls = {key: None for columns, _ in self_references(table) for key in columns if table.columns[key].nullable}
     if nulls:
-        await _by_keys(connection, table, sa.update(table).values(nulls), rows)
+        await _write_by_keys(connection, table, sa.update(table).values(nulls), rows)
 
 
-async def _by_keys(connection: AsyncConnection, table: sa.Table, write: t.Any, rows: _Rows) -> None:
+async def _write_by_keys(connection: AsyncConnection, table: sa.Table, write: t.Any, rows: _Rows) -> None:
     keys = statements.keys_of(table)
     for start in range(0, len(rows), _KEYS):
         some = [tuple(row[key.key] for key in keys) for row in rows[start : start + _KEYS]]
         await execute_core(connection, write.where(sa.tuple_(*keys).in_(some)))
 
 
-async def _deleted_one(
+async def _delete_one(
     connection: AsyncConnection, table: sa.Table, clauses: statements.Clauses, filters: statements.Filters
 ) -> int:
     async with atomic(connection):
@@ -199,21 +199,21 @@ async def _deleted_one(
         return await rowcount(connection, statements.delete(table, clauses, filters))
 
 
-async def _inserted_alike(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+async def _insert_group(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     await check_row_size(connection, table, *rows)
     if not connection.dialect.insert_returning:
-        return [record for row in rows for record in await _inserted_and_read(connection, table, row)]
+        return [record for row in rows for record in await _insert_and_read(connection, table, row)]
     first = statements.insert(table, rows[0])
     if len(rows) == 1:
         return await fetch_records(connection, first)
     values = statements.values_of_all(table, rows)
-    if not rows[0] or values is None or _has_key_taken_for_none(connection, table, rows):
+    if not rows[0] or values is None or _has_zero_key(connection, table, rows):
         return [record for row in rows for record in await fetch_records(connection, statements.insert(table, row))]
     stored = await execute_many(connection, first, values)
-    return stored if stored is not None else await _inserted_by_core(connection, table, rows)
+    return stored if stored is not None else await _insert_by_core(connection, table, rows)
 
 
-def _has_key_taken_for_none(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> bool:
+def _has_zero_key(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> bool:
     """Return whether the database would replace the key of a record, which then couldn't be found."""
     counted = table.autoincrement_column
     if counted is None or _dialect(connection).name not in _MYSQL:
@@ -221,14 +221,14 @@ def _has_key_taken_for_none(connection: AsyncConnection, table: sa.Table, rows: 
     return any(row.get(counted.key) == 0 for row in rows)
 
 
-async def _inserted_by_core(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
+async def _insert_by_core(connection: AsyncConnection, table: sa.Table, rows: _Rows) -> list[_Record]:
     insert, keys = sa.insert(table), statements.record_keys(table)
     in_order = connection.dialect.insert_executemany_returning_sort_by_parameter_order
     stored: list[sa.Row[t.Any]] = []
     for some in await split_rows(connection, rows):
         if in_order:
             returning = insert.returning(*table.columns, sort_by_parameter_order=True)
-            with _translated_count(table):
+            with _translate_count_error(table):
                 stored.extend((await execute_core(connection, returning, some)).all())
         else:
             alike = insert.values([dict(row) for row in some]).returning(*table.columns)
@@ -237,7 +237,7 @@ async def _inserted_by_core(connection: AsyncConnection, table: sa.Table, rows: 
 
 
 @contextlib.contextmanager
-def _translated_count(table: sa.Table) -> collections.abc.Generator[None]:
+def _translate_count_error(table: sa.Table) -> collections.abc.Generator[None]:
     try:
         yield
     except exc.InvalidRequestError as error:  # SQLAlchemy can't identify the missing rows
@@ -246,7 +246,7 @@ def _translated_count(table: sa.Table) -> collections.abc.Generator[None]:
         raise trigger_error(table) from error
 
 
-async def _inserted_and_read(connection: AsyncConnection, table: sa.Table, row: _Row) -> list[_Record]:
+async def _insert_and_read(connection: AsyncConnection, table: sa.Table, row: _Row) -> list[_Record]:
     check_values(table, tuple(row), tuple(row.values()))
     keys = statements.keys_of(table)
     result = await execute_core(connection, sa.insert(table).values(row))
@@ -254,7 +254,7 @@ async def _inserted_and_read(connection: AsyncConnection, table: sa.Table, row: 
     return await _read(connection, table, *same)
 
 
-async def _updated(
+async def _update(
     connection: AsyncConnection,
     table: sa.Table,
     data: _Row,
@@ -265,11 +265,11 @@ async def _updated(
     await check_row_size(connection, table, data)
     async with atomic(connection):
         if statements.is_by_primary_key(table, filters):
-            return await _updated_one(connection, table, data, clauses, filters)
-        return await _updated_and_read(connection, table, data, statements.matching(table, clauses, filters))
+            return await _update_one(connection, table, data, clauses, filters)
+        return await _update_and_read(connection, table, data, statements.matching(table, clauses, filters))
 
 
-async def _updated_one(
+async def _update_one(
     connection: AsyncConnection,
     table: sa.Table,
     data: _Row,
@@ -283,7 +283,7 @@ async def _updated_one(
     return await _read(connection, table, *[key == data.get(key.key, filters[key.key]) for key in keys])
 
 
-async def _updated_and_read(
+async def _update_and_read(
     connection: AsyncConnection, table: sa.Table, data: _Row, conditions: collections.abc.Sequence[t.Any]
 ) -> list[_Record]:
     keys = statements.keys_of(table)

@@ -83,13 +83,13 @@ class Driver(abc.ABC):
             await self.handle_error(connection, shape, arguments, error)
             raise
 
-    async def records_of_many(
+    async def execute_many(
         self, connection: AsyncConnection, shape: CompiledStatement, rows: collections.abc.Iterable[_Values]
     ) -> list[Record]:
         """Run a statement once for each row of values, and return the resulting records, in order."""
         arguments = await self._arguments(connection, shape, rows)
         try:
-            return await self._records_of_many(shape, arguments)
+            return await self._execute_many(shape, arguments)
         except BaseException as error:
             await self.handle_error(connection, shape, arguments, error)
             raise
@@ -104,7 +104,7 @@ class Driver(abc.ABC):
         """Whether the connection is known to be returnable without waiting for the database."""
         return False
 
-    async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
+    async def end(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction; return whether this was done: SQLAlchemy then only has to record it."""
         return False
 
@@ -112,7 +112,7 @@ class Driver(abc.ABC):
         """Send COMMIT, and return an awaitable of its response within ``limit`` seconds; None if unsupported.
 
         It returns whether the connection can then be returned without waiting. If the wait is cancelled or raises,
-        :meth:`ended` reports how the transaction ends.
+        :meth:`end` reports how the transaction ends.
         """
         return None
 
@@ -124,21 +124,21 @@ class Driver(abc.ABC):
         """Run commands that return nothing, without beginning a transaction; return whether this is supported."""
         return False
 
-    def read_alone(self, connection: AsyncConnection) -> None:  # noqa: B027 - a choice
+    def allow_autocommit_reads(self, connection: AsyncConnection) -> None:  # noqa: B027 - a choice
         """Skip the next transaction, which only reads, where results are the same and it saves time."""
 
-    def only_read(self) -> bool:
+    def set_read_only(self) -> bool:
         """Make the following transactions read-only; return whether this is supported."""
         return False
 
     def forget(self) -> None:  # noqa: B027 - a choice
         """Discard the options of the next transaction."""
 
-    def savepoint_ahead(self) -> bool:
+    def queue_savepoint(self) -> bool:
         """Begin a savepoint with the next statement; return whether this is possible."""
         return False
 
-    def release_ahead(self) -> bool:
+    def queue_release(self) -> bool:
         """End such a savepoint, and keep the changes made since; return whether this is possible."""
         return False
 
@@ -147,17 +147,17 @@ class Driver(abc.ABC):
         sync: t.Any = connection.sync_connection
         if sync.get_transaction() is None:
             await _begin(sync)
-        await self._told(connection, "SAVEPOINT flama")  # the name refers to the innermost of that name
+        await self._run_command(connection, "SAVEPOINT flama")  # the name refers to the innermost of that name
         return True
 
     async def release(self, connection: AsyncConnection) -> None:
         """End the savepoint, and keep the changes made since."""
-        await self._told(connection, "RELEASE SAVEPOINT flama")
+        await self._run_command(connection, "RELEASE SAVEPOINT flama")
 
     async def undo(self, connection: AsyncConnection) -> bool:
         """End the savepoint, and undo the changes made since; return whether it had begun."""
-        if begun := await self._undone(connection, "ROLLBACK TO SAVEPOINT flama"):
-            await self._told(connection, "RELEASE SAVEPOINT flama")
+        if begun := await self._try_undo(connection, "ROLLBACK TO SAVEPOINT flama"):
+            await self._run_command(connection, "RELEASE SAVEPOINT flama")
         return begun
 
     @property
@@ -177,18 +177,18 @@ class Driver(abc.ABC):
         """Run a statement, and return its records, or the number of records changed."""
 
     @abc.abstractmethod
-    async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]: ...
+    async def _execute_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]: ...
 
     @abc.abstractmethod
     async def open_cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         """Run a statement, and return a cursor for its records, and the first ``number`` of them."""
 
     @abc.abstractmethod
-    async def _tell(self, command: str) -> None: ...
+    async def _execute_command(self, command: str) -> None: ...
 
-    async def _told(self, connection: AsyncConnection, command: str) -> None:
+    async def _run_command(self, connection: AsyncConnection, command: str) -> None:
         try:
-            await self._tell(command)
+            await self._execute_command(command)
         except BaseException as error:
             await self._handle_command_error(connection, command, error)
             raise
@@ -197,9 +197,9 @@ class Driver(abc.ABC):
         sync: t.Any = connection.sync_connection
         await greenlet_spawn(private.raise_error, sync, error, self.adapter, (command, (), None))
 
-    async def _undone(self, connection: AsyncConnection, command: str) -> bool:
+    async def _try_undo(self, connection: AsyncConnection, command: str) -> bool:
         try:
-            await self._told(connection, command)
+            await self._run_command(connection, command)
         except exc.DBAPIError as error:
             if getattr(error.orig, "sqlstate", None) == _NO_SAVEPOINT:  # the transaction had already failed
                 return False
@@ -231,10 +231,10 @@ class Driver(abc.ABC):
             run = shape.sql, arguments, shape.context(sync)
             await greenlet_spawn(private.raise_error, sync, error, self.adapter, run)
         finally:
-            if self._spoils_nothing(error):
+            if self._leaves_transaction_usable(error):
                 _aborted.clear_aborted(sync)
 
-    def _spoils_nothing(self, error: BaseException) -> bool:
+    def _leaves_transaction_usable(self, error: BaseException) -> bool:
         """Return whether a failure leaves no aborted transaction: there is none, or the statement was undone."""
         return True
 

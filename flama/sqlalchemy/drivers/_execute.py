@@ -62,7 +62,7 @@ async def execute_many(
     """
     await prepare_for_statement(connection)
     if (driver := resolve_driver(connection)) is not None and (shape := driver.shapes.get(first)) is not None:
-        return await driver.records_of_many(connection, shape, values)
+        return await driver.execute_many(connection, shape, values)
     return None
 
 

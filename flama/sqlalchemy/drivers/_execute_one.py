@@ -42,7 +42,7 @@ async def first_batch(stream: ServerCursor) -> list[_Record]:
 class _ResultKind(t.Generic[_T]):
     # the kind of a statement's result; when one that writes fails, its transaction remains usable
 
-    give: collections.abc.Callable[[AsyncConnection, Statement], collections.abc.Awaitable[_T]]
+    fetch: collections.abc.Callable[[AsyncConnection, Statement], collections.abc.Awaitable[_T]]
     writes: bool = True
     counts: bool = False
 
@@ -66,18 +66,18 @@ def execute_one(
     driver = None if has_open_cursors(connection) else resolve_driver(connection)
     if driver is not None and (driver.guards or not outcome.writes):
         key, values = signature
-        shape = driver.shapes.known.get(key)
+        shape = driver.shapes.by_signature.get(key)
         if shape is None:
             statement = make()
             shape, values = driver.shapes.remember(statement, key), statement.values
         if shape is not None:
             guarded = outcome.writes or key is None or driver.guards_reads
             return driver.execute(connection, shape, values, counts=outcome.counts, guarded=guarded)
-    return _by_itself(connection, outcome, statement or make())
+    return _execute_atomic(connection, outcome, statement or make())
 
 
-async def _by_itself(connection: AsyncConnection, outcome: _ResultKind[_T], statement: Statement) -> _T:
+async def _execute_atomic(connection: AsyncConnection, outcome: _ResultKind[_T], statement: Statement) -> _T:
     if not outcome.writes:
         return t.cast("_T", await read(connection, statement))
     async with atomic(connection):
-        return await outcome.give(connection, statement)
+        return await outcome.fetch(connection, statement)

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncTransactio
 
 from flama import exceptions
 from flama._private import sqlalchemy as private
-from flama._timeouts import limited
+from flama._timeouts import timeout
 from flama.sqlalchemy._events import is_logged
 from flama.sqlalchemy.drivers._driver import Driver, is_heard_to_begin
 from flama.sqlalchemy.drivers._resolve import cached_driver
@@ -115,8 +115,8 @@ async def checkin(connection: AsyncConnection) -> None:
     sync = connection.sync_connection
     if isinstance(sync, LazyConnection) and private.proxy(sync) is None:
         sync.close()
-    elif sync is None or not _closed_at_once(connection, sync):
-        with contextlib.suppress(TimeoutError), limited(_LIMIT):
+    elif sync is None or not _checkin_idle(connection, sync):
+        with contextlib.suppress(TimeoutError), timeout(_LIMIT):
             await connection.close()
 
 
@@ -131,7 +131,7 @@ def ending_driver(transaction: AsyncTransaction) -> Driver | None:
     begun: t.Any = transaction.sync_transaction
     if begun is None or not begun.is_active or begun.connection.get_nested_transaction() is not None:
         return None
-    return None if _tells_ends(begun.connection) else cached_driver(begun.connection)
+    return None if _reports_ends(begun.connection) else cached_driver(begun.connection)
 
 
 def finishing_driver(transaction: AsyncTransaction) -> Driver | None:
@@ -140,14 +140,14 @@ def finishing_driver(transaction: AsyncTransaction) -> Driver | None:
     return driver if isinstance(transaction.connection.sync_engine.pool, FairPool) else None
 
 
-def _closed_at_once(connection: AsyncConnection, sync: sa.Connection) -> bool:
+def _checkin_idle(connection: AsyncConnection, sync: sa.Connection) -> bool:
     driver = cached_driver(sync)
     if driver is None or not driver.idle or sync.get_nested_transaction() is not None:
         return False
-    return not _tells_ends(sync) and checkin_nowait(connection)
+    return not _reports_ends(sync) and checkin_nowait(connection)
 
 
-def _tells_ends(connection: sa.Connection) -> bool:
+def _reports_ends(connection: sa.Connection) -> bool:
     if not private.is_watched(connection):
         return False
     events: t.Any = connection

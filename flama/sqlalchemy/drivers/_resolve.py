@@ -48,7 +48,7 @@ def resolve_driver(connection: AsyncConnection) -> Driver | None:
         return None
     driver: Driver | None = proxy.info.get(_DRIVER)
     if driver is None or driver.adapter is not proxy.dbapi_connection:
-        driver = proxy.info[_DRIVER] = _made(sync, proxy)
+        driver = proxy.info[_DRIVER] = _make_driver(sync, proxy)
     return driver
 
 
@@ -76,7 +76,7 @@ def _is_watched(connection: sa.Connection) -> bool:
     return bool(is_heard) or is_logged(connection)
 
 
-def _made(connection: sa.Connection, proxy: t.Any) -> Driver | None:
+def _make_driver(connection: sa.Connection, proxy: t.Any) -> Driver | None:
     dialect = connection.dialect
     found = _DRIVERS.get((dialect.name, dialect.driver))
     if found is None or not type(dialect).__module__.startswith("sqlalchemy.dialects."):

@@ -13,7 +13,7 @@ from flama.sqlalchemy.drivers._driver import Driver
 from flama.sqlalchemy.drivers._resolve import resolve_driver
 from flama.sqlalchemy.drivers._server_cursors import has_open_cursors, prepare_for_statement
 
-__all__ = ["atomic", "autocommits", "begin_with", "only_read", "read_alone", "run"]
+__all__ = ["allow_autocommit_reads", "atomic", "autocommits", "begin_with", "run", "set_read_only"]
 
 
 async def begin_with(connection: AsyncConnection, commands: tuple[str, ...]) -> None:
@@ -30,15 +30,15 @@ async def run(connection: AsyncConnection, commands: tuple[str, ...]) -> None:
         await _run_by_core(connection, commands)
 
 
-def read_alone(connection: AsyncConnection) -> None:
+def allow_autocommit_reads(connection: AsyncConnection) -> None:
     """Skip the next transaction, which only reads, where results are the same and it saves time."""
     if (driver := resolve_driver(connection)) is not None:
-        driver.read_alone(connection)
+        driver.allow_autocommit_reads(connection)
 
 
-def only_read(connection: AsyncConnection) -> bool:
+def set_read_only(connection: AsyncConnection) -> bool:
     """Make a connection's transactions read-only until this is reset; return whether this is supported."""
-    return (driver := resolve_driver(connection)) is not None and driver.only_read()
+    return (driver := resolve_driver(connection)) is not None and driver.set_read_only()
 
 
 def autocommits(connection: AsyncConnection) -> bool:
@@ -73,7 +73,7 @@ class atomic:
         if await self._first(driver):
             self._alone = True
             return
-        if driver is not None and (driver.savepoint_ahead() or await driver.savepoint(self._connection)):
+        if driver is not None and (driver.queue_savepoint() or await driver.savepoint(self._connection)):
             self._driver = driver
         else:
             self._savepoint = await self._connection.begin_nested()
@@ -83,14 +83,14 @@ class atomic:
     ) -> None:
         """Keep the block's writes, or undo them if it failed."""
         if error is not None:
-            await self.undo(error)
+            await self.roll_back(error)
         elif self._driver is not None:
-            if not self._driver.release_ahead():
+            if not self._driver.queue_release():
                 await self._driver.release(self._connection)
         elif self._savepoint is not None:
             await self._savepoint.commit()
 
-    async def undo(self, error: BaseException) -> None:
+    async def roll_back(self, error: BaseException) -> None:
         """Undo the block's writes before the failure."""
         if isinstance(error, exc.DBAPIError) and _aborted.rolls_back_transaction(error.orig):
             await self._connection.rollback()
@@ -107,7 +107,7 @@ class atomic:
     async def _first(self, driver: Driver | None) -> bool:
         if self._several and (driver is None or has_open_cursors(self._connection) or autocommits(self._connection)):
             return False
-        return driver.is_at_its_beginning if driver else not await _begun(self._connection)
+        return driver.is_at_its_beginning if driver else not await _has_begun(self._connection)
 
 
 async def _run_by_core(connection: AsyncConnection, commands: tuple[str, ...]) -> None:
@@ -119,7 +119,7 @@ def _sync(connection: AsyncConnection) -> sa.Connection:
     return t.cast("sa.Connection", connection.sync_connection)
 
 
-async def _begun(connection: AsyncConnection) -> bool:
+async def _has_begun(connection: AsyncConnection) -> bool:
     raw = await connection.get_raw_connection()
     driver: t.Any = raw.driver_connection
     if hasattr(driver, "is_in_transaction"):  # asyncpg

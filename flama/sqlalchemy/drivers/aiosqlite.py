@@ -7,8 +7,8 @@ import typing as t
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama._private import aiosqlite as private
-from flama._shielding import Begun
-from flama.sqlalchemy.drivers._compiled_cache import CompiledStatement, Reader, Record
+from flama._shielding import EagerCoroutine
+from flama.sqlalchemy.drivers._compiled_cache import CompiledStatement, Record, RowDecoder
 from flama.sqlalchemy.drivers._driver import Cursor, Driver
 
 __all__ = ["Aiosqlite"]
@@ -17,7 +17,7 @@ __all__ = ["Aiosqlite"]
 class Aiosqlite(Driver):
     """A connection of aiosqlite."""
 
-    _ending: Begun | None = None  # a COMMIT that was sent, whose response is still to be awaited
+    _ending: EagerCoroutine | None = None  # a COMMIT that was sent, whose response is still to be awaited
 
     @classmethod
     def is_supported(cls) -> bool:
@@ -43,15 +43,15 @@ class Aiosqlite(Driver):
     ) -> collections.abc.Awaitable[t.Any]:
         return private.call(self._connection, _count if counts else _records, shape, arguments)
 
-    async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
-        return shape.reader()(await private.call(self._connection, _rows_of_many, shape, rows))
+    async def _execute_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
+        return shape.row_decoder()(await private.call(self._connection, _execute_many, shape, rows))
 
     async def open_cursor(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
         cursor, rows = await private.call(self._connection, _open_cursor, shape.sql, arguments, number)
-        reader = shape.reader()
+        reader = shape.row_decoder()
         return _Cursor(self._connection, cursor, reader, ended=len(rows) < number), reader(rows)
 
-    async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
+    async def end(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction."""
         driver, (ending, self._ending) = self._connection, (self._ending, None)
         try:
@@ -66,22 +66,22 @@ class Aiosqlite(Driver):
 
     def begin_commit(self, limit: float) -> collections.abc.Awaitable[bool]:
         driver = self._connection
-        self._ending = Begun(private.call(driver, sqlite3.Connection.commit))
-        return self._committed(self._ending, limit)
+        self._ending = EagerCoroutine(private.call(driver, sqlite3.Connection.commit))
+        return self._wait_for_commit(self._ending, limit)
 
-    async def _committed(self, ending: Begun, limit: float) -> bool:
+    async def _wait_for_commit(self, ending: EagerCoroutine, limit: float) -> bool:
         await ending.wait(limit)
         self._ending = None
         return True
 
-    async def _tell(self, command: str) -> None:
+    async def _execute_command(self, command: str) -> None:
         await private.call(self._connection, _execute_in_transaction, command)
 
 
 class _Cursor(Cursor):
     # The fetch that reaches the end of the rows closes it.
 
-    def __init__(self, connection: t.Any, cursor: sqlite3.Cursor, reader: Reader, *, ended: bool) -> None:
+    def __init__(self, connection: t.Any, cursor: sqlite3.Cursor, reader: RowDecoder, *, ended: bool) -> None:
         self._connection = connection
         self._cursor = cursor
         self._reader = reader
@@ -100,7 +100,7 @@ class _Cursor(Cursor):
 def _records(connection: sqlite3.Connection, shape: CompiledStatement, arguments: t.Any) -> list[Record]:
     cursor = _cursor(connection, shape)
     try:
-        return shape.reader()(cursor.execute(shape.sql, arguments).fetchall())
+        return shape.row_decoder()(cursor.execute(shape.sql, arguments).fetchall())
     finally:
         cursor.close()
 
@@ -113,7 +113,7 @@ def _count(connection: sqlite3.Connection, shape: CompiledStatement, arguments: 
         cursor.close()
 
 
-def _rows_of_many(
+def _execute_many(
     connection: sqlite3.Connection, shape: CompiledStatement, rows: collections.abc.Iterable[t.Any]
 ) -> list[t.Any]:
     cursor = _cursor(connection, shape)

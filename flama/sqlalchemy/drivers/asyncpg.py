@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama._private import asyncpg as private, sqlalchemy as adapters
 from flama._semaphore import FairSemaphore
-from flama._shielding import Begun
+from flama._shielding import EagerCoroutine
 from flama.sqlalchemy._stale import is_stale
 from flama.sqlalchemy.drivers._asyncpg_pipeline import ExecuteMutex, PipelinedTransaction
-from flama.sqlalchemy.drivers._compiled_cache import CompiledCache, CompiledStatement, Reader, Record
+from flama.sqlalchemy.drivers._compiled_cache import CompiledCache, CompiledStatement, Record, RowDecoder
 from flama.sqlalchemy.drivers._driver import Cursor, Driver
 from flama.sqlalchemy.sql._value_checks import SCALAR_TYPES
 
@@ -30,12 +30,12 @@ class Asyncpg(Driver):
     def __init__(self, adapter: t.Any, shapes: CompiledCache) -> None:
         super().__init__(adapter, shapes)
         # the connection's prepared statements, each with the reader of its rows and the time of preparation
-        self._statements: dict[CompiledStatement, tuple[t.Any, Reader, float]] = {}
-        self._ending: Begun | None = None  # a COMMIT that was sent, and holds the mutex
-        self._replace_if_stale: BaseException | None = None  # the error of the statement last undone
+        self._statements: dict[CompiledStatement, tuple[t.Any, RowDecoder, float]] = {}
+        self._ending: EagerCoroutine | None = None  # a COMMIT that was sent, and holds the mutex
+        self._recovered_error: BaseException | None = None  # the error of the statement last undone
         self._ahead = PipelinedTransaction(adapter)
         self._mutex = FairSemaphore(1)
-        self._before: bool | None = None  # the adapter's readonly before only_read(), while that is in effect
+        self._before: bool | None = None  # the adapter's readonly before set_read_only(), while that is in effect
         adapters.set_execute_mutex(adapter, ExecuteMutex(self._mutex, self._ahead))
 
     @classmethod
@@ -62,7 +62,7 @@ class Asyncpg(Driver):
             and not self._connection.is_closed()
         )
 
-    async def ended(self, connection: AsyncConnection, *, rollback: bool) -> bool:
+    async def end(self, connection: AsyncConnection, *, rollback: bool) -> bool:
         """End the database's transaction; return whether this was done: SQLAlchemy then only has to record it."""
         ending, self._ending = self._ending, None  # holds the mutex
         if ending is None and not self._mutex.acquire_nowait():
@@ -84,10 +84,10 @@ class Asyncpg(Driver):
         """Return None when there is no transaction, or the connection is busy."""
         if adapters.adapter_transaction(self.adapter) is None or not self._mutex.acquire_nowait():
             return None
-        self._ending = Begun(self._ahead.end("COMMIT"))
-        return self._committed(self._ending, limit)
+        self._ending = EagerCoroutine(self._ahead.end("COMMIT"))
+        return self._wait_for_commit(self._ending, limit)
 
-    async def _committed(self, ending: Begun, limit: float) -> bool:
+    async def _wait_for_commit(self, ending: EagerCoroutine, limit: float) -> bool:
         await ending.wait(limit)
         self._ending = None
         self._mutex.release()
@@ -97,12 +97,12 @@ class Asyncpg(Driver):
         """Send commands with the next BEGIN; return whether this is possible."""
         return self._ahead.begin_with(commands)
 
-    def read_alone(self, connection: AsyncConnection) -> None:
+    def allow_autocommit_reads(self, connection: AsyncConnection) -> None:
         """Make each statement a read-only transaction of its own, if the isolation level has no snapshot."""
         if _is_read_committed(self.adapter, connection.dialect):
-            self._ahead.read_alone()
+            self._ahead.use_single_statement_reads()
 
-    def only_read(self) -> bool:
+    def set_read_only(self) -> bool:
         """Make the following transactions read-only."""
         if self._before is None:
             self._before, self.adapter.readonly = self.adapter.readonly, True
@@ -114,7 +114,7 @@ class Asyncpg(Driver):
         if self._before is not None:
             self.adapter.readonly, self._before = self._before, None
 
-    def savepoint_ahead(self) -> bool:
+    def queue_savepoint(self) -> bool:
         """Begin a savepoint with the next statement; return whether this is possible, which it isn't within another."""
         begun = self._ahead.savepoint()
         self.guards = False  # what fails within it is undone with it
@@ -124,7 +124,7 @@ class Asyncpg(Driver):
         """Leave a savepoint within another to SQLAlchemy."""
         return False
 
-    def release_ahead(self) -> bool:
+    def queue_release(self) -> bool:
         """End the savepoint, and keep the changes made since."""
         self._ahead.release()
         self.guards = not self._ahead.is_in_block
@@ -134,9 +134,9 @@ class Asyncpg(Driver):
         """End the savepoint, and undo the changes made since; return whether it had begun."""
         command = self._ahead.undo()
         try:
-            return command is None or await self._undone(connection, command)
+            return command is None or await self._try_undo(connection, command)
         finally:
-            self.release_ahead()
+            self.queue_release()
 
     async def _run(
         self, shape: CompiledStatement, arguments: t.Any, guarded: bool, counts: bool, *, is_repeated: bool = False
@@ -149,23 +149,23 @@ class Asyncpg(Driver):
             kept = self._statements.get(shape)
             is_kept = kept is not None and adapters.is_current(kept[2], self.adapter, shape.dialect)
             if kept is None or not (is_kept and (alone or ahead.send(guarded=guarded))):
-                kept = await self._prepared(shape, alone=alone, guarded=guarded)
+                kept = await self._prepare(shape, alone=alone, guarded=guarded)
             statement, reader, _ = kept
             rows, status, _ = await private.execute(self._connection, statement, arguments)
         except Exception as error:
             if not await self._can_repeat(error, shape) or is_repeated:
                 raise
         else:
-            ahead.succeeded()
+            ahead.record_success()
             return int(status.rpartition(b" ")[2]) if counts else reader(rows)
         finally:
             mutex.release()
         return await self._run(shape, arguments, guarded, counts, is_repeated=True)
 
-    async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
+    async def _execute_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
         async with self._mutex:
             try:
-                statement, reader, _ = await self._prepared(shape)
+                statement, reader, _ = await self._prepare(shape)
                 return reader(await statement.fetchmany(rows))
             except Exception as error:
                 await self._can_repeat(error, shape)  # never repeated: some rows may have been written
@@ -178,10 +178,10 @@ class Asyncpg(Driver):
         if not mutex.acquire_nowait():
             await mutex.acquire()
         try:
-            kept = self._kept(shape)
+            kept = self._find_prepared(shape)
             # asyncpg makes cursors only within a transaction that it knows of
             if kept is None or not (self.in_transaction and ahead.send(guarded=True)):
-                kept = await self._prepared(shape, guarded=True)
+                kept = await self._prepare(shape, guarded=True)
             statement, reader, _ = kept
             # the first fetch, which runs the statement, binds its values as well
             cursor = _Cursor(mutex, statement.cursor(*arguments, prefetch=number).__aiter__(), reader)
@@ -190,17 +190,17 @@ class Asyncpg(Driver):
             if not await self._can_repeat(error, shape) or is_repeated:
                 raise
         else:
-            ahead.succeeded()
+            ahead.record_success()
             return cursor, records
         finally:
             mutex.release()
         return await self.open_cursor(shape, arguments, number, is_repeated=True)
 
-    async def _tell(self, command: str) -> None:
+    async def _execute_command(self, command: str) -> None:
         async with self._mutex:
             await self._connection.execute(command)
 
-    def _kept(self, shape: CompiledStatement) -> tuple[t.Any, Reader, float] | None:
+    def _find_prepared(self, shape: CompiledStatement) -> tuple[t.Any, RowDecoder, float] | None:
         # unless the tables or types have changed since
         kept = self._statements.get(shape)
         return kept if kept and adapters.is_current(kept[2], self.adapter, shape.dialect) else None
@@ -219,26 +219,26 @@ class Asyncpg(Driver):
             self._ahead.forget_prepared()
             adapters.forget_schema(shape.dialect)
         if await self._ahead.recover(all_of_it=stale):
-            self._replace_if_stale = error
+            self._recovered_error = error
         elif self.in_transaction:
             return False
         return stale
 
-    def _spoils_nothing(self, error: BaseException) -> bool:
-        undone, self._replace_if_stale = self._replace_if_stale, None
+    def _leaves_transaction_usable(self, error: BaseException) -> bool:
+        undone, self._recovered_error = self._recovered_error, None
         return error is undone or not self.in_transaction
 
-    async def _prepared(
+    async def _prepare(
         self, shape: CompiledStatement, *, alone: bool = False, guarded: bool = False
-    ) -> tuple[t.Any, Reader, float]:
-        if self._kept(shape) is None:
+    ) -> tuple[t.Any, RowDecoder, float]:
+        if self._find_prepared(shape) is None:
             self._ahead.doubt_prepared()
         if not alone:
             await self._ahead.run(guarded=guarded)
         adapter = self.adapter
         changed = adapters.schema_changed(shape.dialect)
         statement, columns = await adapters.prepare(adapter, shape.sql, changed)
-        reader = shape.reader(tuple(column.type.oid for column in columns))
+        reader = shape.row_decoder(tuple(column.type.oid for column in columns))
         cache = adapters.prepared_cache(adapter)
         if cache is not None and shape.is_large:  # or a server connection would store a hundred of them
             cache.pop(shape.sql, None)
@@ -258,7 +258,7 @@ def _is_read_committed(adapter: t.Any, dialect: t.Any) -> bool:
 class _Cursor(Cursor):
     # A portal: bound with its first fetch, and closed with the last one, which asyncpg's own iterator knows.
 
-    def __init__(self, mutex: FairSemaphore, cursor: t.Any, reader: Reader) -> None:
+    def __init__(self, mutex: FairSemaphore, cursor: t.Any, reader: RowDecoder) -> None:
         self._mutex = mutex
         self._cursor = cursor
         self._reader = reader

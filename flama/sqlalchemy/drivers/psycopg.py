@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama._private import psycopg as private
 from flama.sqlalchemy._stale import is_stale
-from flama.sqlalchemy.drivers._compiled_cache import CompiledCache, CompiledStatement, Reader, Record
+from flama.sqlalchemy.drivers._compiled_cache import CompiledCache, CompiledStatement, Record, RowDecoder
 from flama.sqlalchemy.drivers._driver import Cursor, Driver
 
 __all__ = ["Psycopg"]
@@ -46,7 +46,7 @@ class Psycopg(Driver):
     ) -> t.Any:
         is_first = self._has_nothing_to_lose(shape.dialect)
         try:
-            if shape.only_reads and not self.in_transaction and self._shows_the_same_alone(shape.dialect):
+            if shape.only_reads and not self.in_transaction and self._can_run_outside_transaction(shape.dialect):
                 prepare = _may_prepare(shape)
                 cursor = await private.execute_alone(self._connection, shape.sql, arguments, prepare=prepare)
             elif guarded and not is_first:
@@ -69,18 +69,18 @@ class Psycopg(Driver):
         if not self.in_transaction:
             self._began_with_more = False
             return True
-        return bool(self._connection.read_only) and not self._began_with_more and self._sees_what_is_newest(dialect)
+        return bool(self._connection.read_only) and not self._began_with_more and self._is_read_committed(dialect)
 
-    def _sees_what_is_newest(self, dialect: t.Any) -> bool:
+    def _is_read_committed(self, dialect: t.Any) -> bool:
         level = self._connection.isolation_level
         return (dialect.default_isolation_level if level is None else level.name) in _NO_SNAPSHOT
 
-    def _shows_the_same_alone(self, dialect: t.Any) -> bool:
+    def _can_run_outside_transaction(self, dialect: t.Any) -> bool:
         """Whether a read has the same result without a transaction, as none has begun."""
         connection = self._connection
         if connection.read_only is not None or connection.deferrable is not None:
             return False
-        return self._sees_what_is_newest(dialect)
+        return self._is_read_committed(dialect)
 
     async def _run_guarded(self, shape: CompiledStatement, arguments: t.Any) -> t.Any:
         """Run a statement within a savepoint, and undo it if it fails."""
@@ -101,10 +101,10 @@ class Psycopg(Driver):
             await connection.rollback()
         return stale and bool(connection.pgconn.transaction_status != _FAILED)
 
-    def _spoils_nothing(self, error: BaseException) -> bool:
+    def _leaves_transaction_usable(self, error: BaseException) -> bool:
         return bool(self._connection.pgconn.transaction_status != _FAILED)
 
-    async def _records_of_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
+    async def _execute_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
         cursor = self._connection.cursor()
         await cursor.executemany(shape.sql, rows, returning=True)
         reader = _reader(shape, cursor)
@@ -117,34 +117,36 @@ class Psycopg(Driver):
         is_first = self._has_nothing_to_lose(shape.dialect)
         try:
             if is_first:
-                return await self._opened(shape, arguments, number)
-            return await self._opened_guarded(shape, arguments, number)
+                return await self._open_cursor(shape, arguments, number)
+            return await self._open_cursor_guarded(shape, arguments, number)
         except psycopg.Error as error:
             if not await self._can_repeat(error, guarded=True, is_first=is_first) or is_repeated:
                 raise
         return await self.open_cursor(shape, arguments, number, is_repeated=True)
 
-    async def _opened(self, shape: CompiledStatement, arguments: t.Any, number: int) -> tuple[Cursor, list[Record]]:
+    async def _open_cursor(
+        self, shape: CompiledStatement, arguments: t.Any, number: int
+    ) -> tuple[Cursor, list[Record]]:
         cursor = self._connection.cursor(f"flama_{next(self._names)}")
         async with _closing(cursor):
             await cursor.execute(shape.sql, arguments)
         opened = _Cursor(cursor, _reader(shape, cursor))
         return opened, await opened.fetch(number)
 
-    async def _opened_guarded(
+    async def _open_cursor_guarded(
         self, shape: CompiledStatement, arguments: t.Any, number: int
     ) -> tuple[Cursor, list[Record]]:
         opened: Cursor | None = None
         try:
             async with self._guard, self._connection.transaction(_READ):
-                opened, records = await self._opened(shape, arguments, number)
+                opened, records = await self._open_cursor(shape, arguments, number)
         except BaseException:
             if opened is not None:  # the end of the savepoint failed or was cancelled
                 opened.give_up()
             raise
         return opened, records
 
-    async def _tell(self, command: str) -> None:
+    async def _execute_command(self, command: str) -> None:
         await self._connection.execute(command)
 
 
@@ -154,7 +156,7 @@ def _may_prepare(shape: CompiledStatement) -> bool | None:
 
 
 class _Cursor(Cursor):
-    def __init__(self, cursor: t.Any, reader: Reader) -> None:
+    def __init__(self, cursor: t.Any, reader: RowDecoder) -> None:
         self._cursor = cursor
         self._reader = reader
 
@@ -186,5 +188,5 @@ async def _closing(cursor: t.Any) -> collections.abc.AsyncGenerator[None]:
         raise
 
 
-def _reader(shape: CompiledStatement, cursor: t.Any) -> Reader:
-    return shape.reader(tuple(column.type_code for column in cursor.description or ()))
+def _reader(shape: CompiledStatement, cursor: t.Any) -> RowDecoder:
+    return shape.row_decoder(tuple(column.type_code for column in cursor.description or ()))

@@ -9,7 +9,7 @@ import typing as t
 import greenlet
 
 from flama._private.python import get_frame
-from flama.injection.plan import planned_for
+from flama.injection.plan import handler_of_frame
 
 __all__ = ["Caller", "Handler", "find_call_site", "handler_of"]
 
@@ -61,11 +61,11 @@ def find_call_site() -> Caller:
 
 def handler_of(task: asyncio.Task[t.Any] | None) -> Handler | None:
     """Return the handler that a task runs, or that called what it runs; None when it no longer runs one."""
-    frames = [] if task is None else _own_stack() if task is asyncio.current_task() else _stack(task)
-    return next((handler for frame in frames if (handler := planned_for(frame)) is not None), None)
+    frames = [] if task is None else _current_stack() if task is asyncio.current_task() else _stack(task)
+    return next((handler for frame in frames if (handler := handler_of_frame(frame)) is not None), None)
 
 
-def _own_stack() -> list[types.FrameType]:
+def _current_stack() -> list[types.FrameType]:
     frames: list[types.FrameType] = []
     frame: types.FrameType | None = _waiting() or get_frame()
     while frame is not None:
@@ -80,7 +80,7 @@ def _stack(task: asyncio.Task[t.Any]) -> list[types.FrameType]:
     waiting: t.Any = task.get_coro()
     while len(frames) < _DEEPEST and (frame := _frame(waiting)) is not None:
         frames.append(frame)
-        waiting = _awaited(waiting, frame)
+        waiting = _next_awaitable(waiting, frame)
     return frames
 
 
@@ -88,7 +88,7 @@ def _frame(waiting: t.Any) -> types.FrameType | None:
     return getattr(waiting, "cr_frame", None) or getattr(waiting, "gi_frame", None)
 
 
-def _awaited(waiting: t.Any, frame: types.FrameType) -> t.Any:
+def _next_awaitable(waiting: t.Any, frame: types.FrameType) -> t.Any:
     """Return what a coroutine or generator waits for, which may be a coroutine that the generator runs itself."""
     if inspect.iscoroutine(waiting):
         return waiting.cr_await
@@ -118,5 +118,5 @@ def _kind(frame: types.FrameType) -> str:
     if file not in _kinds:
         name = f"{frame.f_globals.get('__name__', '')}."
         kind = "ours" if name.startswith(_OURS) else "user"
-        _kinds[file] = "plan" if planned_for(frame) is not None else kind
+        _kinds[file] = "plan" if handler_of_frame(frame) is not None else kind
     return _kinds[file]

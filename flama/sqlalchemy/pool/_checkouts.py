@@ -10,7 +10,7 @@ import weakref
 from flama import concurrency
 from flama.sqlalchemy.pool._call_site import Caller, Handler, handler_of
 
-__all__ = ["Checkout", "CheckoutRecord", "format_checkouts", "holder"]
+__all__ = ["Checkout", "CheckoutRecord", "format_checkouts", "make_checkout"]
 
 _MOST: t.Final = 20
 
@@ -35,19 +35,19 @@ class Checkout(t.NamedTuple):
         return time.monotonic() - self.since
 
     def __str__(self) -> str:
-        return ", ".join([f"task '{self.task}' took it {self.seconds:.1f} s ago", *self._places()])
+        return ", ".join([f"task '{self.task}' took it {self.seconds:.1f} s ago", *self._locations()])
 
-    def _places(self) -> list[str]:
+    def _locations(self) -> list[str]:
         code, instruction = self.caller
-        handling: types.CodeType | None = getattr(concurrency.underlying(self.handler), "__code__", None)
+        handling: types.CodeType | None = getattr(concurrency.unwrap(self.handler), "__code__", None)
         if code is not None and code is handling:
-            return [f"in the handler {_place(code, instruction)}"]
-        taken = [f"in {_place(code, instruction)}"] if code is not None else []
-        called = [f"for the handler {_place(handling)}"] if handling is not None else []
+            return [f"in the handler {_format_location(code, instruction)}"]
+        taken = [f"in {_format_location(code, instruction)}"] if code is not None else []
+        called = [f"for the handler {_format_location(handling)}"] if handling is not None else []
         return taken + called
 
 
-def holder(noted: CheckoutRecord) -> Checkout:
+def make_checkout(noted: CheckoutRecord) -> Checkout:
     """Return the checkout described by a record."""
     since, name, task, caller = noted
     return Checkout(since, name, caller, None if task is None else handler_of(task()))
@@ -59,6 +59,6 @@ def format_checkouts(holders: collections.abc.Sequence[Checkout]) -> list[str]:
     return [*map(str, holders[:_MOST]), *([f"and {others} others"] if others > 0 else [])]
 
 
-def _place(code: types.CodeType, instruction: int = -1) -> str:
+def _format_location(code: types.CodeType, instruction: int = -1) -> str:
     lines = (line for start, end, line in code.co_lines() if start <= instruction < end)
     return f"{code.co_qualname} ({code.co_filename}:{next(lines, None) or code.co_firstlineno})"

@@ -6,10 +6,10 @@ import typing as t
 
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from flama._shielding import outlast
+from flama._shielding import wait_uncancelled
 from flama.sqlalchemy.pool._socket import ConnectionSocket
 
-__all__ = ["answers", "connect"]
+__all__ = ["connect", "ping"]
 
 _LIMIT: t.Final = 2.0  # seconds without a response, after which a server is considered gone
 _NOTICE: t.Final = 0.5  # seconds for a driver to notice that its connection was ended
@@ -27,7 +27,7 @@ async def connect(create: collections.abc.Callable[[], t.Any], limit: float) -> 
     """
     making = asyncio.create_task(asyncio.wait_for(greenlet_spawn(create), limit))
     try:
-        await outlast((making,))
+        await wait_uncancelled((making,))
     except asyncio.CancelledError:
         if making.exception() is None:
             _discard(making.result())
@@ -41,7 +41,7 @@ def _discard(connection: t.Any) -> None:
     discarding.add_done_callback(_discards.discard)
 
 
-async def answers(dialect: t.Any, connection: t.Any, line: ConnectionSocket) -> bool:
+async def ping(dialect: t.Any, connection: t.Any, line: ConnectionSocket) -> bool:
     """Return whether the server responds on a connection, and hang up if it doesn't."""
     ping = asyncio.create_task(greenlet_spawn(dialect.do_ping, connection))
     ping.add_done_callback(_consume_exception)
@@ -49,8 +49,8 @@ async def answers(dialect: t.Any, connection: t.Any, line: ConnectionSocket) -> 
         await asyncio.wait((ping,), timeout=_LIMIT)
     finally:
         if not ping.done():
-            line.hang_up()
-            await outlast((ping,), _NOTICE)
+            line.shutdown()
+            await wait_uncancelled((ping,), _NOTICE)
             ping.cancel()  # in case it still waits
     try:
         return ping.done() and bool(ping.result())

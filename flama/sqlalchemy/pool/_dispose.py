@@ -23,12 +23,12 @@ async def dispose(engine: AsyncEngine) -> None:
     """Close every connection of an engine, including those in use, even when the server doesn't respond."""
     pool = engine.pool
     if isinstance(pool, FairPool):
-        await _within(_GRACE, pool.all_returned())
+        await _within(_GRACE, pool.wait_for_returns())
         if holders := pool.holders:
             for holder in holders:
                 _logger.warning("A connection was not given back before the shutdown, and is closed: %s", holder)
             pool.hang_up()
-            await _within(_NOTICE, pool.all_returned())
+            await _within(_NOTICE, pool.wait_for_returns())
         await _within(_LIMIT, pool.close())
     await _within(_LIMIT, engine.dispose())
 

@@ -20,8 +20,8 @@ from flama._private import sqlalchemy as private
 from flama._semaphore import AcquireTimeout, FairSemaphore
 from flama.sqlalchemy._events import has_listeners
 from flama.sqlalchemy.pool._call_site import find_call_site
-from flama.sqlalchemy.pool._checkouts import Checkout, CheckoutRecord, format_checkouts, holder
-from flama.sqlalchemy.pool._connect import answers, connect
+from flama.sqlalchemy.pool._checkouts import Checkout, CheckoutRecord, format_checkouts, make_checkout
+from flama.sqlalchemy.pool._connect import connect, ping
 from flama.sqlalchemy.pool._expiry import Expiry
 from flama.sqlalchemy.pool._growth import ConnectError, Growth
 from flama.sqlalchemy.pool._idle_queue import IdleQueue
@@ -77,7 +77,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         super().__init__(creator, pool_size, max_overflow, timeout, use_lifo, **options)
         self._idle = t.cast(IdleQueue, self._pool)
         self._create = self._invoke_creator
-        self._invoke_creator = self._made
+        self._invoke_creator = self._create_within_limit
         limited = pool_size > 0 and max_overflow >= 0
         self._limit = pool_size + max_overflow if limited else math.inf
         self._slots = FairSemaphore(0, timeout)  # one for each idle connection not assigned to a waiter
@@ -87,15 +87,15 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         self._chosen: sa.pool.ConnectionPoolEntry | None = None  # the connection for that task, if known
         self._held: dict[sa.pool.ConnectionPoolEntry, CheckoutRecord] = {}  # in use
         self._loop: asyncio.AbstractEventLoop  # in which its connections are made
-        self._given_back: asyncio.Event | None = None  # set while a task waits for all to be returned
-        self._told = -_SELDOM  # when a full pool was last logged
+        self._returned: asyncio.Event | None = None  # set while a task waits for all to be returned
+        self._last_logged_at = -_SELDOM  # when a full pool was last logged
         self._disposed = False  # whether the engine has another pool, though connections of this one may be in use
         self._closed = False
 
     @property
     def holders(self) -> list[Checkout]:
         """The connections in use, ordered by the time of checkout, oldest first."""
-        return list(map(holder, self._held.values()))
+        return list(map(make_checkout, self._held.values()))
 
     async def acquire_slot(self) -> None:
         """Wait for a slot. A connection must be checked out for it immediately afterwards.
@@ -127,7 +127,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             or not self._is_fresh(record, now)
         ):
             return None
-        if (proxy := idle.wake(record)) is None:
+        if (proxy := idle.unpark(record)) is None:
             self._chosen = idle.get()
             return engine.connect()
         self._since = None
@@ -148,7 +148,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         connection.close()  # it has no DBAPI connection to return
         self._held.pop(record, None)
         line.idle_since = time.monotonic()
-        self._idle.rest(record, proxy)
+        self._idle.park(record, proxy)
         self._notify_returned()
         return True
 
@@ -171,21 +171,21 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         else:
             self._take_back(chosen)
 
-    async def all_returned(self) -> None:
+    async def wait_for_returns(self) -> None:
         """Wait until no connection is in use and no task waits for one."""
-        self._given_back = asyncio.Event()
+        self._returned = asyncio.Event()
         try:
             while self._held or self._slots.has_waiters:
-                await self._given_back.wait()
-                self._given_back.clear()
+                await self._returned.wait()
+                self._returned.clear()
         finally:
-            self._given_back = None
+            self._returned = None
 
     def hang_up(self) -> None:
         """End the connections in use: tasks that wait for the server get an error."""
         for record in self._held:
             if line := _line(record):
-                line.hang_up()
+                line.shutdown()
 
     async def close(self) -> None:
         """Close all connections, and refuse further checkouts; for those in use, the server isn't waited for."""
@@ -250,8 +250,8 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     def cancel_reservation(self) -> None:
         """Stop counting a connection that could not be made."""
         self._dec_overflow()
-        if self._given_back is not None:
-            self._given_back.set()
+        if self._returned is not None:
+            self._returned.set()
 
     async def make(self, waited: float) -> sa.pool.ConnectionPoolEntry:
         """Make a connection for a task that has waited for ``waited`` seconds.
@@ -264,11 +264,11 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             async with asyncio.timeout(limit):
                 record = await greenlet_spawn(self._create_connection)
         except TimeoutError as error:
-            raise self._silent() from error
+            raise self._no_response_error() from error
         self._describe(record)
         if self._closed or (self._disposed and not self._slots.has_waiters):
             await greenlet_spawn(_abandon, record)
-            raise _closed_error()
+            raise _pool_closed_error()
         return record
 
     def add(self, record: sa.pool.ConnectionPoolEntry) -> None:
@@ -290,7 +290,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             self._idle.remove(record)
             self._dec_overflow()
             surplus -= 1
-            is_lost = line is None or line.is_lost(now)
+            is_lost = line is None or line.is_closed_by_peer(now)
             closes.append(functools.partial(greenlet_spawn, *((_abandon, record) if is_lost else (record.close,))))
         return closes
 
@@ -312,7 +312,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         if failure is not None:
             raise failure
         if record is None:
-            record = (self._at_once() if since is None else None) or await_(self._in_time(since))
+            record = (self._get_nowait() if since is None else None) or await_(self._get_within_limit(since))
         record.info[_PROXY] = None
         self._note(record, time.monotonic())
         return record
@@ -326,7 +326,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         if self._expiry.loop is not loop:
             self._expiry.start()
 
-    def _at_once(self) -> sa.pool.ConnectionPoolEntry | None:
+    def _get_nowait(self) -> sa.pool.ConnectionPoolEntry | None:
         """Acquire a slot, and return a connection for it; None if either would have to wait."""
         record = self._pop_fresh(time.monotonic()) if self._slots.available else None
         if record is not None:
@@ -345,9 +345,9 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     def _is_stale(self, record: t.Any, line: ConnectionSocket | None, now: float) -> bool:
         if private.is_invalidated(record):
             return True
-        return line is not None and (now >= line.expires or line.is_lost(now))
+        return line is not None and (now >= line.expires or line.is_closed_by_peer(now))
 
-    async def _in_time(self, since: float | None) -> sa.pool.ConnectionPoolEntry:
+    async def _get_within_limit(self, since: float | None) -> sa.pool.ConnectionPoolEntry:
         """Return a connection for the slot waited for since ``since``, or for one that is acquired first."""
         if since is None:
             since = time.monotonic()
@@ -365,7 +365,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             async with asyncio.timeout(until - now):
                 return await self._replace_if_stale(await self._next())
         except TimeoutError as error:
-            raise self._silent() from error
+            raise self._no_response_error() from error
         finally:
             _deadline.reset(deadline)
 
@@ -377,7 +377,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         try:
             await self._slots.wait_for(waiter)
         except AcquireTimeout as error:
-            raise (self._silent() if self._growth.tasks else self._pool_timeout_error()) from error
+            raise (self._no_response_error() if self._growth.tasks else self._pool_timeout_error()) from error
         self._refuse_if_closed()  # the engine has another pool by now
 
     async def _next(self) -> sa.pool.ConnectionPoolEntry:
@@ -388,7 +388,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     async def _replace_if_stale(self, record: t.Any) -> sa.pool.ConnectionPoolEntry:
         """Return a connection that isn't stale: this one, or a new one in its place."""
         try:
-            if record.dbapi_connection is not None and self._is_over(record):
+            if record.dbapi_connection is not None and self._has_expired(record):
                 await greenlet_spawn(record.close)
             if record.dbapi_connection is not None and await self._is_lost(record):
                 await greenlet_spawn(_abandon, record)
@@ -410,10 +410,10 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             life = self._longest_life * random.uniform(1 - _JITTER, 1)  # noqa: S311
             record.info[_LINE] = ConnectionSocket(dialect.driver, record.driver_connection, now, now + life)
 
-    def _is_over(self, record: t.Any) -> bool:
+    def _has_expired(self, record: t.Any) -> bool:
         """Whether an otherwise intact connection has reached its maximum age."""
         line, now = _line(record), time.monotonic()
-        return line is not None and now >= line.expires and not line.is_lost(now)
+        return line is not None and now >= line.expires and not line.is_closed_by_peer(now)
 
     async def _is_lost(self, record: t.Any) -> bool:
         line, now = _line(record), time.monotonic()
@@ -421,7 +421,7 @@ class FairPool(sa.AsyncAdaptedQueuePool):
             return True
         if line is None or now - line.idle_since <= self.ping_after:
             return False
-        if await answers(self._dialect, record.dbapi_connection, line):
+        if await ping(self._dialect, record.dbapi_connection, line):
             return False
         self._invalidate_time = time.time()  # others are likely to be lost for the same reason
         return True
@@ -447,21 +447,21 @@ class FairPool(sa.AsyncAdaptedQueuePool):
     def _drop(self) -> None:
         """Make room for another connection in place of one that is gone."""
         self._dec_overflow()
-        if self._given_back is not None:
-            self._given_back.set()
+        if self._returned is not None:
+            self._returned.set()
         self._growth.review()
 
     def _notify_returned(self) -> None:
         self._slots.release()
-        if self._given_back is not None:
-            self._given_back.set()
+        if self._returned is not None:
+            self._returned.set()
 
     def _reclaim(
         self, record: sa.pool.ConnectionPoolEntry, noted: CheckoutRecord, line: ConnectionSocket | None
     ) -> None:
-        _logger.warning("A connection was never given back, and is closed: %s", holder(noted))
+        _logger.warning("A connection was never given back, and is closed: %s", make_checkout(noted))
         if line is not None:
-            line.finish()
+            line.terminate()
         self._drop()
 
     def _pool_timeout_error(self) -> exc.TimeoutError:
@@ -469,19 +469,19 @@ class FairPool(sa.AsyncAdaptedQueuePool):
         number = self.size() + self._max_overflow
         summary = f"each of the pool's {number} connections was in use for {self._timeout} s"
         message, now = "\n  ".join([summary, *format_checkouts(self.holders)]), time.monotonic()
-        if now - self._told >= _SELDOM:
-            self._told = now
+        if now - self._last_logged_at >= _SELDOM:
+            self._last_logged_at = now
             _logger.warning("No connection was to be had: %s", message)
         return exc.TimeoutError(message)
 
-    def _silent(self) -> TimeoutError:
+    def _no_response_error(self) -> TimeoutError:
         return TimeoutError(f"The server gave no connection within {self._timeout} s")
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
-            raise _closed_error()
+            raise _pool_closed_error()
 
-    def _made(self, rec: t.Any) -> t.Any:
+    def _create_within_limit(self, rec: t.Any) -> t.Any:
         deadline = _deadline.get()
         limit = self._timeout if deadline is None else max(0.0, deadline - time.monotonic())
         return await_(connect(lambda: self._create(rec), limit))
@@ -493,7 +493,7 @@ def _is_collected(record: sa.pool.ConnectionPoolEntry) -> bool:
     return proxy is not None and proxy() is None
 
 
-def _closed_error() -> ConnectionError:
+def _pool_closed_error() -> ConnectionError:
     return ConnectionError("The connections were closed for good")
 
 
@@ -505,5 +505,5 @@ def _line(record: t.Any) -> ConnectionSocket | None:
 def _abandon(record: t.Any) -> None:
     """Close a connection without waiting for the server; must run in a greenlet."""
     if line := _line(record):
-        line.finish()
+        line.terminate()
     record.invalidate()  # the socket is closed, so this doesn't wait

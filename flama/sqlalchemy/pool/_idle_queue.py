@@ -59,12 +59,12 @@ class IdleQueue(queue.QueueCommon[sa.pool.ConnectionPoolEntry]):
         self._kept.remove(item)
         self._end_rest(item)
 
-    def rest(self, item: sa.pool.ConnectionPoolEntry, proxy: t.Any) -> None:
+    def park(self, item: sa.pool.ConnectionPoolEntry, proxy: t.Any) -> None:
         """Add a connection together with its proxy."""
         self._kept.append(item)
         self._resting[item] = proxy
 
-    def wake(self, item: sa.pool.ConnectionPoolEntry) -> t.Any:
+    def unpark(self, item: sa.pool.ConnectionPoolEntry) -> t.Any:
         """Remove the next connection and return its proxy; None, removing nothing, if it has no proxy."""
         proxy = self._resting.pop(item, None)
         if proxy is not None:

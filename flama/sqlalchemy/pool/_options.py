@@ -13,7 +13,7 @@ __all__ = ["check_pool_options"]
 class _Option(t.NamedTuple):
     kind: type
     is_valid: collections.abc.Callable[[t.Any], bool]
-    wanted: str
+    expected: str
 
 
 _OPTIONS: t.Final = {
@@ -48,7 +48,7 @@ def check_pool_options(engine_args: collections.abc.Mapping[str, t.Any]) -> None
             continue
         value = engine_args[name]
         if isinstance(value, bool) or not isinstance(value, option.kind) or not option.is_valid(value):
-            raise exceptions.ApplicationError(f"'{name}' in 'engine_args' is {option.wanted}, not {value!r}")
+            raise exceptions.ApplicationError(f"'{name}' in 'engine_args' is {option.expected}, not {value!r}")
 
 
 def _is_own(engine_args: collections.abc.Mapping[str, t.Any]) -> bool:

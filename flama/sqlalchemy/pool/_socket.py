@@ -68,13 +68,13 @@ class ConnectionSocket:
             self._poll = select.poll()
             self._poll.register(self._descriptor, _EVENTS)  # errors and hang-ups are always reported
 
-    def is_lost(self, now: float) -> bool:
+    def is_closed_by_peer(self, now: float) -> bool:
         """Whether the server is known to have hung up; this sends nothing to the server."""
         if self._is_closed(self._connection):
             return True
         return self._poll is not None and now - self.idle_since > _LATELY and bool(self._poll.poll(0))
 
-    def hang_up(self) -> None:
+    def shutdown(self) -> None:
         """Shut down both directions: tasks that wait for the server get an error.
 
         Cancelling the driver isn't enough: it sends a cancel request to the server, and waits for that. Closing a
@@ -84,6 +84,6 @@ class ConnectionSocket:
             with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._descriptor)) as line:
                 line.shutdown(socket.SHUT_RDWR)
 
-    def finish(self) -> None:
+    def terminate(self) -> None:
         """Close the connection without waiting for anything."""
         self._finish(self._connection)

@@ -12,7 +12,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.sql.operators import OperatorClass
 
 from flama.query import OPERATORS
-from flama.query.patterns import Pattern, Wildcard, expression, folded
+from flama.query.patterns import Pattern, Wildcard, lower_ascii, to_regex
 
 __all__ = [
     "DialectSpecific",
@@ -143,20 +143,20 @@ class PatternType(sa.types.TypeDecorator[str]):
             return value
         if "\0" in value:  # PostgreSQL's texts can't hold one, and SQLite's patterns end there
             raise ValueError("a pattern has no NUL")
-        pattern = row.pattern(folded(value) if row.fold else value)
+        pattern = row.pattern(lower_ascii(value) if row.ignore_case else value)
         match dialect.name:
             case "sqlite":
-                return _rendered(pattern, "*", "?", lambda text: re.sub(r"[*?\[]", r"[\g<0>]", text))
+                return _render_pattern(pattern, "*", "?", lambda text: re.sub(r"[*?\[]", r"[\g<0>]", text))
             case "postgresql":
-                return _rendered(pattern, "%", "_", lambda text: re.sub(r"[\\%_]", r"\\\g<0>", text))
-            case name if name in _MYSQL and row.fold:
-                return expression(pattern, fold=True)
-        return _rendered(pattern, "%", "_", lambda text: re.sub(r"[!%_]", r"!\g<0>", text))
+                return _render_pattern(pattern, "%", "_", lambda text: re.sub(r"[\\%_]", r"\\\g<0>", text))
+            case name if name in _MYSQL and row.ignore_case:
+                return to_regex(pattern, ignore_case=True)
+        return _render_pattern(pattern, "%", "_", lambda text: re.sub(r"[!%_]", r"!\g<0>", text))
 
 
 def is_text(type: sa.types.TypeEngine[t.Any]) -> bool:
     """Whether a column of this type holds texts; an Enum doesn't."""
-    kept = _stored(type)
+    kept = _storage_type(type)
     return isinstance(kept, sa.String) and not isinstance(kept, sa.Enum)
 
 
@@ -194,27 +194,27 @@ def equal(column: _Element, values: collections.abc.Sequence[_Element]) -> _Elem
 def matches_pattern(column: _Element, operator: str, value: _Element) -> _Element:
     """Return the condition that a text column matches the operator's pattern; ``value`` is a :class:`PatternType`."""
     if isinstance(column.type, postgresql.DOMAIN):  # SQLAlchemy defines no operators on them
-        column = sa.type_coerce(column, _stored(column.type))
-    return (_Folded if OPERATORS[operator].fold else _Like)(column, value)
+        column = sa.type_coerce(column, _storage_type(column.type))
+    return (_Folded if OPERATORS[operator].ignore_case else _Like)(column, value)
 
 
 @compiles(DialectSpecific)
-def _compiled(element: DialectSpecific, compiler: SQLCompiler, **options: t.Any) -> str:
+def _compile(element: DialectSpecific, compiler: SQLCompiler, **options: t.Any) -> str:
     return f"({compiler.process(element.form(compiler.dialect), **options)})"
 
 
-def _stored(type: sa.types.TypeEngine[t.Any]) -> sa.types.TypeEngine[t.Any]:
+def _storage_type(type: sa.types.TypeEngine[t.Any]) -> sa.types.TypeEngine[t.Any]:
     """Return the underlying database type of a decorated type or a domain."""
     match type:
         case sa.types.TypeDecorator():
-            return _stored(type.impl_instance)
+            return _storage_type(type.impl_instance)
         case postgresql.DOMAIN():
-            return _stored(type.data_type)
+            return _storage_type(type.data_type)
     return type
 
 
 def _needs_exact_collation(type: sa.types.TypeEngine[t.Any]) -> bool:
-    return is_text(type) or isinstance(_stored(type), sa.Uuid)
+    return is_text(type) or isinstance(_storage_type(type), sa.Uuid)
 
 
 def _by_characters(text: _Element, type: sa.types.TypeEngine[t.Any], dialect: sa.Dialect) -> _Element:
@@ -223,15 +223,15 @@ def _by_characters(text: _Element, type: sa.types.TypeEngine[t.Any], dialect: sa
     if not is_text(type) or _exact(type, dialect):
         return text
     if dialect.name in _MYSQL:
-        return sa.cast(_converted(text), sa.LargeBinary)
+        return sa.cast(_convert_charset(text), sa.LargeBinary)
     return sa.collate(text, _BINARY[dialect.name])
 
 
 def _unicode(column: _Element) -> _Element:
-    return sa.collate(_converted(column), "utf8mb4_bin")
+    return sa.collate(_convert_charset(column), "utf8mb4_bin")
 
 
-def _converted(text: _Element) -> _Element:
+def _convert_charset(text: _Element) -> _Element:
     return sa.func.convert(text.op("USING")(sa.literal_column("utf8mb4")))
 
 
@@ -252,10 +252,10 @@ def _collation(type: sa.types.TypeEngine[t.Any], dialect: sa.Dialect) -> str | N
 
 
 def _is_native_uuid(type: sa.types.TypeEngine[t.Any], dialect: sa.Dialect) -> bool:
-    kept = _stored(type)
+    kept = _storage_type(type)
     return isinstance(kept, sa.Uuid) and kept.native_uuid and bool(getattr(dialect, "supports_native_uuid", False))
 
 
-def _rendered(pattern: Pattern, any: str, one: str, literal: collections.abc.Callable[[str], str]) -> str:
+def _render_pattern(pattern: Pattern, any: str, one: str, literal: collections.abc.Callable[[str], str]) -> str:
     wildcards = {Wildcard.ANY: any, Wildcard.ONE: one}
     return "".join(wildcards[part] if isinstance(part, Wildcard) else literal(part) for part in pattern)

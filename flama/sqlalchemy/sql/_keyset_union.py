@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flama import query
 from flama.sqlalchemy.sql import _collation, _where
 
-__all__ = ["Range", "Ranges", "beyond", "needs_split", "whole"]
+__all__ = ["Range", "Ranges", "all_ranges", "needs_split", "ranges_after"]
 
 _Element: t.TypeAlias = sa.ColumnElement[t.Any]
 _Orders: t.TypeAlias = tuple[query.Order, ...]
@@ -50,7 +50,7 @@ class Ranges(t.NamedTuple):
         if dialect == "sqlite":  # a part of a UNION can't have a LIMIT
             parts = [sa.select(*part.subquery().columns) for part in parts]
         source = sa.union_all(*parts).subquery()
-        return sa.select(*source.columns).order_by(*_ordered(source, self.orders))
+        return sa.select(*source.columns).order_by(*_order_by(source, self.orders))
 
 
 @functools.lru_cache(_TABLES)
@@ -68,20 +68,20 @@ def needs_split(table: sa.Table, orders: _Orders, dialect: str, *, placed: bool)
     return (head.nulls == "last") != (greatest != head.descending)
 
 
-def whole(table: sa.Table, orders: _Orders, dialect: str) -> Ranges:
+def all_ranges(table: sa.Table, orders: _Orders, dialect: str) -> Ranges:
     """Return the ranges of all records in an order whose first column is nullable."""
     null = _null(table, orders, dialect)
     there = Range((_collation.comparable(table.columns[orders[0].field]).is_not(None),), _present(table, orders))
     return Ranges(table, orders, [there, null] if orders[0].nulls == "last" else [null, there])
 
 
-def beyond(table: sa.Table, places: collections.abc.Sequence[_where.KeysetColumn], dialect: str) -> Ranges:
+def ranges_after(table: sa.Table, places: collections.abc.Sequence[_where.KeysetColumn], dialect: str) -> Ranges:
     """Return the ranges of the records after a place, the nearest first."""
-    parts = _beyond(table, places, dialect) or [Range((_where.NEVER,), ())]
+    parts = _ranges_after(table, places, dialect) or [Range((_where.NEVER,), ())]
     return Ranges(table, tuple(place.order for place in places), parts)
 
 
-def _beyond(table: sa.Table, places: collections.abc.Sequence[_where.KeysetColumn], dialect: str) -> list[Range]:
+def _ranges_after(table: sa.Table, places: collections.abc.Sequence[_where.KeysetColumn], dialect: str) -> list[Range]:
     if not places:
         return []
     head, *rest = places
@@ -89,16 +89,18 @@ def _beyond(table: sa.Table, places: collections.abc.Sequence[_where.KeysetColum
     there = [head._replace(nullable=False), *rest]
     nulls = [_null(table, orders, dialect)] if head.value is not None and head.nulls_follow else []
     if _where.can_compare_as_row(there):
-        return [Range((_where.beyond(there),), _present(table, orders)), *nulls]
+        return [Range((_where.keyset_condition(there),), _present(table, orders)), *nulls]
     lead = _null_group_order(table, orders, dialect) if head.value is None else ()
-    here = [Range((head.equals(), *each.conditions), (*lead, *each.order)) for each in _beyond(table, rest, dialect)]
+    here = [
+        Range((head.equals(), *each.conditions), (*lead, *each.order)) for each in _ranges_after(table, rest, dialect)
+    ]
     further = head.strictly_after()
     return [*here, *([] if further is None else [Range((further,), _present(table, orders))]), *nulls]
 
 
 def _null(table: sa.Table, orders: _Orders, dialect: str) -> Range:
     """Return the range of the records whose first column is null."""
-    order = (*_null_group_order(table, orders, dialect), *_ordered(table, orders[1:]))
+    order = (*_null_group_order(table, orders, dialect), *_order_by(table, orders[1:]))
     return Range((_collation.comparable(table.columns[orders[0].field]).is_(None),), order)
 
 
@@ -118,10 +120,10 @@ def _present(table: sa.Table, orders: _Orders) -> tuple[_Element, ...]:
         return ()
     head = orders[0]
     first = _where.order_by_term(table.columns[head.field], head, present=not _keeps_nulls_apart(table, head))
-    return (first, *_ordered(table, orders[1:]))
+    return (first, *_order_by(table, orders[1:]))
 
 
-def _ordered(source: sa.FromClause, orders: _Orders) -> tuple[_Element, ...]:
+def _order_by(source: sa.FromClause, orders: _Orders) -> tuple[_Element, ...]:
     return tuple(_where.order_by_term(source.columns[order.field], order) for order in orders)
 
 

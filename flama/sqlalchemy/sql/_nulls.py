@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from flama._private import sqlalchemy as private
-from flama.sqlalchemy._dialects import kept_type
+from flama.sqlalchemy._dialects import storage_type
 from flama.sqlalchemy.sql import _collation
 
 __all__ = ["holds_json", "is_null", "is_null_value"]
@@ -20,7 +20,7 @@ _Type: t.TypeAlias = sa.types.TypeEngine[t.Any]
 
 def holds_json(type: _Type) -> bool:
     """Whether a column of this type holds JSON, in any of the databases."""
-    return any(isinstance(kept_type(each), sa.JSON) for each in (type, *private.variants(type)))
+    return any(isinstance(storage_type(each), sa.JSON) for each in (type, *private.variants(type)))
 
 
 def is_null_value(column: sa.Column[t.Any], value: t.Any) -> bool:

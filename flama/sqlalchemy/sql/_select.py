@@ -21,7 +21,7 @@ from flama.sqlalchemy.sql.statements import (
     record_keys,
 )
 
-__all__ = ["OrderBy", "check_non_negative_int", "count", "exists", "places", "select_page"]
+__all__ = ["OrderBy", "check_non_negative_int", "count", "exists", "keyset_columns", "select_page"]
 
 OrderBy: t.TypeAlias = (
     str | query.Field | query.Order | sa.ColumnElement[t.Any] | collections.abc.Sequence[t.Any] | None
@@ -56,7 +56,7 @@ def select_page(
     filters, is_ordered = select.filters, select.order_by is not None or select.order_direction != "asc"
     terms = _terms(table, select.order_by, select.order_direction) if is_ordered or select.is_slice else ()
     has_bounds = select.after is not None or select.before is not None
-    placed = tuple(_places(table, terms, select.after, select.before)) if has_bounds else ()
+    placed = tuple(_keyset_conditions(table, terms, select.after, select.before)) if has_bounds else ()
     backwards = select.is_last_slice
     cut = {name: number for name, number in (("limit", limit), ("offset", offset)) if number is not None}
     split = dialect is not None and len(terms) > 1 and _is_split(table, terms, placed, cut, dialect)
@@ -73,7 +73,7 @@ def select_page(
             found = _split(_PageSpec(table, clauses, filters, placed, len(given)), orders, numbers, str(dialect))
         else:
             matches = matching(table, [*clauses, *placed], filters)
-            found = sa.select(*table.columns).where(*matches).order_by(*_ordered(table, orders))
+            found = sa.select(*table.columns).where(*matches).order_by(*_order_by(table, orders))
         found = found.limit(numbers.get("limit")).offset(numbers.get("offset"))
         return _reverse_outer(found, terms) if backwards else found
 
@@ -104,7 +104,7 @@ def exists(table: sa.Table, clauses: Clauses, filters: Filters) -> Statement:
     )
 
 
-def places(table: sa.Table, order_by: OrderBy, order_direction: str) -> dict[query.Order, t.Any] | None:
+def keyset_columns(table: sa.Table, order_by: OrderBy, order_direction: str) -> dict[query.Order, t.Any] | None:
     """Return an order, completed by the primary key, with the Python type of each of its columns.
 
     None if it isn't an order by columns of known types, or the table has no primary key.
@@ -121,7 +121,7 @@ def places(table: sa.Table, order_by: OrderBy, order_direction: str) -> dict[que
 def _is_split(
     table: sa.Table,
     terms: tuple[_Term, ...],
-    placed: tuple[query.Beyond, ...],
+    placed: tuple[query.KeysetCondition, ...],
     cut: collections.abc.Mapping[str, int],
     dialect: str,
 ) -> bool:
@@ -141,27 +141,27 @@ class _PageSpec(t.NamedTuple):
     table: sa.Table
     clauses: Clauses
     filters: Filters
-    placed: tuple[query.Beyond, ...]
+    placed: tuple[query.KeysetCondition, ...]
     values: int
 
 
 def _split(
-    asked: _PageSpec, orders: tuple[_Term, ...], numbers: dict[str, sa.BindParameter[int]], dialect: str
+    page: _PageSpec, orders: tuple[_Term, ...], numbers: dict[str, sa.BindParameter[int]], dialect: str
 ) -> sa.Select[t.Any]:
-    table, place = asked.table, next(iter(asked.placed), None)
+    table, place = page.table, next(iter(page.placed), None)
     if place is None:
-        parts = _keyset_union.whole(table, t.cast("tuple[query.Order, ...]", orders), dialect)
+        parts = _keyset_union.all_ranges(table, t.cast("tuple[query.Order, ...]", orders), dialect)
     else:
-        names = map(bind_name, itertools.count(asked.values - len(place.values)))
-        parts = _keyset_union.beyond(table, _where.places(table, place, names), dialect)
+        names = map(bind_name, itertools.count(page.values - len(place.values)))
+        parts = _keyset_union.ranges_after(table, _where.keyset_columns(table, place, names), dialect)
     reach = numbers.get("reach", numbers["limit"])
-    return parts.select(matching(table, asked.clauses, asked.filters), reach, dialect)
+    return parts.select(matching(table, page.clauses, page.filters), reach, dialect)
 
 
 def _reverse_outer(found: sa.Select[t.Any], terms: tuple[_Term, ...]) -> sa.Select[t.Any]:
     last = found.subquery()
     whole: sa.Select[t.Any] = sa.select(*last.columns)
-    return whole.order_by(*_ordered(last, terms))
+    return whole.order_by(*_order_by(last, terms))
 
 
 def check_non_negative_int(table: sa.Table, what: str, number: int | None) -> int | None:
@@ -174,9 +174,9 @@ def check_non_negative_int(table: sa.Table, what: str, number: int | None) -> in
     raise exceptions.InvalidDataError(resource=table.name, detail=f"{what} is {number!r}: it is a number from 0 on")
 
 
-def _places(
+def _keyset_conditions(
     table: sa.Table, terms: tuple[_Term, ...], after: t.Any, before: t.Any
-) -> collections.abc.Iterator[query.Beyond]:
+) -> collections.abc.Iterator[query.KeysetCondition]:
     if not table.primary_key:
         raise exceptions.SQLAlchemyError(f"Table '{table.name}' has no primary key, and so no places to go on from")
     orders = _by_name(table, terms)
@@ -197,7 +197,7 @@ def _by_name(table: sa.Table, terms: tuple[_Term, ...]) -> tuple[query.Order, ..
     return t.cast("tuple[query.Order, ...]", terms)
 
 
-def _ordered(source: sa.FromClause, terms: tuple[_Term, ...]) -> list[sa.ColumnElement[t.Any]]:
+def _order_by(source: sa.FromClause, terms: tuple[_Term, ...]) -> list[sa.ColumnElement[t.Any]]:
     return [
         _where.order_by_term(source.columns[term.field], term) if isinstance(term, query.Order) else term
         for term in terms
@@ -206,17 +206,17 @@ def _ordered(source: sa.FromClause, terms: tuple[_Term, ...]) -> list[sa.ColumnE
 
 def _terms(table: sa.Table, order_by: OrderBy, direction: str) -> tuple[_Term, ...]:
     try:
-        return _parse_order(table, _frozen(order_by, direction), direction)
+        return _parse_order(table, _freeze(order_by, direction), direction)
     except (TypeError, ValueError) as error:
         raise exceptions.InvalidDataError(resource=table.name, detail=f"order_by: {error}") from error
 
 
-def _frozen(order_by: t.Any, direction: str) -> t.Any:
+def _freeze(order_by: t.Any, direction: str) -> t.Any:
     match order_by:
         case list() | tuple():
-            return tuple(_frozen(each, direction) for each in order_by)
+            return tuple(_freeze(each, direction) for each in order_by)
         case query.Field():
-            return query.orders(order_by, direction)[0]
+            return query.parse_order(order_by, direction)[0]
     return order_by
 
 
@@ -224,25 +224,25 @@ def _frozen(order_by: t.Any, direction: str) -> t.Any:
 def _parse_order(table: sa.Table, order_by: t.Any, direction: str) -> tuple[_Term, ...]:
     keys = [column.key for column in table.primary_key.columns]
     said = order_by if isinstance(order_by, tuple) and not _is_pair(order_by) else (order_by,)
-    terms = [_named(table, each) for each in said if each is not None]
+    terms = [_normalize_term(table, each) for each in said if each is not None]
     if any(_is_native(term) for term in terms):
-        orders = _mixed(terms, direction) + query.orders(keys=keys)
+        orders = _parse_terms(terms, direction) + query.parse_order(keys=keys)
     else:
-        orders = query.orders(terms, direction, keys)
+        orders = query.parse_order(terms, direction, keys)
     _where.check_columns_exist(table, (order.field for order in orders if isinstance(order, query.Order)))
     return orders
 
 
-def _mixed(terms: list[t.Any], direction: str) -> tuple[_Term, ...]:
+def _parse_terms(terms: list[t.Any], direction: str) -> tuple[_Term, ...]:
     # SQLAlchemy's own terms stay unchanged
-    each_read = [(term,) if _is_native(term) else query.orders([term], direction) for term in terms]
+    each_read = [(term,) if _is_native(term) else query.parse_order([term], direction) for term in terms]
     return tuple(itertools.chain.from_iterable(each_read))
 
 
-def _named(table: sa.Table, each: t.Any) -> t.Any:
+def _normalize_term(table: sa.Table, each: t.Any) -> t.Any:
     match each:
         case (sa.Column() as column, direction):
-            return _named(table, column), direction
+            return _normalize_term(table, column), direction
         case sa.Column() if each.table is table:
             return each.key
         case sa.ClauseElement():

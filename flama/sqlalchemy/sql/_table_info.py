@@ -7,7 +7,7 @@ import typing as t
 import sqlalchemy as sa
 
 from flama import exceptions, policies
-from flama.sqlalchemy._dialects import has_moments, has_zone, kept_type
+from flama.sqlalchemy._dialects import has_moments, has_zone, storage_type
 from flama.sqlalchemy.sql._where import check_columns_exist
 
 __all__ = [
@@ -130,7 +130,7 @@ def _policy_column(column: sa.Column[t.Any]) -> policies.Column:
     return policies.Column(
         stores_time=has_moments(column.type),
         stores_zone=has_zone(column.type),
-        is_timestamp=isinstance(kept_type(column.type), sa.DateTime),
+        is_timestamp=isinstance(storage_type(column.type), sa.DateTime),
         is_nullable=bool(column.nullable),
         is_computed=column.computed is not None,
         has_default=column.default is not None or column.server_default is not None,

@@ -52,7 +52,7 @@ def check_values(table: sa.Table, names: _Names, values: collections.abc.Collect
     if SCALAR_TYPES.issuperset(map(type, values)):
         return True
     plain = True
-    closed = _closed(table)
+    closed = _scalar_columns(table)
     for name, value in zip(names, values, strict=False):
         if is_expression(value):
             plain = False
@@ -88,7 +88,7 @@ def is_expression(value: t.Any) -> bool:
 
 
 @functools.lru_cache(_TABLES)
-def _closed(table: sa.Table) -> dict[str, _Type]:
+def _scalar_columns(table: sa.Table) -> dict[str, _Type]:
     """Return the types of the columns that hold no collections, by key."""
     return {key: column.type for key, column in table.columns.items() if not _is_open(column.type)}
 

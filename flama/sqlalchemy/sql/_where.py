@@ -18,12 +18,12 @@ from flama.sqlalchemy.sql._value_checks import check_comparable
 __all__ = [
     "KeysetColumn",
     "NEVER",
-    "beyond",
     "can_compare_as_row",
     "check_columns_exist",
     "compile_condition",
+    "keyset_columns",
+    "keyset_condition",
     "order_by_term",
-    "places",
 ]
 
 _Element: t.TypeAlias = sa.ColumnElement[t.Any]
@@ -98,7 +98,7 @@ _NULLS: t.Final = {
 
 
 @compiles(_Nulls)
-def _compiled(element: _Nulls, compiler: SQLCompiler, **options: t.Any) -> str:
+def _compile_nulls(element: _Nulls, compiler: SQLCompiler, **options: t.Any) -> str:
     return ", ".join(compiler.process(term, **options) for term in element.terms(compiler.dialect))
 
 
@@ -124,8 +124,8 @@ def _where(table: sa.Table, condition: query.Condition, names: _Names) -> _Eleme
             return sa.or_(*[_where(table, part, names) for part in condition.parts])
         case query.Not():
             return sa.not_(_where(table, condition.part, names))
-        case query.Beyond():
-            return beyond(places(table, condition, names))
+        case query.KeysetCondition():
+            return keyset_condition(keyset_columns(table, condition, names))
     raise TypeError(f"{condition!r} has no form in SQL")
 
 
@@ -213,7 +213,7 @@ class KeysetColumn(t.NamedTuple):
             return None if self.order.nulls == "last" else self._comparable.is_not(None)
         return self.key < self.value if self.order.descending else self.key > self.value
 
-    def beyond(self) -> _Element | None:
+    def after(self) -> _Element | None:
         """Return the condition that a record comes after the place; None if none can."""
         further = self.strictly_after()
         if further is None or self.value is None or not self.nulls_follow:
@@ -227,9 +227,9 @@ class KeysetColumn(t.NamedTuple):
         return self.key <= self.value if self.order.descending else self.key >= self.value
 
 
-def places(table: sa.Table, condition: query.Beyond, names: _Names) -> list[KeysetColumn]:
+def keyset_columns(table: sa.Table, condition: query.KeysetCondition, names: _Names) -> list[KeysetColumn]:
     """Return the columns of an order at a place, with a parameter for each that isn't null there."""
-    return [_place(table.columns[order.field], order, value, names) for order, value in condition.places]
+    return [_keyset_column(table.columns[order.field], order, value, names) for order, value in condition.columns]
 
 
 def can_compare_as_row(places: collections.abc.Sequence[KeysetColumn]) -> bool:
@@ -238,7 +238,7 @@ def can_compare_as_row(places: collections.abc.Sequence[KeysetColumn]) -> bool:
     return alike and not any(place.value is None or place.nullable for place in places)
 
 
-def beyond(places: collections.abc.Sequence[KeysetColumn]) -> _Element:
+def keyset_condition(places: collections.abc.Sequence[KeysetColumn]) -> _Element:
     """Return the condition that a record comes after a place."""
     by_columns = _by_columns(places)
     if len(places) == 1 or not can_compare_as_row(places):
@@ -248,7 +248,7 @@ def beyond(places: collections.abc.Sequence[KeysetColumn]) -> _Element:
     return _RowWise(keys < values if places[0].order.descending else keys > values, by_columns)
 
 
-def _place(column: _Column, order: query.Order, value: t.Any, names: _Names) -> KeysetColumn:
+def _keyset_column(column: _Column, order: query.Order, value: t.Any, names: _Names) -> KeysetColumn:
     check_comparable(column, value)
     bind = None if value is None else sa.bindparam(next(names), value, type_=column.type)
     return KeysetColumn(order, column, bind, bool(column.nullable))
@@ -258,7 +258,7 @@ def _by_columns(places: collections.abc.Sequence[KeysetColumn]) -> _Element:
     ways = [
         sa.and_(*[place.equals() for place in places[:index]], further)
         for index, place in enumerate(places)
-        if (further := place.beyond()) is not None
+        if (further := place.after()) is not None
     ]
     if not ways:
         return NEVER

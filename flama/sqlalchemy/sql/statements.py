@@ -231,7 +231,7 @@ def cache_key(
     given = sum((condition.values for condition in conditions), given)
     if len(conditions) != len(clauses):
         return None, given
-    return (verb, table, tuple(filters), types, tuple([each.shape for each in conditions]), *more), given
+    return (verb, table, tuple(filters), types, tuple([each.cache_key for each in conditions]), *more), given
 
 
 def check_sa_expression(table: sa.Table, clause: t.Any) -> sa.ColumnElement[t.Any]:
@@ -280,10 +280,10 @@ def is_by_primary_key(table: sa.Table, filters: Filters) -> bool:
 
 def _select(table: sa.Table, clauses: Clauses, filters: Filters, limit: int | None) -> sa.Select[t.Any]:
     found = sa.select(*table.columns).where(*matching(table, clauses, filters))
-    return found if limit is None else _few(found, limit)
+    return found if limit is None else _limit_rows(found, limit)
 
 
-def _few(found: sa.Select[t.Any], limit: int) -> sa.Select[t.Any]:
+def _limit_rows(found: sa.Select[t.Any], limit: int) -> sa.Select[t.Any]:
     # SQLite's LIMIT comes with an OFFSET, which would be a parameter
     return found.limit(_number(limit)).offset(_number(0))
 
@@ -295,7 +295,7 @@ def _number(number: int) -> sa.ColumnElement[int]:
 
 def _delete_one(table: sa.Table, conditions: collections.abc.Sequence[sa.ColumnElement[t.Any]]) -> sa.Delete:
     # the LIMIT stops the count at two, though a million match; the subquery's own FROM hides the outer one
-    few = _few(sa.select(_number(1)).select_from(table).where(*conditions), 2).correlate(None).subquery()
+    few = _limit_rows(sa.select(_number(1)).select_from(table).where(*conditions), 2).correlate(None).subquery()
     only = sa.select(sa.func.count()).select_from(few).scalar_subquery() == _number(1)
     return sa.delete(table).where(*conditions, only)
 

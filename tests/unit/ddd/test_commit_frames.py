@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 import flama
-from flama._shielding import finished
+from flama._shielding import shield
 from flama.ddd import Database, Worker
 from flama.ddd.repositories.sqlalchemy import SQLAlchemyTableRepository
 from flama.ddd.workers.base import BaseWorker
@@ -73,7 +73,7 @@ def recorded_commit():
     names = []
 
     def look(frame, event, _):
-        if event == "call" and frame.f_code is finished.__code__:
+        if event == "call" and frame.f_code is shield.__code__:
             names.extend(calls_of_ours(frame))
         elif event == "call" and frame.f_code.co_name in ("begin_commit", "ended"):
             sys.setprofile(None)

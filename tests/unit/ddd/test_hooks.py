@@ -120,7 +120,7 @@ async def test_a_hook_that_fails_when_the_unit_is_cancelled_is_logged(dispatch, 
 
 
 async def test_a_hook_that_hangs_when_the_unit_is_cancelled_is_given_up_and_logged(dispatch, caplog, monkeypatch):
-    monkeypatch.setattr(_shielding.finished, "__defaults__", (None, 0.05))
+    monkeypatch.setattr(_shielding.shield, "__defaults__", (None, 0.05))
 
     async def hang():
         task.cancel()

@@ -269,9 +269,9 @@ class TestPages:
     async def test_a_page_can_be_taken_of_what_is_listed(self, people):
         listed = people.list(F.age > 10, order_by="-id", offset=2).query
 
-        assert listed.places is None
+        assert listed.keyset_columns is None
         assert await listed.count() == 82
-        assert [person["id"] async for person in listed.sliced(2, 1)] == ["091", "090"]
+        assert [person["id"] async for person in listed.slice(2, 1)] == ["091", "090"]
         assert people.list(after={"id": "1"}).query is None
 
     async def test_a_slice_that_is_none_is_refused(self, people, service):

@@ -63,7 +63,7 @@ class Directory:
         return starlette.routing.Route(path, endpoint, methods=[operation.method])
 
     def _page(self, query):
-        page = paging.requested(self._style, query)
+        page = paging.decode(self._style, query)
         asked = "page_size" if self._style == "page_number" else "limit"
         limit = min(page.limit if asked in query else self._default, self._most)
         offset = (page.number - 1) * limit if self._style == "page_number" else page.offset

@@ -78,7 +78,7 @@ async def every(things, order_by, **options):
 @pytest.mark.parametrize("order_by", ORDERS, ids=str)
 async def test_pages_are_those_of_the_whole_in_order(things, order_by):
     found = await every(things, order_by)
-    whole = query.in_order(found, query.orders(order_by, keys=["id"]))
+    whole = query.sort_records(found, query.parse_order(order_by, keys=["id"]))
     assert found == whole
 
     for size in (1, 4, 100):

@@ -9,7 +9,7 @@ import typing as t
 import pytest
 
 from flama import exceptions, injection, types
-from flama._shielding import finished
+from flama._shielding import shield
 from flama.ddd import AbstractRepository, AbstractWorker, BaseRepository, BaseWorker, Worker, WorkerComponent
 
 pytestmark = pytest.mark.anyio
@@ -194,7 +194,7 @@ async def test_clean_up_outlasts_every_cancellation():
             await asyncio.sleep(0.01)
         ended.append(True)
 
-    task = asyncio.create_task(finished(clean_up()))
+    task = asyncio.create_task(shield(clean_up()))
     while not task.done():
         await asyncio.sleep(0)
         task.cancel()
@@ -214,7 +214,7 @@ async def test_clean_up_that_hangs_is_given_up(error):
             cancelled.append(True)
             raise
 
-    task = asyncio.create_task(finished(clean_up(), error, limit=0.05))
+    task = asyncio.create_task(shield(clean_up(), error, limit=0.05))
     await asyncio.sleep(0)
     task.cancel()
     await asyncio.wait((task,), timeout=5)
@@ -229,7 +229,7 @@ async def test_clean_up_that_fails_after_a_cancellation_is_logged_and_the_cancel
         await asyncio.sleep(0)
         raise ZeroDivisionError
 
-    task = asyncio.create_task(finished(clean_up(), error))
+    task = asyncio.create_task(shield(clean_up(), error))
     await asyncio.sleep(0)
     if error is None:
         task.cancel()
@@ -243,9 +243,9 @@ async def test_clean_up_gives_its_result_or_its_error():
     async def clean_up(result):
         return 1 / result
 
-    assert await finished(clean_up(1)) == 1
+    assert await shield(clean_up(1)) == 1
     with pytest.raises(ZeroDivisionError):
-        await finished(clean_up(0))
+        await shield(clean_up(0))
 
 
 def test_a_component_gives_each_request_a_worker_of_its_own():

@@ -266,10 +266,10 @@ class Ordered(BaseRepository):
 
     async def list(self, *conditions, order_by=None, limit=None, offset=0, after=None, before=None):
         self.asked.append(("list", offset))
-        order = query.orders(order_by, keys=["id"])
+        order = query.parse_order(order_by, keys=["id"])
         ends = [place(order, at) for place, at in ((query.after, after), (query.before, before)) if at is not None]
         found = [each for each in self.records.values() if all(one.matches(each) for one in [*conditions, *ends])]
-        found = query.in_order(found, order)
+        found = query.sort_records(found, order)
         is_last = before is not None and after is None
         for record in found[-limit:] if is_last and limit else found[offset:][:limit]:
             yield record

@@ -229,10 +229,14 @@ class TestLists:
 
     @pytest.mark.parametrize("style", paging.STYLES)
     async def test_can_be_walked_through_in_each_style(self, client, puppies, style):
-        walk, found = paging.Walk(style, 4, resource="puppy"), []
-        while not walk.ended:
-            query = {**walk.parameters(), "order_by": "-age:nulls_first,name", "filter": '{"not":["name","eq","p03"]}'}
-            found += walk.take(Envelope(**(await client.get("/puppy/", params=query)).json()))
+        walk, found = paging.PageIterator(style, 4, resource="puppy"), []
+        while not walk.is_done:
+            query = {
+                **walk.next_parameters(),
+                "order_by": "-age:nulls_first,name",
+                "filter": '{"not":["name","eq","p03"]}',
+            }
+            found += walk.accept(Envelope(**(await client.get("/puppy/", params=query)).json()))
 
         expected = sorted(puppies, key=lambda puppy: (puppy["age"] is not None, -(puppy["age"] or 0), puppy["name"]))
         assert found == [puppy for puppy in expected if puppy["name"] != "p03"]

@@ -241,7 +241,7 @@ async def test_who_goes_away_at_any_moment_leaves_no_connection_and_no_slot_behi
         for step in range(1, 40):
             await cancelled_after(pieces(app, path), step)
     while _shielding._clean_ups:
-        await _shielding.outlast(set(_shielding._clean_ups), first=False)
+        await _shielding.wait_uncancelled(set(_shielding._clean_ups), first=False)
 
     assert app.sqlalchemy.engine.pool.checkedout() == 0
     async with app.sqlalchemy.stream_slots.slot():

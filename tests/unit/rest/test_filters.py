@@ -9,10 +9,10 @@ from flama.query import F, Order
 from flama.rest import filters, ordering
 
 FIELDS = {
-    "age": filters.filterable(int),
-    "name": filters.filterable(str),
-    "born": filters.filterable(datetime.date),
-    "note": filters.filterable(str, ("eq", "contains")),
+    "age": filters.field_filter(int),
+    "name": filters.field_filter(str),
+    "born": filters.field_filter(datetime.date),
+    "note": filters.field_filter(str, ("eq", "contains")),
 }
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from flama.exceptions import InvalidResponseError
 from flama.rest.operations import Envelope
-from flama.rest.paging import Page, Walk, asked, envelope, link, parameters, requested, total
+from flama.rest.paging import Page, PageIterator, decode, detect_style, encode, envelope, link, total
 
 
 def records(*ids):
@@ -12,13 +12,13 @@ def records(*ids):
 
 
 def test_a_page_has_the_references_parameters():
-    assert parameters("page_number", Page(10, 20)) == {"page": "3", "page_size": "10"}
-    assert parameters("limit_offset", Page(10, 20, count=True)) == {"limit": "10", "offset": "20", "count": "true"}
+    assert encode("page_number", Page(10, 20)) == {"page": "3", "page_size": "10"}
+    assert encode("limit_offset", Page(10, 20, count=True)) == {"limit": "10", "offset": "20", "count": "true"}
 
 
 @pytest.mark.parametrize("style", ["page_number", "limit_offset"])
 def test_nothing_asked_is_the_first_ten(style):
-    assert requested(style, {}) == Page(10, 0, count=False)
+    assert decode(style, {}) == Page(10, 0, count=False)
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_what_is_no_page_is_refused_by_name(style, query):
     [name] = query
 
     with pytest.raises(ValueError, match=f"^{name} is .{{1,80}}$"):
-        requested(style, query)
+        decode(style, query)
 
 
 @pytest.mark.parametrize("value", ["true", "True", "1"])
 def test_the_count_is_asked_for(value):
-    assert requested("page_number", {"count": value}).count
+    assert decode("page_number", {"count": value}).count
 
 
 def test_an_envelope_is_the_references():
@@ -75,18 +75,18 @@ def test_an_envelope_is_the_references():
     ],
 )
 def test_the_style_of_a_page_is_known_by_its_parameters(query, style):
-    assert asked(query) == style
+    assert detect_style(query) == style
 
 
 def test_a_page_has_no_more_records_than_its_server_allows():
-    assert requested("page_number", {"page": "3", "page_size": "5000"}) == Page(1000, 2000)
-    assert requested("limit_offset", {"limit": "5000"}, most=50) == Page(50)
+    assert decode("page_number", {"page": "3", "page_size": "5000"}) == Page(1000, 2000)
+    assert decode("limit_offset", {"limit": "5000"}, most=50) == Page(50)
 
 
 def test_a_page_may_be_asked_for_by_the_other_name():
-    assert requested("page_number", {"page_number": "3"}) == Page(10, 20)
+    assert decode("page_number", {"page_number": "3"}) == Page(10, 20)
     with pytest.raises(ValueError, match=r"^page_number is a number from 1"):
-        requested("page_number", {"page_number": "x"})
+        decode("page_number", {"page_number": "x"})
 
 
 def test_a_link_keeps_what_else_the_query_asks_for():
@@ -104,52 +104,52 @@ def test_the_whole_number_is_told_or_missed():
 
 
 def test_a_walk_goes_from_page_to_page_until_one_is_short():
-    walk = Walk("page_number", 2, resource="/user")
+    walk = PageIterator("page_number", 2, resource="/user")
 
-    assert walk.parameters() == {"page": "1", "page_size": "2"}
-    assert walk.take(Envelope(records(1, 2), {"page": 1, "page_size": 2})) == records(1, 2)
-    assert not walk.ended
-    assert walk.parameters() == {"page": "2", "page_size": "2"}
-    assert walk.take(Envelope(records(3), {"page": 2, "page_size": 2})) == records(3)
-    assert walk.ended
+    assert walk.next_parameters() == {"page": "1", "page_size": "2"}
+    assert walk.accept(Envelope(records(1, 2), {"page": 1, "page_size": 2})) == records(1, 2)
+    assert not walk.is_done
+    assert walk.next_parameters() == {"page": "2", "page_size": "2"}
+    assert walk.accept(Envelope(records(3), {"page": 2, "page_size": 2})) == records(3)
+    assert walk.is_done
 
 
 def test_a_walk_takes_the_size_that_the_server_allows():
-    walk = Walk("page_number", 100, resource="/user")
+    walk = PageIterator("page_number", 100, resource="/user")
 
-    walk.take(Envelope(records(1, 2), {"page": 1, "page_size": 2}))
+    walk.accept(Envelope(records(1, 2), {"page": 1, "page_size": 2}))
 
-    assert not walk.ended
-    assert walk.parameters() == {"page": "2", "page_size": "2"}
+    assert not walk.is_done
+    assert walk.next_parameters() == {"page": "2", "page_size": "2"}
 
 
 def test_a_walk_does_not_read_what_is_before_its_offset_though_pages_are_smaller_than_asked():
-    walk = Walk("page_number", 100, resource="/thing", offset=35)
+    walk = PageIterator("page_number", 100, resource="/thing", offset=35)
 
-    first = walk.parameters()
-    skipped = walk.take(Envelope(records(*range(10)), {"page": 1, "page_size": 10}))
-    second = walk.parameters()
-    taken = walk.take(Envelope(records(*range(30, 38)), {"page": 4, "page_size": 10}))
+    first = walk.next_parameters()
+    skipped = walk.accept(Envelope(records(*range(10)), {"page": 1, "page_size": 10}))
+    second = walk.next_parameters()
+    taken = walk.accept(Envelope(records(*range(30, 38)), {"page": 4, "page_size": 10}))
 
     assert [first, second] == [{"page": "1", "page_size": "100"}, {"page": "4", "page_size": "10"}]
-    assert (skipped, [record["id"] for record in taken], walk.ended) == ([], [35, 36, 37], True)
+    assert (skipped, [record["id"] for record in taken], walk.is_done) == ([], [35, 36, 37], True)
 
 
 def test_a_walk_by_offset_goes_on_after_what_it_was_given():
-    walk = Walk("limit_offset", 100, resource="/user")
+    walk = PageIterator("limit_offset", 100, resource="/user")
 
-    walk.take(Envelope(records(1, 2), None))
+    walk.accept(Envelope(records(1, 2), None))
 
-    assert not walk.ended
-    assert walk.parameters() == {"limit": "100", "offset": "2"}
+    assert not walk.is_done
+    assert walk.next_parameters() == {"limit": "100", "offset": "2"}
 
 
 def test_a_walk_ends_with_the_last_of_a_known_number():
-    walk = Walk("limit_offset", 2, resource="/user")
+    walk = PageIterator("limit_offset", 2, resource="/user")
 
-    walk.take(Envelope(records(1, 2), {"count": 2}))
+    walk.accept(Envelope(records(1, 2), {"count": 2}))
 
-    assert walk.ended
+    assert walk.is_done
 
 
 @pytest.mark.parametrize(
@@ -167,54 +167,54 @@ def test_a_walk_ends_with_the_last_of_a_known_number():
     ],
 )
 def test_a_page_that_cannot_be_right_is_refused(first, second, message):
-    walk = Walk("page_number", 2, resource="/user")
+    walk = PageIterator("page_number", 2, resource="/user")
 
     with pytest.raises(InvalidResponseError, match=message):
         for answer in filter(None, (first, second)):
-            walk.take(answer)
+            walk.accept(answer)
 
 
 @pytest.mark.parametrize("count", ["7", -1, True, 1.5, None, []])
 def test_a_count_that_is_no_number_counts_nothing(count):
-    walk = Walk("page_number", 2, resource="/user")
+    walk = PageIterator("page_number", 2, resource="/user")
 
-    walk.take(Envelope(records(1), {"page_size": 2, "count": count}))
+    walk.accept(Envelope(records(1), {"page_size": 2, "count": count}))
 
-    assert walk.ended
+    assert walk.is_done
 
 
 def test_a_walk_ends_where_there_is_no_next_page():
-    walk = Walk("page_number", 2, resource="/user")
+    walk = PageIterator("page_number", 2, resource="/user")
 
-    walk.take(Envelope(records(1, 2), {"page": 1, "page_size": 2, "next": None}))
+    walk.accept(Envelope(records(1, 2), {"page": 1, "page_size": 2, "next": None}))
 
-    assert walk.ended
+    assert walk.is_done
 
 
 def test_a_walk_of_cursors_goes_where_the_server_says():
-    walk = Walk("cursor", 2, resource="/user")
+    walk = PageIterator("cursor", 2, resource="/user")
 
-    assert walk.parameters() == {"cursor": "", "limit": "2"}
-    walk.take(Envelope(records(1, 2), {"limit": 2, "next": "abc"}))
-    assert walk.parameters() == {"cursor": "abc", "limit": "2"}
-    walk.take(Envelope(records(3), {"limit": 2, "next": None}))
-    assert walk.ended
+    assert walk.next_parameters() == {"cursor": "", "limit": "2"}
+    walk.accept(Envelope(records(1, 2), {"limit": 2, "next": "abc"}))
+    assert walk.next_parameters() == {"cursor": "abc", "limit": "2"}
+    walk.accept(Envelope(records(3), {"limit": 2, "next": None}))
+    assert walk.is_done
 
 
 @pytest.mark.parametrize("next", ["", 7, "again"])
 def test_a_cursor_that_does_not_lead_on_is_refused(next):
-    walk = Walk("cursor", 2, resource="/user")
-    walk.take(Envelope(records(1, 2), {"next": "again"}))
+    walk = PageIterator("cursor", 2, resource="/user")
+    walk.accept(Envelope(records(1, 2), {"next": "again"}))
 
     with pytest.raises(InvalidResponseError, match="no cursor for the next page"):
-        walk.take(Envelope(records(3, 4), {"next": next}))
+        walk.accept(Envelope(records(3, 4), {"next": next}))
 
 
 def test_a_server_of_cursors_has_to_know_them():
     with pytest.raises(InvalidResponseError, match="no cursor for the next page"):
-        Walk("cursor", 2, resource="/user").take(Envelope(records(1, 2)))
+        PageIterator("cursor", 2, resource="/user").accept(Envelope(records(1, 2)))
 
 
 def test_a_next_page_without_records_is_refused():
     with pytest.raises(InvalidResponseError, match="a page without records"):
-        Walk("cursor", 2, resource="/user").take(Envelope([], {"next": "a"}))
+        PageIterator("cursor", 2, resource="/user").accept(Envelope([], {"next": "a"}))

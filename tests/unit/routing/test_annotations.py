@@ -360,7 +360,7 @@ async def test_the_members_of_a_worker_may_be_aliases():
         records: Later
 
     globals()["DefinedLater"] = Records
-    declared = Unit._declarations.resolved()
+    declared = Unit._declarations.resolve()
 
     assert {name: each.repository for name, each in declared.items()} == {"records": Records, "reports": Records}
     assert declared["reports"].hints == (Database("reports"),)

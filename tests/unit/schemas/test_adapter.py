@@ -270,13 +270,13 @@ def test_errors_are_by_dotted_name_the_first_of_each_and_body_for_the_whole():
         {"type": "c", "loc": (), "msg": "whole"},
     ]
 
-    detail = schemas.invalid(errors)
+    detail = schemas.error_detail(errors)
 
     assert detail == {
         "x.0.y": {"type": "a", "loc": ["x", 0, "y"], "msg": "first"},
         "body": {"type": "c", "loc": [], "msg": "whole"},
     }
-    assert list(schemas.invalid(errors[:1], ("p",))) == ["p.x.0.y"]
+    assert list(schemas.error_detail(errors[:1], ("p",))) == ["p.x.0.y"]
 
 
 @pytest.mark.parametrize(("annotation", "text", "value"), [(int, "3", 3), (list[int], ["1", "2"], [1, 2])], ids=repr)

@@ -98,13 +98,13 @@ ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 
 
 def kept(type):
-    records = typed.records(type, encoded=ENCODED)
+    records = typed.make_row_adapter(type, encoded=ENCODED)
     assert records is not None
     return records
 
 
 def sent(type):
-    records = typed.records(type, encoded=None)
+    records = typed.make_row_adapter(type, encoded=None)
     assert records is not None
     return records
 
@@ -320,10 +320,10 @@ def test_computed_fields_are_no_data():
 
 @pytest.mark.parametrize("type", [dict, dict[str, t.Any], t.Mapping[str, t.Any]], ids=str)
 def test_of_dictionaries_nothing_has_to_be_made(type):
-    assert typed.records(type, encoded=()) is None
+    assert typed.make_row_adapter(type, encoded=()) is None
 
 
 @pytest.mark.parametrize("type", [int, "User", list[int], PydanticUser | None, DataclassUser(ID, "Ann")])
 def test_what_is_no_type_of_records_is_named(type):
     with pytest.raises(TypeError, match="is no type of records"):
-        typed.records(type, encoded=())
+        typed.make_row_adapter(type, encoded=())

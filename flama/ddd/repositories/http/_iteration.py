@@ -5,15 +5,15 @@ import collections.abc
 import dataclasses
 import typing as t
 
-from flama._shielding import outlast
-from flama._timeouts import limited
+from flama._shielding import wait_uncancelled
+from flama._timeouts import timeout
 from flama.ddd.repositories._deferred import DeferredQuery, RecordIterator
 from flama.ddd.repositories.http._manager import HTTPResourceManager
 from flama.exceptions import InvalidResponseError, ResourceException
-from flama.query import Order, Stretch, orders
+from flama.query import CursorPage, Order, parse_order
 from flama.rest import ndjson
 from flama.rest.operations import Envelope
-from flama.rest.paging import Walk
+from flama.rest.paging import PageIterator
 
 __all__ = ["ArrivingRecords", "RemoteQuery", "iter_pages", "iter_stream", "reverse"]
 
@@ -31,26 +31,26 @@ class RemoteQuery(DeferredQuery):
     ``fetch_at_cursor`` fetches the records at one of the service's cursors, if it supports cursors.
     """
 
-    fetch_at_cursor: collections.abc.Callable[[str, int], collections.abc.Awaitable[Stretch]] | None = None
+    fetch_at_cursor: collections.abc.Callable[[str, int], collections.abc.Awaitable[CursorPage]] | None = None
 
     @property
-    def places(self) -> None:
+    def keyset_columns(self) -> None:
         """Always None: the service determines the positions."""
         return None
 
     @property
     def orders(self) -> tuple[Order, ...]:
         """The order that is requested from the service."""
-        return orders(self.select.order_by, self.select.order_direction)
+        return parse_order(self.select.order_by, self.select.order_direction)
 
     @property
     def has_cursors(self) -> bool:
         """Whether pages can be requested by cursor: not if the query has a limit or an offset itself."""
         return self.fetch_at_cursor is not None and not self.select.is_slice
 
-    async def at(self, cursor: str, limit: int) -> Stretch:
+    async def fetch_page(self, cursor: str, limit: int) -> CursorPage:
         """Return at most ``limit`` of the records from a cursor on."""
-        return t.cast(Stretch, await t.cast(t.Any, self.fetch_at_cursor)(cursor, limit))
+        return t.cast(CursorPage, await t.cast(t.Any, self.fetch_at_cursor)(cursor, limit))
 
 
 class ArrivingRecords(RecordIterator[R]):
@@ -85,7 +85,7 @@ async def reverse(arriving: collections.abc.AsyncGenerator[R]) -> collections.ab
 
 
 async def iter_pages(
-    manager: HTTPResourceManager, walk: Walk, query: _Pairs, read: _Read[R], limit: int | None
+    manager: HTTPResourceManager, pages: PageIterator, query: _Pairs, read: _Read[R], limit: int | None
 ) -> collections.abc.AsyncGenerator[R]:
     """Yield the records of a query's pages, up to ``limit``.
 
@@ -94,17 +94,17 @@ async def iter_pages(
     ahead: asyncio.Task[Envelope] | None = None
     client, left = manager.client, limit
     try:
-        while not walk.ended and left != 0:
-            answer = await (_page(manager, walk, query) if ahead is None else ahead)
+        while not pages.is_done and left != 0:
+            page = await (_page(manager, pages, query) if ahead is None else ahead)
             ahead = None
-            records = read(walk.take(answer))[:left]
+            records = read(pages.accept(page))[:left]
             left = None if left is None else left - len(records)
             for record in records[: len(records) // 2]:
                 if client.ended:
                     manager.check_open()
                 yield record
-            if left != 0 and not walk.ended:
-                ahead = asyncio.create_task(_page(manager, walk, query))
+            if left != 0 and not pages.is_done:
+                ahead = asyncio.create_task(_page(manager, pages, query))
             for record in records[len(records) // 2 :]:
                 if client.ended:
                     manager.check_open()
@@ -135,7 +135,7 @@ async def _next_lines(
     manager: HTTPResourceManager, reader: ndjson.LineReader, chunks: collections.abc.AsyncIterator[bytes]
 ) -> list[bytes] | None:
     """Return the next lines that arrive, at least one; None at the end of the stream."""
-    with limited(manager.client.policy.deadline):
+    with timeout(manager.client.policy.deadline):
         async for chunk in chunks:
             lines = reader.read(chunk)
             manager.check_size(reader.size)
@@ -144,13 +144,15 @@ async def _next_lines(
     return None
 
 
-def _page(manager: HTTPResourceManager, walk: Walk, query: _Pairs) -> collections.abc.Coroutine[t.Any, t.Any, Envelope]:
-    return manager.call("list", query=[*query, *walk.parameters().items()])
+def _page(
+    manager: HTTPResourceManager, pages: PageIterator, query: _Pairs
+) -> collections.abc.Coroutine[t.Any, t.Any, Envelope]:
+    return manager.call("list", query=[*query, *pages.next_parameters().items()])
 
 
 async def _cancel_prefetch(ahead: asyncio.Task[Envelope]) -> None:
     ahead.cancel()
-    await outlast({ahead})
+    await wait_uncancelled({ahead})
     if not ahead.cancelled():
         ahead.exception()  # retrieved, or asyncio logs it as unhandled
 

@@ -10,14 +10,14 @@ import urllib.parse
 
 import msgspec
 
-from flama.client import Address, Answer, Client, ResponseTooLarge, iter_decompressed
+from flama.client import Client, RawResponse, ResourceURL, ResponseTooLarge, iter_decompressed
 from flama.ddd.repositories.http._openapi import ResourceDocument
 from flama.ddd.repositories.http._retrying import RetryingCall
 from flama.ddd.repositories.http._wire_format import WireFormat
 from flama.exceptions import ApplicationError, InvalidDataError, InvalidResponseError, SessionClosedError
 from flama.rest import conditional_requests, idempotency
 from flama.rest.operations import OPERATIONS, Envelope, Operation
-from flama.retry import Guard, Keys
+from flama.retry import CircuitBreaker, IdempotencyKeySequence
 
 __all__ = ["HTTPResourceManager", "check_resource", "last_segment"]
 
@@ -27,7 +27,7 @@ _Pairs: t.TypeAlias = collections.abc.Iterable[tuple[str, str]]
 _JSON: t.Final = (b"content-type", b"application/json")
 _KEY: t.Final = idempotency.HEADER.encode()
 _IF_MATCH: t.Final = conditional_requests.IF_MATCH.encode()
-_MOST_TAGS: t.Final = 1_000
+_MAX_TAGS: t.Final = 1_000
 _DEFAULT_WIRE_FORMAT: t.Final = WireFormat()
 
 
@@ -53,17 +53,18 @@ class HTTPResourceManager:
         client: Client,
         *,
         name: str | None = None,
-        dialect: WireFormat = _DEFAULT_WIRE_FORMAT,
+        wire_format: WireFormat = _DEFAULT_WIRE_FORMAT,
         idempotent: bool = False,
     ) -> None:
         check_resource(resource)
         self.resource = resource.rstrip("/")
         self.name = last_segment(resource) if name is None else name
         self.client = client
-        self._dialect = dialect
-        self._keys = Keys(self.resource) if idempotent else None
+        self._wire_format = wire_format
+        self._keys = IdempotencyKeySequence(self.resource) if idempotent else None
         self._tags: dict[str, bytes] = {}
-        self._address: tuple[t.Any, Address, Guard] | None = None  # with the client's base URL, from which it is built
+        # with the client's base URL, from which it is built
+        self._address: tuple[t.Any, ResourceURL, CircuitBreaker] | None = None
 
     async def call(self, name: str, id: t.Any = None, *, json: t.Any = None, query: _Pairs = ()) -> t.Any:
         """Run an operation and return its response body; for one that may find an existing record, ``(body, created)``.
@@ -78,16 +79,16 @@ class HTTPResourceManager:
         """
         operation = OPERATIONS[name]
         self.check_open()
-        (_, address, guard), limit = self._resolve_url(), self.client.policy.max_size
-        where, asked = self._dialect.path(operation, id), self._query(query) if query else ""
-        body = b"" if operation.request is None else self._encoded(json)
+        (_, resource, breaker), limit = self._resolve_url(), self.client.policy.max_size
+        where, asked = self._wire_format.path(operation, id), self._query(query) if query else ""
+        body = b"" if operation.request is None else self._encode(json)
         headers = self._headers(operation, id) if operation.writes else None
-        answer = await self._attempts(operation, id, guard).answer(
-            lambda: self.client.call(operation.method, address, where, asked, headers=headers, body=body, limit=limit)
+        response = await self._retrying_call(operation, id, breaker).send(
+            lambda: self.client.call(operation.method, resource, where, asked, headers=headers, body=body, limit=limit)
         )
-        self._note(operation, id, answer)
-        given = None if operation.response is None else self._body(operation, answer, id)
-        return given if operation.found is None else (given, answer.status == operation.status)
+        self._store_etag(operation, id, response)
+        given = None if operation.response is None else self._body(operation, response, id)
+        return given if operation.found is None else (given, response.status == operation.status)
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -99,11 +100,13 @@ class HTTPResourceManager:
         """
         operation = OPERATIONS[name]
         self.check_open()
-        _, address, guard = self._resolve_url()
-        where, asked = self._dialect.path(operation), self._query(query)
+        _, resource, breaker = self._resolve_url()
+        where, asked = self._wire_format.path(operation), self._query(query)
         accept = [(b"accept", media_type.encode())]
-        opening = functools.partial(self.client.opened, operation.method, address, where, asked, headers=accept)
-        opened = self._attempts(operation, None, guard).open(opening, media_type)
+        opening = functools.partial(
+            self.client.stream_response, operation.method, resource, where, asked, headers=accept
+        )
+        opened = self._retrying_call(operation, None, breaker).open(opening, media_type)
         async with opened as response, contextlib.aclosing(iter_decompressed(response)) as chunks:
             yield chunks
 
@@ -116,14 +119,14 @@ class HTTPResourceManager:
         """
         self.check_open()
         path, _, query = schema.partition("?")
-        address, limit = self.client.address(path.rstrip("/")), self.client.policy.max_size
-        call = functools.partial(self.client.call, "GET", address, path[len(address.url) :], query, limit=limit)
-        answer = await self._attempts(OPERATIONS["list"], None, self.client.guard(address)).answer(call)
+        resource, limit = self.client.resource_url(path.rstrip("/")), self.client.policy.max_size
+        call = functools.partial(self.client.call, "GET", resource, path[len(resource.url) :], query, limit=limit)
+        response = await self._retrying_call(OPERATIONS["list"], None, self.client.circuit_breaker(resource)).send(call)
         whole = self._resolve_url()[1].path.decode()
         base = self.client.base_url.raw_path.decode().rstrip("/")
         try:
             return ResourceDocument(
-                answer.body.removeprefix(codecs.BOM_UTF8), (whole, whole.removeprefix(base)), self._dialect
+                response.body.removeprefix(codecs.BOM_UTF8), (whole, whole.removeprefix(base)), self._wire_format
             )
         except (ValueError, msgspec.DecodeError, RecursionError) as error:
             detail = f"what is at {schema} is no OpenAPI document: {error}"
@@ -145,7 +148,7 @@ class HTTPResourceManager:
         if size > self.client.policy.max_size:
             raise InvalidResponseError(resource=self.name, detail=str(ResponseTooLarge(self.client.policy.max_size)))
 
-    def forget(self, ids: collections.abc.Iterable[t.Any]) -> None:
+    def drop_etags(self, ids: collections.abc.Iterable[t.Any]) -> None:
         """Drop the entity tags of these records, which have been read again by another operation."""
         if self._tags:
             for id in ids:
@@ -161,18 +164,18 @@ class HTTPResourceManager:
             headers.append((_IF_MATCH, tag))
         return headers
 
-    def _attempts(self, operation: Operation, id: t.Any, guard: Guard) -> RetryingCall:
+    def _retrying_call(self, operation: Operation, id: t.Any, breaker: CircuitBreaker) -> RetryingCall:
         is_repeatable = not operation.writes or self._keys is not None
-        return RetryingCall(self.name, id, self.client.policy, guard, writes=operation.writes, again=is_repeatable)
+        return RetryingCall(self.name, id, self.client.policy, breaker, writes=operation.writes, again=is_repeatable)
 
-    def _resolve_url(self) -> tuple[t.Any, Address, Guard]:
+    def _resolve_url(self) -> tuple[t.Any, ResourceURL, CircuitBreaker]:
         base = self.client.base_url
         if self._address is None or self._address[0] is not base:
-            address = self.client.address(self.resource)
-            self._address = base, address, self.client.guard(address)
+            resource = self.client.resource_url(self.resource)
+            self._address = base, resource, self.client.circuit_breaker(resource)
         return self._address
 
-    def _note(self, operation: Operation, id: t.Any, answer: Answer) -> None:
+    def _store_etag(self, operation: Operation, id: t.Any, response: RawResponse) -> None:
         """Store the record's current entity tag; a write to the collection invalidates all stored tags."""
         if operation.kind == "collection":
             if operation.changes:
@@ -180,20 +183,20 @@ class HTTPResourceManager:
             return
         if self._tags:
             self._tags.pop(str(id), None)
-        tag = answer.header(b"etag")
+        tag = response.header(b"etag")
         # a weak tag, or that of a compressed body, can't be used for a write
-        if tag is not None and not tag.startswith(b"W/") and answer.header(b"content-encoding") is None:
+        if tag is not None and not tag.startswith(b"W/") and response.header(b"content-encoding") is None:
             self._tags[str(id)] = tag
-            if len(self._tags) > _MOST_TAGS:
+            if len(self._tags) > _MAX_TAGS:
                 del self._tags[next(iter(self._tags))]
 
     def _query(self, pairs: _Pairs) -> str:
         try:
-            return self._dialect.query(pairs)
+            return self._wire_format.query(pairs)
         except UnicodeError as error:
             raise InvalidDataError(resource=self.name, detail=str(error)) from error
 
-    def _encoded(self, data: t.Any) -> bytes:
+    def _encode(self, data: t.Any) -> bytes:
         try:
             body = msgspec.json.encode(data)
         except (TypeError, ValueError, RecursionError) as error:
@@ -203,13 +206,13 @@ class HTTPResourceManager:
             raise InvalidDataError(resource=self.name, detail="JSON has no infinity and no number that is none")
         return body
 
-    def _body(self, operation: Operation, answer: Answer, id: t.Any) -> t.Any:
-        link = answer.header(b"link") if operation.response is Envelope else None
+    def _body(self, operation: Operation, response: RawResponse, id: t.Any) -> t.Any:
+        link = response.header(b"link") if operation.response is Envelope else None
         try:
-            body = answer.body.removeprefix(codecs.BOM_UTF8)
-            return self._dialect.body(operation, body, None if link is None else link.decode("latin-1"))
+            body = response.body.removeprefix(codecs.BOM_UTF8)
+            return self._wire_format.body(operation, body, None if link is None else link.decode("latin-1"))
         except ValueError as error:
-            detail = f"{operation.method} answered {answer.status} with another body: {error}"
+            detail = f"{operation.method} answered {response.status} with another body: {error}"
             raise InvalidResponseError(resource=self.name, id=id, detail=detail) from error
 
 

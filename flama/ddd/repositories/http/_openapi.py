@@ -12,7 +12,7 @@ __all__ = ["ResourceDocument"]
 
 _PARAMETER = re.compile(r"\{[^/}]*\}")
 _ID: t.Final = "id"
-_DEEPEST: t.Final = 20  # the longest chain of references
+_MAX_DEPTH: t.Final = 20  # the longest chain of references
 
 
 class ResourceDocument:
@@ -21,12 +21,12 @@ class ResourceDocument:
     :raises ValueError: the document is not an OpenAPI document.
     """
 
-    def __init__(self, document: bytes, paths: tuple[str, ...], dialect: WireFormat) -> None:
+    def __init__(self, document: bytes, paths: tuple[str, ...], wire_format: WireFormat) -> None:
         self._document = _mapping(msgspec.json.decode(document))
         described = _mapping(self._document.get("paths"))
         self._paths = {_PARAMETER.sub("{}", path): _mapping(methods) for path, methods in described.items()}
         self._bases = paths
-        self._dialect = dialect
+        self._wire_format = wire_format
 
     @property
     def operations(self) -> frozenset[str]:
@@ -40,20 +40,20 @@ class ResourceDocument:
     def fields(self) -> frozenset[str] | None:
         """The fields of the resource's records; None if the document doesn't describe them."""
         retrieved = self._operation(OPERATIONS["retrieve"])
-        answer = self._resolved(_mapping(retrieved.get("responses")).get("200"))
+        answer = self._resolve(_mapping(retrieved.get("responses")).get("200"))
         content = _mapping(_mapping(answer.get("content")).get("application/json"))
-        properties = self._resolved(content.get("schema")).get("properties")
+        properties = self._resolve(content.get("schema")).get("properties")
         return frozenset(properties) if isinstance(properties, dict) else None
 
     def _operation(self, operation: Operation) -> dict[str, t.Any]:
-        path = self._dialect.path(operation, _ID)
+        path = self._wire_format.path(operation, _ID)
         path = path.replace(_ID, "{}", 1) if operation.kind == "element" else path
         found = (self._paths.get(base + path, {}).get(operation.method.lower()) for base in self._bases)
         return next((_mapping(each) for each in found if each), {})
 
-    def _resolved(self, schema: t.Any) -> dict[str, t.Any]:
+    def _resolve(self, schema: t.Any) -> dict[str, t.Any]:
         """Return the schema that a reference leads to."""
-        for _ in range(_DEEPEST):
+        for _ in range(_MAX_DEPTH):
             reference = _mapping(schema).get("$ref")
             if not isinstance(reference, str):
                 break

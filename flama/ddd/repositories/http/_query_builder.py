@@ -35,9 +35,9 @@ class QueryBuilder:
         self._resource = resource
         self._key = key
         single: tuple[bool, t.Any] = _single_id(key, clauses, filters) if by_id else (False, None)
-        self.is_of_one, self.id = single
-        self._clauses = () if self.is_of_one else clauses
-        self._filters = {key: self.id} if self.is_of_one else filters
+        self.is_by_id, self.id = single
+        self._clauses = () if self.is_by_id else clauses
+        self._filters = {key: self.id} if self.is_by_id else filters
 
     def to_params(self, max_affected: int | None = None) -> _Pairs:
         """Return the parameters that select the records and limit how many may be affected.
@@ -45,12 +45,12 @@ class QueryBuilder:
         :raises ValueError: the single id can't be a path segment.
         :raises InvalidDataError: a clause isn't a condition of ``F``, or a value can't be encoded in a query.
         """
-        if self.is_of_one:
+        if self.is_by_id:
             segment(self.id)
         most = check_non_negative_int(self._resource, "max_affected", max_affected)
-        return self._encoded(()) + ([] if most is None else [(query_parameters.MAX_AFFECTED, str(most))])
+        return self._encode(()) + ([] if most is None else [(query_parameters.MAX_AFFECTED, str(most))])
 
-    def ordered(
+    def to_ordered_params(
         self, order_by: t.Any, direction: str, *, after: t.Any = None, before: t.Any = None, backwards: bool = False
     ) -> _Pairs:
         """Return the parameters that select the records in an order, or its reverse, between two records.
@@ -59,8 +59,8 @@ class QueryBuilder:
             :meth:`to_params`.
         """
         try:
-            order = query.orders(order_by, direction)
-            whole = query.orders(order_by, direction, [self._key])
+            order = query.parse_order(order_by, direction)
+            whole = query.parse_order(order_by, direction, [self._key])
             places = [
                 place(whole, at) for place, at in ((query.after, after), (query.before, before)) if at is not None
             ]
@@ -68,9 +68,9 @@ class QueryBuilder:
             said = query.reverse(said) if backwards else said
         except (LookupError, TypeError, ValueError) as error:
             raise InvalidDataError(resource=self._resource, detail=f"order_by: {error}") from error
-        return self._encoded(places) + ordering.encode(said)
+        return self._encode(places) + ordering.encode(said)
 
-    def _encoded(self, places: collections.abc.Iterable[query.Condition]) -> _Pairs:
+    def _encode(self, places: collections.abc.Iterable[query.Condition]) -> _Pairs:
         try:
             equal = [query.equals(name, value) for name, value in self._filters.items()]
             return wire.encode([*self._clauses, *equal, *places])

@@ -18,7 +18,7 @@ from flama.ddd.repositories.http._query_builder import PLAIN_IDS, QueryBuilder, 
 from flama.ddd.repositories.http._wire_format import WireFormat
 from flama.ddd.workers.http import HTTPWorker
 from flama.exceptions import InvalidDataError, InvalidResponseError, NotFoundError
-from flama.query import Lock, Select, Stretch
+from flama.query import CursorPage, Lock, Select
 from flama.rest import ordering, paging, query_parameters
 
 __all__ = ["HTTPRepository", "HTTPResourceManager", "HTTPResourceRepository"]
@@ -85,13 +85,13 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
     _names: t.ClassVar[collections.abc.Mapping[str, str]] = {}
     _idempotent: t.ClassVar[bool] = False
     _max_records: t.ClassVar[int | None] = 10_000
-    _dialect: t.ClassVar[WireFormat] = WireFormat()
+    _wire_format: t.ClassVar[WireFormat] = WireFormat()
     _floats: t.ClassVar[tuple[str, ...]] = ()  # fields whose infinite numbers may be strings
 
     def __init_subclass__(cls, **kwargs: t.Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._records = row_adapter(cls._record, None)
-        cls._dialect = WireFormat(cls._envelope, cls._record_envelope, cls._slash, cls._names)
+        cls._row_adapter = row_adapter(cls._record, None)
+        cls._wire_format = WireFormat(cls._envelope, cls._record_envelope, cls._slash, cls._names)
         if isinstance(resource := getattr(cls, "_resource", None), str):
             check_resource(resource)
             cls._resource_name = last_segment(resource) if cls._name is None else cls._name
@@ -123,7 +123,7 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
         if not hasattr(self, "_resource"):
             raise AttributeError(f"{type(self).__name__} has no '_resource': set it to the path of the collection")
         self._resource_manager = HTTPResourceManager(
-            self._resource, client, name=self._name, dialect=self._dialect, idempotent=self._idempotent
+            self._resource, client, name=self._name, wire_format=self._wire_format, idempotent=self._idempotent
         )
         self._resource_name = self._resource_manager.name
 
@@ -159,7 +159,7 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
         if is_plain and len(clauses) == 1 and not filters and type(clauses[0]) in PLAIN_IDS:  # most calls
             return self._read([await self._resource_manager.call("retrieve", clauses[0])])[0]
         question = self._build_query(clauses, filters)
-        if question.is_of_one and is_plain:  # the error is the service's
+        if question.is_by_id and is_plain:  # the error is the service's
             return await self._request_record("retrieve", question.id)
         return await super().retrieve(*clauses, fields=fields, lock=lock, **filters)
 
@@ -184,7 +184,7 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
         data, clauses = _split_update_args(clauses, filters)
         max_affected = filters.pop("max_affected", None)
         question = self._build_query(clauses, filters)
-        if question.is_of_one and max_affected is None:
+        if question.is_by_id and max_affected is None:
             return await self._request_record("update", question.id, json=self._data(data))
         changes = self._data(data, changes=True)
         return self._read(await self._update(Select("update", clauses, filters), changes, max_affected))
@@ -263,12 +263,12 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
     async def _fetch(self, select: Select) -> builtins.list[dict[str, t.Any]]:
         self._check_supported(select)
         query = self._build_query(select.clauses, select.filters, by_id=False)
-        return await self._page(query.ordered(select.order_by, select.order_direction), select.limit or 0)
+        return await self._page(query.to_ordered_params(select.order_by, select.order_direction), select.limit or 0)
 
     async def _find(self, select: Select) -> builtins.list[dict[str, t.Any]]:
         self._check_supported(select)
         question = self._build_query(select.clauses, select.filters)
-        if not question.is_of_one:
+        if not question.is_by_id:
             return await self._page(question.to_params(), 2)
         try:
             return [await self._resource_manager.call("retrieve", question.id)]
@@ -279,7 +279,7 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
         return self._iterate_in(self._style(None, select.offset), select)
 
     async def _count(self, select: Select) -> int:
-        page = paging.parameters(self._pagination, paging.Page(1, count=True))
+        page = paging.encode(self._pagination, paging.Page(1, count=True))
         query = [*self._build_query(select.clauses, select.filters, by_id=False).to_params(), *page.items()]
         return paging.total(await self._resource_manager.call("list", query=query), resource=self._resource_name)
 
@@ -307,7 +307,7 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
 
     async def _delete_one(self, select: Select) -> bool:
         question = self._build_query(select.clauses, select.filters)
-        if question.is_of_one:
+        if question.is_by_id:
             await self._resource_manager.call("delete", question.id)
             return True
         return bool((await self._resource_manager.call("drop_where", query=question.to_params(1))).deleted)
@@ -325,7 +325,7 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
         """Return an iterator over records that are read by pages in this style; None is a stream."""
         question = self._build_query(select.clauses, select.filters, by_id=False)
         is_last = select.is_last_slice
-        query = question.ordered(
+        query = question.to_ordered_params(
             select.order_by, select.order_direction, after=select.after, before=select.before, backwards=is_last
         )
         offset, limit = (
@@ -347,16 +347,16 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
             query = query + [(name, str(number)) for name, number in cut if number is not None]
             return iter_stream(self._resource_manager, query, self._read_listed)
         size = self._page_size if limit is None else max(1, min(limit, self._page_size))
-        walk = paging.Walk(style, size, resource=self._resource_name, offset=offset)
+        walk = paging.PageIterator(style, size, resource=self._resource_name, offset=offset)
         return iter_pages(self._resource_manager, walk, query, self._read_listed, limit)
 
-    async def _fetch_at_cursor(self, query: _Pairs, cursor: str, limit: int) -> Stretch:
-        walk = paging.Walk("cursor", limit, resource=self._resource_name, cursor=cursor)
-        answer = await self._resource_manager.call("list", query=[*query, *walk.parameters().items()])
-        found = self._read_listed(walk.take(answer))
+    async def _fetch_at_cursor(self, query: _Pairs, cursor: str, limit: int) -> CursorPage:
+        walk = paging.PageIterator("cursor", limit, resource=self._resource_name, cursor=cursor)
+        answer = await self._resource_manager.call("list", query=[*query, *walk.next_parameters().items()])
+        found = self._read_listed(walk.accept(answer))
         previous = (answer.meta if isinstance(answer.meta, dict) else {}).get("previous")
-        next = None if walk.ended else walk.parameters()[query_parameters.CURSOR]
-        return Stretch(found, next, previous if isinstance(previous, str) else None)
+        next = None if walk.is_done else walk.next_parameters()[query_parameters.CURSOR]
+        return CursorPage(found, next, previous if isinstance(previous, str) else None)
 
     def _build_query(
         self, clauses: tuple[t.Any, ...], filters: collections.abc.Mapping[str, t.Any], *, by_id: bool = True
@@ -365,7 +365,7 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
 
     async def _page(self, query: _Pairs, limit: int) -> builtins.list[dict[str, t.Any]]:
         """Return the first records, read in one request."""
-        page = paging.parameters(self._pagination, paging.Page(limit))
+        page = paging.encode(self._pagination, paging.Page(limit))
         answer = await self._resource_manager.call("list", query=[*query, *page.items()])
         return self._forget_tags(answer.data[:limit])
 
@@ -385,20 +385,20 @@ class HTTPResourceRepository(HTTPRepository, CRUDRepository[Record]):
 
     def _read(self, records: builtins.list[t.Any]) -> builtins.list[Record]:
         found: t.Any = read_infinite(records, self._floats) if self._floats else records
-        return found if self._records is None else super()._read(found)
+        return found if self._row_adapter is None else super()._read(found)
 
     def _read_listed(self, found: builtins.list[dict[str, t.Any]]) -> builtins.list[Record]:
         return self._read(self._forget_tags(found))
 
     def _forget_tags(self, found: builtins.list[dict[str, t.Any]]) -> builtins.list[dict[str, t.Any]]:
         # what was read again by another operation has another entity tag, perhaps
-        self._resource_manager.forget(record.get(self._id) for record in found)
+        self._resource_manager.drop_etags(record.get(self._id) for record in found)
         return found
 
 
 def _field_params(*parameters: tuple[str, Names | None]) -> _Pairs:
     """Return the parameters whose value is a list of fields, without those that are None."""
-    return [(name, ordering.names(field_names(fields))) for name, fields in parameters if fields is not None]
+    return [(name, ordering.encode_fields(field_names(fields))) for name, fields in parameters if fields is not None]
 
 
 def _split_update_args(clauses: tuple[t.Any, ...], filters: dict[str, t.Any]) -> tuple[t.Any, tuple[t.Any, ...]]:

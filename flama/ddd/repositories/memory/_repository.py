@@ -7,18 +7,26 @@ import importlib
 import typing as t
 
 from flama import exceptions
-from flama.ddd.repositories._deferred import Places
+from flama.ddd.repositories._deferred import KeysetColumns
 from flama.ddd.repositories._table import TableRepository
 from flama.ddd.repositories._typed import Record, row_adapter
 from flama.ddd.repositories.base import Data
 from flama.ddd.workers.memory import MemoryWorker
 from flama.memory import Column, Session, Table, Unique
 from flama.memory._conditions import identity, matching
-from flama.memory._dml import check_parents, check_scoped_parents, completed, delete, insert, touched, update
-from flama.memory._select import natural, page, places
-from flama.memory._table_data import Placed
-from flama.memory._upserts import got_or_created, upserted
-from flama.memory.schema import Row, any_key, anything
+from flama.memory._dml import (
+    apply_defaults,
+    check_scoped_parents,
+    check_self_references,
+    delete,
+    insert,
+    on_update_values,
+    update,
+)
+from flama.memory._select import check_non_negative_int, keyset_columns, select_page
+from flama.memory._table_data import RowWithId
+from flama.memory._upserts import get_or_create, upsert
+from flama.memory.schema import ANY, ANY_KEY, Row
 from flama.policies import Columns, Policies
 from flama.query import Condition, Lock, Select
 
@@ -68,7 +76,7 @@ class MemoryRepository(TableRepository[Record]):
 
     def __init__(self, session: Session, *args: t.Any, **kwargs: t.Any) -> None:
         self._session = session
-        self._records, self._schema, self._types, self._policies = self._class_config()
+        self._row_adapter, self._schema, self._types, self._policies = self._class_config()
         self._resource_name = self._schema.name
 
     def __eq__(self, other: object) -> bool:
@@ -78,7 +86,7 @@ class MemoryRepository(TableRepository[Record]):
         return same and self._policies.conditions == other._policies.conditions
 
     def __hash__(self) -> int:
-        return hash((id(self._session), self._schema.path))
+        return hash((id(self._session), self._schema.qualified_name))
 
     def scoped(self, *conditions: Condition) -> t.Self:
         self._check_has_table()
@@ -111,7 +119,7 @@ class MemoryRepository(TableRepository[Record]):
 
     async def _fetch(self, select: Select) -> builtins.list[_Record]:
         await self._begin(select)
-        rows = page(self._session.rows(self._schema), self._policies.conditions, select)
+        rows = select_page(self._session.rows(self._schema), self._policies.conditions, select)
         return self._select_fields(rows, select)
 
     async def _count(self, select: Select) -> int:
@@ -124,32 +132,32 @@ class MemoryRepository(TableRepository[Record]):
 
     async def _insert(self, rows: _Rows) -> builtins.list[_Record]:
         table = self._schema
-        await self._session.reach("create", table)
+        await self._session.begin_operation("create", table)
         with self._session.atomic():
             count = self._session.rows(table)
-            stored = [insert(self._session, table, completed(table, row, count.count))[1] for row in rows]
-            check_parents(self._session, table, stored)
+            stored = [insert(self._session, table, apply_defaults(table, row, count.count))[1] for row in rows]
+            check_self_references(self._session, table, stored)
             return self._check_written(stored, rows)
 
     async def _update(self, select: Select, changes: Data, max_affected: int | None) -> builtins.list[_Record]:
         table, version = self._schema, self._policies.version
         await self._begin(select)
-        stored = table.kept({**touched(table, changes), **changes})
+        stored = table.encode({**on_update_values(table, changes), **changes})
         found = self._matching_at_most(select, max_affected)
         with self._session.atomic():
-            return self._check_written(update(self._session, table, found, stored, counted=version), [changes])
+            return self._check_written(update(self._session, table, found, stored, version=version), [changes])
 
     async def _upsert(self, rows: _Rows, on: t.Any, set: t.Any) -> builtins.list[_Record]:
-        await self._session.reach("upsert", self._schema)
+        await self._session.begin_operation("upsert", self._schema)
         with self._session.atomic():
-            written = upserted(self._session, self._schema, self._policies, rows, on=on, set=set)
+            written = upsert(self._session, self._schema, self._policies, rows, on=on, set=set)
             return self._check_written(written, rows)
 
     async def _get_or_create(self, row: Data, on: t.Any) -> tuple[_Record, bool]:
-        await self._session.reach("get_or_create", self._schema)
+        await self._session.begin_operation("get_or_create", self._schema)
         with self._session.atomic():
-            found, created = got_or_created(self._session, self._schema, self._policies, row, on=on)
-            record = self._check_written([found], [row])[0] if created else self._schema.given(found)
+            found, created = get_or_create(self._session, self._schema, self._policies, row, on=on)
+            record = self._check_written([found], [row])[0] if created else self._schema.decode(found)
         return record, created
 
     async def _delete(self, select: Select, max_affected: int | None) -> int:
@@ -159,11 +167,11 @@ class MemoryRepository(TableRepository[Record]):
             if marks is None:
                 delete(self._session, table, found)
             else:
-                update(self._session, table, found, table.kept(marks), counted=self._policies.version)
+                update(self._session, table, found, table.encode(marks), version=self._policies.version)
         return len(found)
 
-    def _keyset_columns(self, select: Select) -> Places | None:
-        return places(self._schema, self._types, select)
+    def _keyset_columns(self, select: Select) -> KeysetColumns | None:
+        return keyset_columns(self._schema, self._types, select)
 
     def _check_open(self) -> None:
         self._session.check_open(self._schema)
@@ -173,14 +181,14 @@ class MemoryRepository(TableRepository[Record]):
 
     async def _begin(self, select: Select) -> None:
         if select.verb is not None:  # else it is part of another verb
-            await self._session.reach(select.verb, self._schema)
+            await self._session.begin_operation(select.verb, self._schema)
 
-    def _matching(self, select: Select) -> builtins.list[Placed]:
+    def _matching(self, select: Select) -> builtins.list[RowWithId]:
         rows = self._session.rows(self._schema)
         return matching(rows, self._policies.conditions + select.clauses, select.filters)
 
-    def _matching_at_most(self, select: Select, most: int | None) -> builtins.list[Placed]:
-        most, found = natural(self._schema, "max_affected", most), self._matching(select)
+    def _matching_at_most(self, select: Select, most: int | None) -> builtins.list[RowWithId]:
+        most, found = check_non_negative_int(self._schema, "max_affected", most), self._matching(select)
         if most is not None and len(found) > most:
             detail = f"more than {most} match: none is changed"
             raise exceptions.MultipleRecordsError(resource=self._schema.name, detail=detail)
@@ -192,15 +200,15 @@ class MemoryRepository(TableRepository[Record]):
             detail = f"there is no lock {select.lock!r}: it is one of {', '.join(map(repr, _LOCKS))}"
             raise exceptions.InvalidDataError(resource=table.name, detail=detail)
         if select.fields is None:
-            return [table.given(row) for row in rows]
+            return [table.decode(row) for row in rows]
         keys = table.keys_of(select.fields)
         if not keys:
             raise exceptions.InvalidDataError(resource=table.name, detail="fields are one at least")
-        return [{key: record.get(key) for key in keys} for record in map(table.given, rows)]
+        return [{key: record.get(key) for key in keys} for record in map(table.decode, rows)]
 
     def _check_written(self, rows: builtins.list[Row], data: _Rows) -> builtins.list[_Record]:
         """Return stored rows as records, and check that they are in the scope, and their parents in theirs."""
-        records = [self._schema.given(row) for row in rows]
+        records = [self._schema.decode(row) for row in rows]
         self._policies.check(records)
         if self._parents:
             written = frozenset(name for each in data for name in each)
@@ -225,8 +233,8 @@ class ClassConfig(t.NamedTuple):
 def _schemaless(name: str, key: tuple[str, ...], record: t.Any) -> ClassConfig:
     adapter = row_adapter(record, frozenset())
     fields = dict.fromkeys([*key, *(adapter.fields if adapter else ())])
-    columns = {field: Column(field, anything) for field in fields}
+    columns = {field: Column(field, ANY) for field in fields}
     for field in key:
-        columns[field] = Column(field, any_key, nullable=False, counted=len(key) == 1)
-    table = Table(name, name, columns, key, (Unique(key),), source=(name, key, record), open=adapter is None)
+        columns[field] = Column(field, ANY_KEY, nullable=False, autoincrement=len(key) == 1)
+    table = Table(name, name, columns, key, (Unique(key),), source=(name, key, record), is_schemaless=adapter is None)
     return ClassConfig(adapter, table, {}, Policies(Columns(name, {})))

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from flama import policies
 from flama.ddd.repositories._typed import row_adapter
 from flama.ddd.repositories.memory._repository import ClassConfig
-from flama.memory._from_sqlalchemy import definition
+from flama.memory._from_sqlalchemy import schema_of
 from flama.sqlalchemy.sql._table_info import json_columns, policy_columns, python_types
 
 __all__ = ["class_config"]
@@ -22,4 +22,4 @@ def class_config(table: sa.Table, record: t.Any, names: policies.Declaration) ->
     """
     adapter, columns = row_adapter(record, json_columns(table)), policy_columns(table)
     columns.check_declared(record, adapter.fields if adapter else ())
-    return ClassConfig(adapter, definition(table), python_types(table), policies.declare(columns, names))
+    return ClassConfig(adapter, schema_of(table), python_types(table), policies.declare(columns, names))

@@ -40,9 +40,9 @@ async def update(
     if not connection.dialect.update_returning:
         counted = {} if version is None else {version: table.columns[version] + 1}
         async with drivers.atomic(connection):
-            await few.hold()
-            return await drivers.updated(connection, table, {**data, **counted}, clauses, filters)
-    statement = few.guarded(statements.update(table, data, clauses, filters))
+            await few.lock()
+            return await drivers.update(connection, table, {**data, **counted}, clauses, filters)
+    statement = few.limit(statements.update(table, data, clauses, filters))
     if version is not None:
         statement = _increment_version(statement, table, version)
     for _ in range(_ATTEMPTS):
@@ -72,14 +72,14 @@ async def delete(
     few = _BoundedMatch(connection, table, clauses, filters, check_non_negative_int(table, "max_affected", at_most))
     if marks is None and checks_each_deletion(connection, table):
         async with drivers.atomic(connection):
-            await few.hold()
-            return await drivers.dropped(connection, table, clauses, filters)
-    statement = _deletion(table, clauses, filters, marks, version)
+            await few.lock()
+            return await drivers.delete(connection, table, clauses, filters)
+    statement = _build_delete(table, clauses, filters, marks, version)
     if not supports_self_subquery_in_delete(connection.dialect):
         async with drivers.atomic(connection):
-            await few.hold()
+            await few.lock()
             return await drivers.rowcount(connection, statement)
-    statement = few.guarded(statement)
+    statement = few.limit(statement)
     for _ in range(_ATTEMPTS):
         number = await drivers.execute_one(connection, drivers.ROWCOUNT, lambda: statement)
         if number or await few.confirm_no_match():
@@ -87,7 +87,7 @@ async def delete(
     raise drivers.trigger_error(table, "deleted")
 
 
-def _deletion(
+def _build_delete(
     table: sa.Table,
     clauses: statements.Clauses,
     filters: statements.Filters,
@@ -109,7 +109,7 @@ class _BoundedMatch(t.NamedTuple):
     filters: statements.Filters
     at_most: int | None
 
-    def guarded(self, statement: statements.Statement) -> statements.Statement:
+    def limit(self, statement: statements.Statement) -> statements.Statement:
         """Return a statement that writes nothing if more than ``at_most`` records match."""
         if (at_most := self.at_most) is None:
             return statement
@@ -132,22 +132,22 @@ class _BoundedMatch(t.NamedTuple):
 
         :raises MultipleRecordsError: more than ``at_most`` match.
         """
-        return self.at_most is None or not self._counted(await drivers.fetch_records(self.connection, self._keys()))
+        return self.at_most is None or not self._check_count(await drivers.fetch_records(self.connection, self._keys()))
 
-    async def hold(self) -> None:
+    async def lock(self) -> None:
         """Lock the records that match for a later write.
 
         :raises MultipleRecordsError: more than ``at_most`` match.
         """
         if self.at_most is not None:
-            self._counted(await drivers.fetch_records(self.connection, with_row_lock(self._keys(), "update")))
+            self._check_count(await drivers.fetch_records(self.connection, with_row_lock(self._keys(), "update")))
 
     def _keys(self) -> statements.Statement:
         limit = None if self.at_most is None else self.at_most + 1
         key = [column.key for column in statements.keys_of(self.table)]
         return select_columns(statements.select(self.table, self.clauses, self.filters, limit=limit), self.table, key)
 
-    def _counted(self, records: collections.abc.Sequence[_Record]) -> int:
+    def _check_count(self, records: collections.abc.Sequence[_Record]) -> int:
         if self.at_most is not None and len(records) > self.at_most:
             detail = f"more than {self.at_most} match: none is changed"
             raise exceptions.MultipleRecordsError(resource=self.table.name, detail=detail)

@@ -13,7 +13,7 @@ from flama import exceptions
 from flama._private import sqlalchemy as private
 from flama.sqlalchemy import drivers
 
-__all__ = ["Explanation", "Verb", "explained"]
+__all__ = ["Explanation", "Verb", "explain"]
 
 Verb: t.TypeAlias = t.Literal[
     "count", "create", "delete", "drop", "exists", "first", "get", "get_or_create", "list", "retrieve", "update",
@@ -49,7 +49,7 @@ class Explanation:
     plan: str
 
 
-async def explained(
+async def explain(
     connection: AsyncConnection, table: sa.Table, verb: str, run: collections.abc.Callable[[], t.Any]
 ) -> Explanation:
     """Return the main statement of ``run``, a call of the repository's method ``verb``, without running it.
@@ -61,11 +61,11 @@ async def explained(
     if verb not in _KINDS:
         detail = f"there is no {verb!r} to explain: there are {', '.join(sorted(_KINDS))}"
         raise exceptions.InvalidDataError(resource=table.name, detail=detail)
-    told = await _told(connection, _KINDS[verb], run)
-    if told is None:
+    captured = await _capture(connection, _KINDS[verb], run)
+    if captured is None:
         return Explanation("", (), "")
-    sql, parameters = _rendered(connection.dialect, told.statement, told.values)
-    return Explanation(sql, parameters, await _plan(connection, told))
+    sql, parameters = _render(connection.dialect, captured.statement, captured.values)
+    return Explanation(sql, parameters, await _fetch_plan(connection, captured))
 
 
 class _Captured(BaseException):
@@ -77,7 +77,7 @@ class _Captured(BaseException):
         self.values = values
 
 
-async def _told(
+async def _capture(
     connection: AsyncConnection, kinds: tuple[type[sa.Executable], ...], run: collections.abc.Callable[[], t.Any]
 ) -> _Captured | None:
     last: _Captured | None = None
@@ -88,7 +88,7 @@ async def _told(
             last = _Captured(statement, one or (many[0] if many else {}))
             if isinstance(statement, kinds):
                 raise last
-            return sa.select(*_returned(statement)).where(sa.false()), many, one
+            return sa.select(*_null_columns(statement)).where(sa.false()), many, one
         return statement, many, one
 
     # while there is a listener, all statements go through SQLAlchemy
@@ -106,17 +106,17 @@ async def _told(
     return last
 
 
-def _returned(statement: t.Any) -> collections.abc.Sequence[t.Any]:
+def _null_columns(statement: t.Any) -> collections.abc.Sequence[t.Any]:
     return [sa.null().label(column.key) for column in statement.exported_columns] or [sa.null()]
 
 
-def _rendered(
+def _render(
     dialect: sa.Dialect, statement: t.Any, values: collections.abc.Mapping[str, t.Any]
 ) -> tuple[str, tuple[t.Any, ...] | dict[str, t.Any]]:
     compiled = statement.compile(dialect=dialect, column_keys=list(values) or None)
     state = t.cast("SQLCompiler", compiled).construct_expanded_state(dict(values))
     processors: t.Any = {**_bind_processors(compiled, dialect), **state.processors}
-    bound = {name: _processed(processors.get(name), value) for name, value in state.parameters.items()}
+    bound = {name: _process(processors.get(name), value) for name, value in state.parameters.items()}
     if state.positiontup is None:
         escaped = compiled.escaped_bind_names or {}
         return state.statement, {escaped.get(name, name): value for name, value in bound.items()}
@@ -127,22 +127,22 @@ def _bind_processors(compiled: t.Any, dialect: sa.Dialect) -> dict[str, t.Any]:
     return {name: bind.type.dialect_impl(dialect).bind_processor(dialect) for bind, name in compiled.bind_names.items()}
 
 
-def _processed(processor: t.Any, value: t.Any) -> t.Any:
+def _process(processor: t.Any, value: t.Any) -> t.Any:
     return processor(value) if processor is not None else value
 
 
-async def _plan(connection: AsyncConnection, told: _Captured) -> str:
+async def _fetch_plan(connection: AsyncConnection, captured: _Captured) -> str:
     explain = _PLANS.get(connection.dialect.name)
-    if explain is None or isinstance(told.statement, sa.Insert):
+    if explain is None or isinstance(captured.statement, sa.Insert):
         return ""
-    sql, parameters = _rendered(connection.dialect, _search(told.statement), told.values)
+    sql, parameters = _render(connection.dialect, _as_plain_select(captured.statement), captured.values)
     async with drivers.atomic(connection):
         await drivers.prepare_for_statement(connection)
         rows = (await connection.exec_driver_sql(f"{explain} {sql}", parameters)).all()
     return "\n".join(str(row[-1]) for row in rows)
 
 
-def _search(statement: t.Any) -> t.Any:
+def _as_plain_select(statement: t.Any) -> t.Any:
     # MariaDB may lock records when it explains a statement that locks or changes them
     if isinstance(statement, sa.Select):
         return private.without_lock(statement)

@@ -12,7 +12,7 @@ from flama._private import sqlalchemy as private
 from flama.ddd.repositories._deferred import RecordIterator
 from flama.ddd.repositories._typed import Record
 from flama.ddd.repositories.sqlalchemy import _select_options
-from flama.query import Lock, Query, Select
+from flama.query import Lock, PageableQuery, Select
 from flama.sqlalchemy import drivers
 from flama.sqlalchemy.errors import translate_errors
 from flama.sqlalchemy.sql import statements
@@ -23,7 +23,7 @@ _Record: t.TypeAlias = dict[str, t.Any]
 
 
 @functools.lru_cache(1000)
-def _reading(table: sa.Table) -> translate_errors:
+def _make_read_translation(table: sa.Table) -> translate_errors:
     return translate_errors(table.name, table, reads=True)
 
 
@@ -37,7 +37,7 @@ class SQLAlchemyTableManager:
     def __init__(self, table: sa.Table, connection: AsyncConnection) -> None:
         self.table = table
         self.connection = connection
-        self.reading = _reading(table)
+        self.translating_read_errors = _make_read_translation(table)
 
     @property
     def translating_write_errors(self) -> translate_errors:
@@ -55,10 +55,10 @@ class SQLAlchemyTableManager:
 
     async def read(self, statement: statements.Statement) -> list[_Record]:
         """Return the records that a statement selects."""
-        with self.reading:
+        with self.translating_read_errors:
             return await drivers.read(self.connection, statement)
 
-    async def hold(self, lock: Lock) -> None:
+    async def acquire_lock(self, lock: Lock) -> None:
         """Validate ``lock``, and take the database lock that SQLite needs for it before records are read.
 
         :raises InvalidDataError: there is no such lock.
@@ -76,7 +76,7 @@ class StreamedRecords(RecordIterator[Record]):
         select: Select,
         statement: collections.abc.Callable[[], statements.Statement],
         read: collections.abc.Callable[[list[_Record]], list[Record]],
-        make_query: collections.abc.Callable[[Select], Query | None],
+        make_query: collections.abc.Callable[[Select], PageableQuery | None],
     ) -> None:
         self._select = select
         self._make_query = make_query
@@ -85,7 +85,7 @@ class StreamedRecords(RecordIterator[Record]):
         self._stream.set_owner(self._records)
 
     @property
-    def query(self) -> Query | None:
+    def query(self) -> PageableQuery | None:
         """The query of these records, to be paginated; None if it has ``after`` or ``before``."""
         return self._make_query(self._select)
 
@@ -113,8 +113,8 @@ async def _records(
     # which happens in a task of the event loop.
     _check(manager, stream)
     if lock is not None:
-        await manager.hold(lock)
-    with manager.reading:
+        await manager.acquire_lock(lock)
+    with manager.translating_read_errors:
         batch = await drivers.first_batch(stream)
     while batch:
         sync = manager.connection.sync_connection
@@ -122,7 +122,7 @@ async def _records(
             yield record
             if sync is None or private.proxy(sync) is None:  # the connection is closed
                 _check(manager, stream)
-        with manager.reading:
+        with manager.translating_read_errors:
             batch = await stream.batch()
 
 

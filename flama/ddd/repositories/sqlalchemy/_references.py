@@ -98,14 +98,14 @@ async def check(
             continue
         written = [{**bound, **row} for row in rows if reference.is_written(row)]
         wanted = dict.fromkeys(filter(None, map(reference.values, written)))
-        own = _own(reference, rows) & wanted.keys() if stored is None and reference.table is table else set()
+        own = _target_values(reference, rows) & wanted.keys() if stored is None and reference.table is table else set()
         await _look_up(connection, table, reference, [each for each in wanted if each not in own], parents)
         if own or any(map(reference.is_open, written)):
             opened.append(reference)
     return opened
 
 
-def _own(reference: Reference, rows: collections.abc.Iterable[_Row]) -> set[_Values]:
+def _target_values(reference: Reference, rows: collections.abc.Iterable[_Row]) -> set[_Values]:
     """Return the values by which rows of a table can refer to one another."""
     targets = reference.targets
     return {tuple(row[name] for name in targets) for row in rows if row.keys() >= set(targets)}

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions, policies
-from flama.ddd.repositories._deferred import Places, RecordIterator
+from flama.ddd.repositories._deferred import KeysetColumns, RecordIterator
 from flama.ddd.repositories._table import TableRepository
 from flama.ddd.repositories._typed import Record, row_adapter
 from flama.ddd.repositories.base import BaseRepository, Data
@@ -98,7 +98,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
         self._table_manager = SQLAlchemyTableManager(self._table, connection)  # first: raises without a table
         super().__init__(connection, *args, **kwargs)
         self._resource_name = self._table.name
-        self._records, self._policies = self._class_config()
+        self._row_adapter, self._policies = self._class_config()
 
     def __eq__(self, other: object) -> bool:
         same = super().__eq__(other)
@@ -123,8 +123,8 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
         """
         explained = copy.copy(self)
         explained._parents = {}  # nothing is read, so no parent record would be found
-        with self._table_manager.reading:
-            return await _explain.explained(
+        with self._table_manager.translating_read_errors:
+            return await _explain.explain(
                 self._connection, self._table, verb, lambda: getattr(explained, verb)(*args, **options)
             )
 
@@ -133,7 +133,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
         return _class_config(cls._table, cls._record, cls._declaration())
 
     def _values(self, data: t.Any, *, changes: bool = False) -> Data:
-        return statements.values(self._table, data if self._records is None else self._data(data, changes=changes))
+        return statements.values(self._table, data if self._row_adapter is None else self._data(data, changes=changes))
 
     async def _find(self, select: Select) -> builtins.list[_Record]:
         table, manager, matching = self._table, self._table_manager, self._policies.conditions + select.clauses
@@ -141,7 +141,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
         if select.fields is not None or select.lock is not None:
             return await self._run(make(), select)
         signature = statements.signature("few", table, {}, matching, select.filters)
-        with manager.reading:
+        with manager.translating_read_errors:
             return await drivers.execute_one(manager.connection, drivers.ROWS, make, signature)
 
     async def _fetch(self, select: Select) -> builtins.list[_Record]:
@@ -153,7 +153,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
         def statement() -> statements.Statement:
             return _select_options.with_options(self._page(select), self._table, select)
 
-        return StreamedRecords(self._table_manager, select, statement, read, self._deferred)
+        return StreamedRecords(self._table_manager, select, statement, read, self._pageable)
 
     async def _count(self, select: Select) -> int:
         conditions = self._policies.conditions + select.clauses
@@ -167,7 +167,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
     async def _insert(self, rows: _Rows) -> builtins.list[_Record]:
         with self._table_manager.translating_write_errors:
             if self._policies.scope is None and not self._parents:
-                stored = await drivers.inserted(self._connection, self._table, rows)
+                stored = await drivers.insert(self._connection, self._table, rows)
             else:
                 stored = await self._with_references(rows, lambda: self._insert_in_scope(rows))
         drivers.check_stored(self._table, stored, rows)
@@ -184,7 +184,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
 
     async def _upsert(self, rows: _Rows, on: t.Any, set: t.Any) -> builtins.list[_Record]:
         def write() -> collections.abc.Awaitable[builtins.list[_Record]]:
-            return _upsert.upserted(self._connection, self._table, rows, on=on, set=set, policies=self._policies)
+            return _upsert.upsert(self._connection, self._table, rows, on=on, set=set, policies=self._policies)
 
         with self._table_manager.translating_write_errors:
             return await self._with_references(rows, write)
@@ -220,8 +220,8 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
                 raise self._error(exceptions.MultipleRecordsError, select)
         return False
 
-    def _keyset_columns(self, select: Select) -> Places | None:
-        return _select.places(self._table, select.order_by, select.order_direction)
+    def _keyset_columns(self, select: Select) -> KeysetColumns | None:
+        return _select.keyset_columns(self._table, select.order_by, select.order_direction)
 
     def _identity(self, select: Select) -> t.Any:
         return statements.identity(self._table, select.clauses, select.filters)
@@ -234,11 +234,11 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
     async def _run(self, statement: statements.Statement, select: Select) -> builtins.list[_Record]:
         manager = self._table_manager
         if select.lock is not None:
-            await manager.hold(select.lock)
+            await manager.acquire_lock(select.lock)
         return await manager.read(_select_options.with_options(statement, self._table, select))
 
     def _insert_in_scope(self, rows: _Rows) -> collections.abc.Awaitable[builtins.list[_Record]]:
-        return self._check_scope(None, lambda: drivers.inserted(self._connection, self._table, rows))
+        return self._check_scope(None, lambda: drivers.insert(self._connection, self._table, rows))
 
     def _update_in_scope(
         self, select: Select, changes: Data, max_affected: int | None
@@ -295,7 +295,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
         table, connection, version = self._table, self._connection, self._policies.version
         clauses = self._policies.conditions + select.clauses
         if max_affected is None and version is None:
-            return drivers.updated(connection, table, changes, clauses, select.filters)
+            return drivers.update(connection, table, changes, clauses, select.filters)
         return _bounded_writes.update(
             connection, table, changes, clauses, select.filters, at_most=max_affected, version=version
         )
@@ -304,7 +304,7 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
         table, connection, marks = self._table, self._connection, self._policies.on_delete()
         clauses = self._policies.conditions + select.clauses
         if max_affected is None and marks is None:
-            return await drivers.dropped(connection, table, clauses, select.filters)
+            return await drivers.delete(connection, table, clauses, select.filters)
         return await _bounded_writes.delete(
             connection,
             table,

@@ -22,7 +22,7 @@ from flama.sqlalchemy.sql import _select, statements
 from flama.sqlalchemy.sql._table_info import Columns, column_keys, index_condition, partial_index, unique_columns
 from flama.sqlalchemy.sql._value_checks import check_values, is_expression
 
-__all__ = ["conflict_key", "get_or_create", "upserted"]
+__all__ = ["conflict_key", "get_or_create", "upsert"]
 
 _Record: t.TypeAlias = dict[str, t.Any]
 _Row: t.TypeAlias = collections.abc.Mapping[str, t.Any]
@@ -34,7 +34,7 @@ _ATTEMPTS: t.Final = 10
 _TABLES: t.Final = 1000
 
 
-async def upserted(
+async def upsert(
     connection: AsyncConnection,
     table: sa.Table,
     rows: collections.abc.Sequence[_Row],
@@ -60,16 +60,18 @@ async def upserted(
     partial = partial_index(table, frozenset(key), connection.dialect.name)
     new = {index: row for index, row in enumerate(rows) if on is None and not row.keys() >= frozenset(key)}
     known = {index: row for index, row in enumerate(rows) if index not in new}
-    _distinct(table, key, known.values())
+    _check_distinct(table, key, known.values())
     stored: dict[int, _Record] = {}
     async with _atomic(connection, policies, several=len(rows) > 1):
         if new:  # they come first: their savepoint must not end after another statement
-            created = await drivers.inserted(connection, table, list(new.values()))
+            created = await drivers.insert(connection, table, list(new.values()))
             drivers.check_stored(table, created, new)
             stored.update(zip(new, created, strict=True))
-        for indexes in _in_order(table, known):
-            upserts = [_upsert(table, key, rows[index], changed, policies=policies, index=partial) for index in indexes]
-            stored.update(zip(indexes, await _upserted_alike(connection, upserts), strict=True))
+        for indexes in _iter_groups(table, known):
+            upserts = [
+                _make_upsert(table, key, rows[index], changed, policies=policies, index=partial) for index in indexes
+            ]
+            stored.update(zip(indexes, await _upsert_group(connection, upserts), strict=True))
         policies.check(stored.values())
     return [stored[index] for index in range(len(rows))]
 
@@ -90,16 +92,18 @@ async def get_or_create(
     :raises SQLAlchemyError: the table has no unique constraint or index on the columns ``on``.
     """
     key = conflict_key(table, on)
-    _distinct(table, key, [row])
+    _check_distinct(table, key, [row])
     if nulls := [name for name in key if row[name] is None]:
-        raise exceptions.InvalidDataError(resource=table.name, detail=f"no record is meant by null as {_named(nulls)}")
+        raise exceptions.InvalidDataError(
+            resource=table.name, detail=f"no record is meant by null as {_quote_names(nulls)}"
+        )
     upsert = _Upsert(table, key, row, (), {}, policies, partial_index(table, frozenset(key), connection.dialect.name))
     if connection.dialect.name in _MYSQL:
         async with _atomic(connection, policies, several=False):
-            record, created = await _by_duplicate_key(connection, upsert)
+            record, created = await _upsert_on_duplicate_key(connection, upsert)
             policies.check([record])
         return record, created
-    return await _found_or_inserted(connection, upsert)
+    return await _find_or_insert(connection, upsert)
 
 
 def _atomic(connection: AsyncConnection, policies: Policies, *, several: bool) -> drivers.atomic:
@@ -127,14 +131,14 @@ class _Upsert(t.NamedTuple):
     key: _Keys
     row: _Row
     changed: _Keys
-    touched: _Row  # the Python-side values of other columns of a changed record
+    on_update_values: _Row  # the Python-side values of other columns of a changed record
     policies: Policies
     partial: sa.Index | None  # the partial index; a record outside of it never matches
 
-    def found(self) -> statements.Statement:
-        return self._indexed(statements.select(self.table, self.policies.conditions, self.same))
+    def select_existing(self) -> statements.Statement:
+        return self._with_index_condition(statements.select(self.table, self.policies.conditions, self.same))
 
-    def _indexed(self, statement: statements.Statement) -> statements.Statement:
+    def _with_index_condition(self, statement: statements.Statement) -> statements.Statement:
         if (index := self.partial) is None:
             return statement
         key = None if statement.key is None else (statement.key, index)
@@ -142,19 +146,19 @@ class _Upsert(t.NamedTuple):
 
     async def refuse_hidden(self, connection: AsyncConnection) -> None:
         # a record exists that conflicts in the database, but that the scope hides
-        hidden = self._indexed(_select.exists(self.table, (), self.same))
+        hidden = self._with_index_condition(_select.exists(self.table, (), self.same))
         if self.policies.conditions and await drivers.fetch_records(connection, hidden):
             raise exceptions.IntegrityError(resource=self.table.name, kind="unique", fields=self.key)
 
     def on_conflict(self, dialect: sa.Dialect, *, update: bool) -> statements.Statement:
         if dialect.name not in _INSERTS:
             raise exceptions.SQLAlchemyError(f"Nothing is known here of how {dialect.name} writes what may be there")
-        names, given = tuple(self.row), (*self.row.values(), *self.touched.values())
-        plain = check_values(self.table, (*names, *self.touched), given)
+        names, given = tuple(self.row), (*self.row.values(), *self.on_update_values.values())
+        plain = check_values(self.table, (*names, *self.on_update_values), given)
         meant = self.key if self.partial is None else self.partial
-        shape = ("upsert", dialect.name, update, self.table, names, meant, self.changed, tuple(self.touched))
+        shape = ("upsert", dialect.name, update, self.table, names, meant, self.changed, tuple(self.on_update_values))
         where = self.policies.conditions if update else ()
-        told = (self.policies.version, *[condition.shape for condition in where])
+        told = (self.policies.version, *[condition.cache_key for condition in where])
         return statements.Statement(
             (*shape, told) if plain else None,
             sum((condition.values for condition in where), given),
@@ -195,14 +199,14 @@ class _Upsert(t.NamedTuple):
         columns = self.table.columns
         for name in self.changed:
             yield name, sent[name]
-        for index, (name, value) in enumerate(self.touched.items(), len(self.row)):
+        for index, (name, value) in enumerate(self.on_update_values.items(), len(self.row)):
             expression = is_expression(value)
             yield name, value if expression else sa.bindparam(statements.bind_name(index), value, columns[name].type)
         if (version := self.policies.version) is not None:
             yield version, columns[version] + 1
 
     def _within(self) -> collections.abc.Sequence[sa.ColumnElement[t.Any]]:
-        return statements.matching(self.table, self.policies.conditions, {}, len(self.row) + len(self.touched))
+        return statements.matching(self.table, self.policies.conditions, {}, len(self.row) + len(self.on_update_values))
 
     @property
     def same(self) -> _Record:
@@ -222,25 +226,25 @@ class _Condition(sa.ColumnElement[bool]):
 
 
 @compiles(_Condition)
-def _compiled(element: _Condition, compiler: SQLCompiler, **options: t.Any) -> str:
+def _compile(element: _Condition, compiler: SQLCompiler, **options: t.Any) -> str:
     options |= {"include_table": False, "literal_binds": True}
     return f"({compiler.process(index_condition(element.index, compiler.dialect.name), **options)})"
 
 
-def _upsert(
+def _make_upsert(
     table: sa.Table, key: _Keys, row: _Row, changed: _Keys | None, *, policies: Policies, index: sa.Index | None
 ) -> _Upsert:
     kept = {*key, *policies.fixed, *(() if changed is not None else (column.key for column in table.primary_key))}
     names = tuple(name for name in (row if changed is None else changed) if name not in kept)
-    touched = {**_touched(table, row, {*names, *kept}), **policies.on_update()} if names else {}
+    touched = {**_on_update_values(table, row, {*names, *kept}), **policies.on_update()} if names else {}
     return _Upsert(table, key, row, names, touched, policies, index)
 
 
-def _touched(table: sa.Table, row: _Row, others: collections.abc.Set[str]) -> _Record:
+def _on_update_values(table: sa.Table, row: _Row, others: collections.abc.Set[str]) -> _Record:
     given = _DefaultContext(row)
     return {
         name: default.arg(given) if default.is_callable else default.arg
-        for name, default in _on_update(table)
+        for name, default in _on_update_defaults(table)
         if name not in others
     }
 
@@ -255,12 +259,12 @@ class _DefaultContext:
         return self.current_parameters
 
 
-async def _found_or_inserted(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:
+async def _find_or_insert(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:
     for attempt in range(_ATTEMPTS):
-        for record in await drivers.fetch_records(connection, upsert.found()):
+        for record in await drivers.fetch_records(connection, upsert.select_existing()):
             return record, False
         try:
-            for record in await _inserted(connection, upsert, attempt):
+            for record in await _insert(connection, upsert, attempt):
                 return record, True
         except exc.IntegrityError:
             if attempt in (0, _ATTEMPTS - 1):
@@ -270,7 +274,7 @@ async def _found_or_inserted(connection: AsyncConnection, upsert: _Upsert) -> tu
     raise exceptions.ConflictError(resource=upsert.table.name, retryable=True)
 
 
-async def _inserted(connection: AsyncConnection, upsert: _Upsert, attempt: int) -> list[_Record]:
+async def _insert(connection: AsyncConnection, upsert: _Upsert, attempt: int) -> list[_Record]:
     """Insert the record; the first attempt does nothing if one with its key exists.
 
     Later attempts fail if one exists, or if a trigger skips the insertion.
@@ -285,9 +289,9 @@ async def _inserted(connection: AsyncConnection, upsert: _Upsert, attempt: int) 
     return stored
 
 
-async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.Sequence[_Upsert]) -> list[_Record]:
+async def _upsert_group(connection: AsyncConnection, upserts: collections.abc.Sequence[_Upsert]) -> list[_Record]:
     if connection.dialect.name in _MYSQL:
-        return [(await _by_duplicate_key(connection, upsert))[0] for upsert in upserts]
+        return [(await _upsert_on_duplicate_key(connection, upsert))[0] for upsert in upserts]
     alike = [upsert.on_conflict(connection.dialect, update=True) for upsert in upserts]
     # executemany must return a record for each row, and one out of scope returns none
     by_many = len(alike) > 1 and not upserts[0].policies.conditions
@@ -296,18 +300,18 @@ async def _upserted_alike(connection: AsyncConnection, upserts: collections.abc.
         if stored is not None:
             drivers.check_stored(upserts[0].table, stored, alike)
             return stored
-    return [await _upserted_one(connection, *each) for each in zip(upserts, alike, strict=True)]
+    return [await _upsert_one(connection, *each) for each in zip(upserts, alike, strict=True)]
 
 
-async def _upserted_one(connection: AsyncConnection, upsert: _Upsert, statement: statements.Statement) -> _Record:
+async def _upsert_one(connection: AsyncConnection, upsert: _Upsert, statement: statements.Statement) -> _Record:
     for record in await drivers.fetch_records(connection, statement):
         return record
-    if not await drivers.fetch_records(connection, upsert.found()):
+    if not await drivers.fetch_records(connection, upsert.select_existing()):
         await upsert.refuse_hidden(connection)
     raise drivers.trigger_error(upsert.table)
 
 
-async def _by_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:
+async def _upsert_on_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tuple[_Record, bool]:
     table, token = upsert.table, secrets.randbits(62) | 1 << 61
     await check_row_size(connection, table, upsert.row)
     insert = upsert.on_duplicate_key(token)
@@ -319,28 +323,28 @@ async def _by_duplicate_key(connection: AsyncConnection, upsert: _Upsert) -> tup
         same = [table.columns[name] == upsert.row[name] for name in upsert.key]
         rows = (await execute_core(connection, sa.select(*columns).where(*same).with_for_update())).all()
     if not rows or rows[0][-1] == token + 1:
-        return await _by_key(connection, upsert), False
+        return await _update_by_key(connection, upsert), False
     return dict(zip(statements.record_keys(table), rows[0], strict=False)), rows[0][-1] != token
 
 
-async def _by_key(connection: AsyncConnection, upsert: _Upsert) -> _Record:
+async def _update_by_key(connection: AsyncConnection, upsert: _Upsert) -> _Record:
     # the row conflicts with another record too: if the record with its key exists, it is changed nonetheless
     policies = upsert.policies
     changes = {name: upsert.row[name] for name in upsert.changed if name in upsert.row}
     if changes:
-        changes.update(upsert.touched)
+        changes.update(upsert.on_update_values)
         if (version := policies.version) is not None:
             changes[version] = upsert.table.columns[version] + 1
-        found = await drivers.updated(connection, upsert.table, changes, policies.conditions, upsert.same)
+        found = await drivers.update(connection, upsert.table, changes, policies.conditions, upsert.same)
     else:
-        found = await drivers.fetch_records(connection, upsert.found())
+        found = await drivers.fetch_records(connection, upsert.select_existing())
     if not found:
         await upsert.refuse_hidden(connection)
         raise exceptions.IntegrityError(resource=upsert.table.name, kind="unique")
     return found[0]
 
 
-def _in_order(table: sa.Table, rows: collections.abc.Mapping[int, _Row]) -> collections.abc.Iterator[list[int]]:
+def _iter_groups(table: sa.Table, rows: collections.abc.Mapping[int, _Row]) -> collections.abc.Iterator[list[int]]:
     """Yield the indexes of rows with the same columns, after those of the rows that they refer to."""
     if len(rows) == 1 or not self_references(table):
         yield from _group_by_columns(rows)
@@ -358,17 +362,19 @@ def _group_by_columns(rows: collections.abc.Mapping[int, _Row]) -> collections.a
     return groups.values()
 
 
-def _distinct(table: sa.Table, key: _Keys, rows: collections.abc.Iterable[_Row]) -> None:
+def _check_distinct(table: sa.Table, key: _Keys, rows: collections.abc.Iterable[_Row]) -> None:
     seen: set[tuple[t.Any, ...]] = set()
     for row in rows:
         if missing := [name for name in key if name not in row]:
-            detail = f"{_named(missing)} identifies the record, and is missing"
+            detail = f"{_quote_names(missing)} identifies the record, and is missing"
             raise exceptions.InvalidDataError(resource=table.name, detail=detail)
         given = tuple(row[name] for name in key)
         if None in given or any(map(is_expression, given)) or not all(map(_is_hashable, given)):
             continue  # null equals nothing; the database compares other values
         if given in seen:
-            raise exceptions.InvalidDataError(resource=table.name, detail=f"two records have the same {_named(key)}")
+            raise exceptions.InvalidDataError(
+                resource=table.name, detail=f"two records have the same {_quote_names(key)}"
+            )
         seen.add(given)
 
 
@@ -380,11 +386,11 @@ def _is_hashable(value: t.Any) -> bool:
     return True
 
 
-def _named(names: collections.abc.Iterable[str]) -> str:
+def _quote_names(names: collections.abc.Iterable[str]) -> str:
     return ", ".join(map(repr, names))
 
 
 @functools.lru_cache(_TABLES)
-def _on_update(table: sa.Table) -> tuple[tuple[str, t.Any], ...]:
+def _on_update_defaults(table: sa.Table) -> tuple[tuple[str, t.Any], ...]:
     defaults: list[tuple[str, t.Any]] = [(column.key, column.onupdate) for column in table.columns]
     return tuple((name, default) for name, default in defaults if default is not None and not default.is_sequence)
