@@ -148,9 +148,9 @@ async def test_a_subclass_is_as_its_base_but_for_what_it_says():
     class Other(OfRestFramework):
         _envelope = "others"
 
-    assert Other._dialect.slash is False
-    assert Other._dialect.envelope == "others"
-    assert OfRestFramework._dialect.envelope == "results"
+    assert Other._wire_format.slash is False
+    assert Other._wire_format.envelope == "others"
+    assert OfRestFramework._wire_format.envelope == "results"
 
 
 async def test_ours_needs_nothing_said():
