@@ -41,6 +41,7 @@ __all__ = [
     "prepare",
     "prepared_cache",
     "proxy",
+    "quiet_proxy",
     "raise_error",
     "record",
     "schema_changed",
@@ -105,6 +106,16 @@ NAMES: t.Final[dict[str, tuple[Private, ...]]] = {
     "locks": (
         Private(sa.Select, "_for_update_arg", "A read over asyncpg or psycopg begins a transaction. See the SQL."),
     ),
+    "states": (
+        Private(sa.Connection, "_dbapi_connection", "None but time: documented readers are used."),
+        Private(sa.Connection, "_echo", "The same."),
+        Private(sa.Connection, "_execution_options", "The same."),
+        Private(sa.Connection, "_has_events", "The same."),
+        Private(sa.Connection, "_nested_transaction", "The same."),
+        Private(sa.Connection, "_transaction", "The same."),
+        Private(sa.Engine, "_has_events", "The same."),
+        Private(sa.Dialect, "_has_events", "The same."),
+    ),
     # FairPool and LazyConnection are subclasses of SQLAlchemy's classes, and override or read these as their own.
     "subclasses": (
         Private(sa.Connection, "_begin_impl", "A unit of late checkouts isn't committed. See Connection.begin()."),
@@ -147,6 +158,21 @@ def proxy(connection: t.Any) -> t.Any:
     if HAS["checkouts"]:
         return connection._dbapi_connection
     return None if connection.closed or connection.invalidated else connection.connection
+
+
+def quiet_proxy(connection: t.Any) -> t.Any:
+    """Return the proxy of a connection without listeners, log, options and inactive transactions; None if in doubt.
+
+    Documented readers take 4 % more instructions of a read by its key.
+    """
+    if not HAS["states"]:
+        return None
+    if connection._echo or connection._has_events or connection.engine._has_events or connection.dialect._has_events:
+        return None
+    transaction, nested = connection._transaction, connection._nested_transaction
+    if (transaction is not None and not transaction.is_active) or (nested is not None and not nested.is_active):
+        return None
+    return None if connection._execution_options else connection._dbapi_connection
 
 
 def move_proxy(source: t.Any, target: t.Any) -> None:
@@ -217,9 +243,9 @@ def is_watched(connection: t.Any) -> bool:
     return watched
 
 
-def has_events(engine: t.Any) -> bool:
-    """Return whether an engine may have listeners."""
-    return not HAS["events"] or bool(engine._has_events)
+def has_events(target: t.Any) -> bool:
+    """Return whether an engine or a dialect may have listeners."""
+    return not HAS["events"] or bool(target._has_events)
 
 
 def raise_error(connection: t.Any, error: BaseException, adapter: t.Any, run: tuple[t.Any, ...]) -> t.NoReturn:

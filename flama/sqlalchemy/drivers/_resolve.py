@@ -34,17 +34,7 @@ def resolve_driver(connection: AsyncConnection) -> Driver | None:
     execution options. It also applies to a connection that isn't checked out, or whose transaction is no longer active.
     """
     sync = connection.sync_connection
-    if sync is None or (proxy := private.proxy(sync)) is None:
-        return None
-    transaction, nested = sync.get_transaction(), sync.get_nested_transaction()
-    if (transaction is not None and not transaction.is_active) or (nested is not None and not nested.is_active):
-        return None
-    options = sync.get_execution_options()
-    if (options and not _HARMLESS.issuperset(options)) or (private.is_watched(sync) and _is_watched(sync)):
-        return None
-    dialect: t.Any = sync.dialect
-    calls = dialect.dispatch
-    if has_listeners(calls.do_execute, calls.do_execute_no_params, calls.do_executemany):
+    if sync is None or (proxy := private.quiet_proxy(sync) or _find_proxy(sync)) is None:
         return None
     driver: Driver | None = proxy.info.get(_DRIVER)
     if driver is None or driver.adapter is not proxy.dbapi_connection:
@@ -65,6 +55,19 @@ def reset_transaction_options(connection: AsyncConnection) -> None:
     sync = connection.sync_connection
     if sync is not None and (driver := cached_driver(sync)):
         driver.forget()
+
+
+def _find_proxy(connection: sa.Connection) -> t.Any:
+    """Return the proxy of a connection whose statements the driver may run; None when SQLAlchemy has to."""
+    transaction, nested = connection.get_transaction(), connection.get_nested_transaction()
+    if (transaction is not None and not transaction.is_active) or (nested is not None and not nested.is_active):
+        return None
+    options, calls = connection.get_execution_options(), t.cast("t.Any", connection.dialect).dispatch
+    if not _HARMLESS.issuperset(options) or (private.is_watched(connection) and _is_watched(connection)):
+        return None
+    if has_listeners(calls.do_execute, calls.do_execute_no_params, calls.do_executemany):
+        return None
+    return private.proxy(connection)
 
 
 def _is_watched(connection: sa.Connection) -> bool:

@@ -41,7 +41,7 @@ class Aiosqlite(Driver):
     def _run(
         self, shape: CompiledStatement, arguments: t.Any, guarded: bool, counts: bool
     ) -> collections.abc.Awaitable[t.Any]:
-        return private.call(self._connection, _count if counts else _records, shape, arguments)
+        return private.call_nowait(self._connection, _count if counts else _records, shape, arguments)
 
     async def _execute_many(self, shape: CompiledStatement, rows: list[t.Any]) -> list[Record]:
         return shape.row_decoder()(await private.call(self._connection, _execute_many, shape, rows))

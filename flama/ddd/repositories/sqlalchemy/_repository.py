@@ -137,7 +137,10 @@ class SQLAlchemyTableRepository(SQLAlchemyRepository, TableRepository[Record]):
 
     async def _find(self, select: Select) -> builtins.list[_Record]:
         table, manager, matching = self._table, self._table_manager, self._policies.conditions + select.clauses
-        make = functools.partial(statements.select, table, matching, select.filters, limit=2)
+
+        def make() -> statements.Statement:
+            return statements.select(table, matching, select.filters, limit=2)
+
         if select.fields is not None or select.lock is not None:
             return await self._run(make(), select)
         signature = statements.signature("few", table, {}, matching, select.filters)
