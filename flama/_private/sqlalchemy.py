@@ -114,7 +114,6 @@ NAMES: t.Final[dict[str, tuple[Private, ...]]] = {
         Private(sa.Connection, "_nested_transaction", "The same."),
         Private(sa.Connection, "_transaction", "The same."),
         Private(sa.Engine, "_has_events", "The same."),
-        Private(sa.Dialect, "_has_events", "The same."),
     ),
     # FairPool and LazyConnection are subclasses of SQLAlchemy's classes, and override or read these as their own.
     "subclasses": (
@@ -167,7 +166,7 @@ def quiet_proxy(connection: t.Any) -> t.Any:
     """
     if not HAS["states"]:
         return None
-    if connection._echo or connection._has_events or connection.engine._has_events or connection.dialect._has_events:
+    if connection._echo or connection._has_events or connection.engine._has_events:
         return None
     transaction, nested = connection._transaction, connection._nested_transaction
     if (transaction is not None and not transaction.is_active) or (nested is not None and not nested.is_active):

@@ -36,6 +36,8 @@ def resolve_driver(connection: AsyncConnection) -> Driver | None:
     sync = connection.sync_connection
     if sync is None or (proxy := private.quiet_proxy(sync) or _find_proxy(sync)) is None:
         return None
+    if private.has_events(sync.dialect) and _is_replaced(sync.dialect):
+        return None
     driver: Driver | None = proxy.info.get(_DRIVER)
     if driver is None or driver.adapter is not proxy.dbapi_connection:
         driver = proxy.info[_DRIVER] = _make_driver(sync, proxy)
@@ -62,12 +64,16 @@ def _find_proxy(connection: sa.Connection) -> t.Any:
     transaction, nested = connection.get_transaction(), connection.get_nested_transaction()
     if (transaction is not None and not transaction.is_active) or (nested is not None and not nested.is_active):
         return None
-    options, calls = connection.get_execution_options(), t.cast("t.Any", connection.dialect).dispatch
+    options = connection.get_execution_options()
     if not _HARMLESS.issuperset(options) or (private.is_watched(connection) and _is_watched(connection)):
         return None
-    if has_listeners(calls.do_execute, calls.do_execute_no_params, calls.do_executemany):
-        return None
     return private.proxy(connection)
+
+
+def _is_replaced(dialect: t.Any) -> bool:
+    """Return whether listeners may run the dialect's statements in its place."""
+    calls = dialect.dispatch
+    return has_listeners(calls.do_execute, calls.do_execute_no_params, calls.do_executemany)
 
 
 def _is_watched(connection: sa.Connection) -> bool:
