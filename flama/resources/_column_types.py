@@ -19,7 +19,7 @@ from sqlalchemy.dialects.mysql import mariadb
 from sqlalchemy.dialects.postgresql import ranges
 
 from flama._numbers import SPELLED
-from flama.memory._type_codecs import integer_bounds
+from flama.ddd.repositories.memory._type_codecs import integer_bounds
 from flama.rest import filters, moments, value_codecs
 from flama.sqlalchemy._dialects import has_zone, storage_type
 from flama.sqlalchemy.sql._table_info import python_type

@@ -56,6 +56,13 @@ def test_the_http_repository_loads_no_sql():
     assert under({"sqlalchemy", "flama.sqlalchemy"}, present) == []
 
 
+@pytest.mark.parametrize("module", ["flama.memory", "flama.ddd.repositories.memory", "flama.policies"])
+def test_memory_and_policies_load_no_sqlalchemy(module):
+    present = loaded(f"import {module}")
+
+    assert under({"sqlalchemy", "flama.sqlalchemy"}, present) == []
+
+
 def test_the_weighing_notices_what_is_loaded():
     present = loaded("import sqlalchemy.exc, flama.types")
 

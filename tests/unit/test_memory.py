@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from flama import exceptions
+from flama.ddd.repositories.memory._from_sqlalchemy import schema_of
+from flama.ddd.repositories.memory._type_codecs import codec_for
 from flama.memory import MemoryModule, Store
 from flama.memory._dml import apply_defaults, insert
-from flama.memory._from_sqlalchemy import schema_of
-from flama.memory._type_codecs import codec_for
 from tests.support import source
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from flama import policies
 from flama.ddd.repositories._typed import row_adapter
+from flama.ddd.repositories.memory._from_sqlalchemy import schema_of
 from flama.ddd.repositories.memory._repository import ClassConfig
-from flama.memory._from_sqlalchemy import schema_of
 from flama.sqlalchemy.sql._table_info import json_columns, policy_columns, python_types
 
 __all__ = ["class_config"]

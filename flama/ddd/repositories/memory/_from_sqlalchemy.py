@@ -6,9 +6,9 @@ import typing as t
 
 import sqlalchemy as sa
 
-from flama.memory._check_constraints import compile_check, compile_predicate
-from flama.memory._column_defaults import compile_default, compile_onupdate
-from flama.memory._type_codecs import codec_for
+from flama.ddd.repositories.memory._check_constraints import compile_check, compile_predicate
+from flama.ddd.repositories.memory._column_defaults import compile_default, compile_onupdate
+from flama.ddd.repositories.memory._type_codecs import codec_for
 from flama.memory.schema import Check, Column, ForeignKey, Parent, Table, TypeCodec, Unique
 
 __all__ = ["schema_of"]
