@@ -7,10 +7,9 @@ from flama import exceptions, query
 from flama.memory._conditions import Clauses, matching
 from flama.memory._table_data import TableData
 from flama.memory.schema import DefaultNoneDict, Row, Table
+from flama.query.select import check_non_negative_int
 
-__all__ = ["check_non_negative_int", "keyset_columns", "select_page"]
-
-_MAX_INTEGER: t.Final = 2**63 - 1
+__all__ = ["keyset_columns", "select_page"]
 
 
 def select_page(rows: TableData, conditions: Clauses, select: query.Select) -> list[Row]:
@@ -24,8 +23,8 @@ def select_page(rows: TableData, conditions: Clauses, select: query.Select) -> l
     """
     table = rows.table
     limit, start = (
-        check_non_negative_int(table, "limit", select.limit),
-        check_non_negative_int(table, "offset", select.offset) or 0,
+        check_non_negative_int(table.name, "limit", select.limit),
+        check_non_negative_int(table.name, "offset", select.offset) or 0,
     )
     is_ordered = select.is_slice or select.order_by is not None or select.order_direction != "asc"
     orders = _parse_orders(table, select.order_by, select.order_direction) if is_ordered else ()
@@ -35,16 +34,6 @@ def select_page(rows: TableData, conditions: Clauses, select: query.Select) -> l
     if select.is_last_slice:
         return _sort(table, found, query.reverse(orders))[start:end][::-1]
     return _sort(table, found, orders)[start:end]
-
-
-def check_non_negative_int(table: Table, what: str, number: int | None) -> int | None:
-    """Return a number of records, or None.
-
-    :raises InvalidDataError: it isn't a number from 0 on; the error calls it ``what``.
-    """
-    if number is None or (type(number) is int and 0 <= number <= _MAX_INTEGER):
-        return number
-    raise exceptions.InvalidDataError(resource=table.name, detail=f"{what} is {number!r}: it is a number from 0 on")
 
 
 def keyset_columns(

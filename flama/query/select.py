@@ -6,11 +6,12 @@ import typing as t
 
 import msgspec
 
+from flama import exceptions
 from flama.query.conditions import Condition, equals
 from flama.query.keyset import after, before
 from flama.query.ordering import parse_order, reverse, sort_records
 
-__all__ = ["Lock", "Select", "check_natural"]
+__all__ = ["Lock", "Select", "check_non_negative_int"]
 
 Lock: t.TypeAlias = t.Literal[
     "update", "share", "update nowait", "share nowait", "update skip locked", "share skip locked"
@@ -21,6 +22,7 @@ Records that another unit has locked are waited for; ``nowait`` raises ConflictE
 """
 
 _R = t.TypeVar("_R", bound=collections.abc.Mapping[str, t.Any])
+_MOST: t.Final = 2**63 - 1
 _NO_FILTERS: t.Final[collections.abc.Mapping[str, t.Any]] = types.MappingProxyType({})
 
 
@@ -69,15 +71,23 @@ class Select(msgspec.Struct, frozen=True):
         start = (self.offset or 0) + offset
         return self.replace(limit=left, offset=start or None, after=after, before=before)
 
-    def apply(self, records: collections.abc.Iterable[_R], key: collections.abc.Sequence[str] = ()) -> list[_R]:
+    def apply(
+        self,
+        records: collections.abc.Iterable[_R],
+        key: collections.abc.Sequence[str] = (),
+        *,
+        resource: str = "record",
+    ) -> list[_R]:
         """Return those of the records that it selects, in its order and slice; ``key`` breaks ties.
 
-        A field that a record lacks is null.
+        A field that a record lacks is null. ``resource`` is the name in errors.
 
         :raises TypeError: a clause isn't a condition of ``F``, or a value can't be compared.
-        :raises ValueError: the order is invalid, or the limit or the offset is no number from 0 on.
+        :raises ValueError: the order is invalid.
+        :raises InvalidDataError: the limit or the offset is no number from 0 on.
         """
-        start, limit = check_natural("offset", self.offset) or 0, check_natural("limit", self.limit)
+        start = check_non_negative_int(resource, "offset", self.offset) or 0
+        limit = check_non_negative_int(resource, "limit", self.limit)
         order = parse_order(self.order_by, self.order_direction, key)
         bounds = [after(order, self.after)] if self.after is not None else []
         bounds += [before(order, self.before)] if self.before is not None else []
@@ -94,14 +104,14 @@ class Select(msgspec.Struct, frozen=True):
         return {field: value for field, value in self.filters.items() if field != name}
 
 
-def check_natural(name: str, number: t.Any) -> int | None:
-    """Return a number of records, or None.
+def check_non_negative_int(resource: str, name: str, number: t.Any) -> int | None:
+    """Return a number of records, or None; ``name`` is the option's, for the error.
 
-    :raises ValueError: it isn't an integer from 0 on; ``name`` is the option's.
+    :raises InvalidDataError: it isn't an integer from 0 on that a database can count to.
     """
-    if number is None or (type(number) is int and number >= 0):
+    if number is None or (type(number) is int and 0 <= number <= _MOST):
         return number
-    raise ValueError(f"{name} is {number!r}: it is a number from 0 on")
+    raise exceptions.InvalidDataError(resource=resource, detail=f"{name} is {number!r}: it is a number from 0 on")
 
 
 class _Row(collections.abc.Mapping[str, t.Any]):

@@ -1,5 +1,6 @@
 """Repositories of a table, whose records have policies."""
 
+import abc
 import collections.abc
 import copy
 import types
@@ -65,9 +66,9 @@ class TableRepository(CRUDRepository[Record]):
         other._policies = policies
         return other
 
+    @abc.abstractmethod
     def _values(self, data: t.Any, *, changes: bool = False) -> Data:
         """Return the values of a record, or of changes to one, by the table's columns."""
-        raise NotImplementedError
 
     def _rows(self, records: collections.abc.Iterable[t.Any]) -> collections.abc.Sequence[Data]:
         return self._policies.complete([self._values(record) for record in records])

@@ -9,7 +9,7 @@ from flama import exceptions
 from flama.ddd.repositories._deferred import DeferredQuery, KeysetColumns, RecordIterator
 from flama.ddd.repositories._typed import Record, TypedRepository
 from flama.query import Field, Lock, Order, PageableQuery, Select
-from flama.query.select import check_natural
+from flama.query.select import check_non_negative_int
 
 __all__ = [
     "AbstractRepository",
@@ -441,9 +441,9 @@ class CRUDRepository(BaseRepository, TypedRepository[Record]):
         """
         if select.lock is not None and not self.supports_locks:
             raise exceptions.InvalidDataError(resource=self._resource_name, detail="its records can't be locked")
+        most = check_non_negative_int(self._resource_name, "max_affected", max_affected)
         try:
-            most = check_natural("max_affected", max_affected)
-            found = select.apply(records, self._key_fields)
+            found = select.apply(records, self._key_fields, resource=self._resource_name)
         except (LookupError, TypeError, ValueError) as error:
             raise exceptions.InvalidDataError(resource=self._resource_name, detail=str(error)) from error
         if most is not None and len(found) > most:

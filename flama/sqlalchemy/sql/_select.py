@@ -8,6 +8,7 @@ import typing as t
 import sqlalchemy as sa
 
 from flama import exceptions, query
+from flama.query.select import check_non_negative_int
 from flama.sqlalchemy.sql import _keyset_union, _where
 from flama.sqlalchemy.sql._table_info import python_types
 from flama.sqlalchemy.sql.statements import (
@@ -21,7 +22,7 @@ from flama.sqlalchemy.sql.statements import (
     record_keys,
 )
 
-__all__ = ["OrderBy", "check_non_negative_int", "count", "exists", "keyset_columns", "select_page"]
+__all__ = ["OrderBy", "count", "exists", "keyset_columns", "select_page"]
 
 OrderBy: t.TypeAlias = (
     str | query.Field | query.Order | sa.ColumnElement[t.Any] | collections.abc.Sequence[t.Any] | None
@@ -32,7 +33,6 @@ _Term: t.TypeAlias = query.Order | sa.ColumnElement[t.Any]
 
 _ORDERS: t.Final = 1000
 _REACH: t.Final = 10_000  # farther from the start of a range, reading it as one is faster
-_MOST: t.Final = 2**63 - 1
 
 
 def select_page(
@@ -51,8 +51,8 @@ def select_page(
     :raises InvalidDataError: an order isn't one, a limit or offset is no natural number, a record lacks a field.
     :raises SQLAlchemyError: a place is named in a table without primary key.
     """
-    limit = check_non_negative_int(table, "limit", select.limit)
-    offset = check_non_negative_int(table, "offset", select.offset) or None
+    limit = check_non_negative_int(table.name, "limit", select.limit)
+    offset = check_non_negative_int(table.name, "offset", select.offset) or None
     filters, is_ordered = select.filters, select.order_by is not None or select.order_direction != "asc"
     terms = _terms(table, select.order_by, select.order_direction) if is_ordered or select.is_slice else ()
     has_bounds = select.after is not None or select.before is not None
@@ -162,16 +162,6 @@ def _reverse_outer(found: sa.Select[t.Any], terms: tuple[_Term, ...]) -> sa.Sele
     last = found.subquery()
     whole: sa.Select[t.Any] = sa.select(*last.columns)
     return whole.order_by(*_order_by(last, terms))
-
-
-def check_non_negative_int(table: sa.Table, what: str, number: int | None) -> int | None:
-    """Return a number of records, or None.
-
-    :raises InvalidDataError: it isn't one; ``what`` names it in the message.
-    """
-    if number is None or (type(number) is int and 0 <= number <= _MOST):
-        return number
-    raise exceptions.InvalidDataError(resource=table.name, detail=f"{what} is {number!r}: it is a number from 0 on")
 
 
 def _keyset_conditions(

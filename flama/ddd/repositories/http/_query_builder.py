@@ -6,10 +6,11 @@ import uuid
 
 from flama import query
 from flama.exceptions import InvalidDataError
+from flama.query.select import check_non_negative_int
 from flama.rest import filters as wire, ordering, query_parameters
 from flama.rest.operations import segment
 
-__all__ = ["PLAIN_IDS", "QueryBuilder", "check_non_negative_int"]
+__all__ = ["PLAIN_IDS", "QueryBuilder"]
 
 _MADE: t.Final = (query.Condition, query.Field, query.Order)
 #: The types of most ids.
@@ -76,16 +77,6 @@ class QueryBuilder:
             return wire.encode([*self._clauses, *equal, *places])
         except (TypeError, ValueError) as error:
             raise InvalidDataError(resource=self._resource, detail=str(error)) from error
-
-
-def check_non_negative_int(resource: str, what: str, number: int | None) -> int | None:
-    """Return a number of records, or None.
-
-    :raises InvalidDataError: it isn't an integer from 0 on; ``what`` is the parameter's name in the error.
-    """
-    if number is None or (type(number) is int and number >= 0):
-        return number
-    raise InvalidDataError(resource=resource, detail=f"{what} is {number!r}: it is a number from 0 on")
 
 
 def _single_id(

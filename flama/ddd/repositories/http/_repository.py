@@ -14,11 +14,12 @@ from flama.ddd.repositories._typed import Record, required_fields, row_adapter
 from flama.ddd.repositories.base import BaseRepository, CRUDRepository, Data, Names, OrderBy, field_names
 from flama.ddd.repositories.http._iteration import ArrivingRecords, RemoteQuery, iter_pages, iter_stream, reverse
 from flama.ddd.repositories.http._manager import HTTPResourceManager, check_resource, last_segment
-from flama.ddd.repositories.http._query_builder import PLAIN_IDS, QueryBuilder, check_non_negative_int
+from flama.ddd.repositories.http._query_builder import PLAIN_IDS, QueryBuilder
 from flama.ddd.repositories.http._wire_format import WireFormat
 from flama.ddd.workers.http import HTTPWorker
 from flama.exceptions import InvalidDataError, InvalidResponseError, NotFoundError
 from flama.query import CursorPage, Lock, Select
+from flama.query.select import check_non_negative_int
 from flama.rest import ordering, paging, query_parameters
 
 __all__ = ["HTTPRepository", "HTTPResourceManager", "HTTPResourceRepository"]

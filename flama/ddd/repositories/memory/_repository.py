@@ -23,12 +23,13 @@ from flama.memory._dml import (
     on_update_values,
     update,
 )
-from flama.memory._select import check_non_negative_int, keyset_columns, select_page
+from flama.memory._select import keyset_columns, select_page
 from flama.memory._table_data import RowWithId
 from flama.memory._upserts import get_or_create, upsert
 from flama.memory.schema import ANY, ANY_KEY, Row
 from flama.policies import Columns, Policies
 from flama.query import Condition, Lock, Select
+from flama.query.select import check_non_negative_int
 
 __all__ = ["ClassConfig", "MemoryRepository"]
 
@@ -188,7 +189,7 @@ class MemoryRepository(TableRepository[Record]):
         return matching(rows, self._policies.conditions + select.clauses, select.filters)
 
     def _matching_at_most(self, select: Select, most: int | None) -> builtins.list[RowWithId]:
-        most, found = check_non_negative_int(self._schema, "max_affected", most), self._matching(select)
+        most, found = check_non_negative_int(self._resource_name, "max_affected", most), self._matching(select)
         if most is not None and len(found) > most:
             detail = f"more than {most} match: none is changed"
             raise exceptions.MultipleRecordsError(resource=self._schema.name, detail=detail)

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from flama import exceptions
 from flama.ddd.repositories.sqlalchemy._select_options import select_columns, with_row_lock
+from flama.query.select import check_non_negative_int
 from flama.sqlalchemy import drivers
 from flama.sqlalchemy.drivers._dml import checks_each_deletion, supports_self_subquery_in_delete
 from flama.sqlalchemy.sql import statements
-from flama.sqlalchemy.sql._select import check_non_negative_int
 
 __all__ = ["delete", "update"]
 
@@ -36,7 +36,9 @@ async def update(
     :raises MultipleRecordsError: more than ``at_most`` match; none is changed.
     :raises InvalidDataError: ``at_most`` is not an integer from 0 on.
     """
-    few = _BoundedMatch(connection, table, clauses, filters, check_non_negative_int(table, "max_affected", at_most))
+    few = _BoundedMatch(
+        connection, table, clauses, filters, check_non_negative_int(table.name, "max_affected", at_most)
+    )
     if not connection.dialect.update_returning:
         counted = {} if version is None else {version: table.columns[version] + 1}
         async with drivers.atomic(connection):
@@ -69,7 +71,9 @@ async def delete(
     :raises MultipleRecordsError: more than ``at_most`` match; none is deleted.
     :raises InvalidDataError: ``at_most`` is not an integer from 0 on.
     """
-    few = _BoundedMatch(connection, table, clauses, filters, check_non_negative_int(table, "max_affected", at_most))
+    few = _BoundedMatch(
+        connection, table, clauses, filters, check_non_negative_int(table.name, "max_affected", at_most)
+    )
     if marks is None and checks_each_deletion(connection, table):
         async with drivers.atomic(connection):
             await few.lock()
